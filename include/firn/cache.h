@@ -1,0 +1,139 @@
+/* The cache: open, close, put, get, delete.
+ *
+ * Unless a comment says otherwise, a function may be called from any thread at any time between
+ * firn_open and firn_close, also at the same time as any other; firn_close must be the last call
+ * on its cache. A process that forks must not use the cache in the child.
+ *
+ * Errors that every function may return are not repeated below: FIRN_EINVAL for a NULL cache, a
+ * NULL pointer that must be given, or an empty key; FIRN_ETOOLARGE for a key above
+ * FIRN_KEY_SIZE_MAX. firn_last_message tells more about the last error of a cache.
+ */
+#ifndef FIRN_CACHE_H
+#define FIRN_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <firn/error.h>
+#include <firn/object.h>
+#include <firn/options.h>
+#include <firn/stats.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct firn_cache firn_cache;
+
+/* Opens a cache, making the store if there is none.
+ *
+ * cache    where the handle goes; NULL after an error. Release it with firn_close.
+ * path     the store's directory, made if its parent exists; NULL: memory only.
+ * options  NULL: all defaults.
+ *
+ * What was hot when the store was last closed comes back in the background; no call waits for it.
+ *
+ * FIRN_EINVAL     an option makes no sense (error_buffer says which)
+ * FIRN_EBUSY      another handle, here or in another process, has the store open for writing
+ * FIRN_ENOTSTORE  the path is a file, or a directory that holds other things; nothing is touched
+ * FIRN_EVERSION   the store's format or byte order is not this library's
+ * FIRN_ECORRUPT   the store is damaged (see set_aside_damaged); nothing is touched
+ * FIRN_EREADONLY  the path cannot be written to: open it read_only
+ * FIRN_NOT_FOUND  read_only, and there is no store at path
+ * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO
+ */
+FIRN_API FIRN_NODISCARD int firn_open(firn_cache **cache, const char *path,
+                                      const firn_options *options);
+
+/* Demotes what is hot and not yet on disk, records what was hot, syncs, stops the thread and frees
+ * the cache. Objects the caller still holds stay valid. NULL is ignored. The handle is gone
+ * whatever the result: an error says that entries could not be written, which loses those entries
+ * and nothing else.
+ *
+ * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT */
+FIRN_API int firn_close(firn_cache *cache);
+
+/* Writes every entry that is only in memory to the cold tier and syncs it to the device. What was
+ * put before the call is safe from power loss when it returns FIRN_OK. Puts may go on meanwhile.
+ * FIRN_OK at once without a cold tier.
+ *
+ * FIRN_EREADONLY, FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT: nothing is lost; what is in
+ * memory stays there and can be flushed again. */
+FIRN_API FIRN_NODISCARD int firn_flush(firn_cache *cache);
+
+/* Puts a copy of the value under the key, in place of any before.
+ *
+ * key, key_size      1 to FIRN_KEY_SIZE_MAX bytes, any bytes
+ * value, value_size  0 bytes and up; value may be NULL when value_size is 0
+ * options            NULL: all defaults
+ *
+ * A value too large for the hot tier is written straight to the cold tier.
+ *
+ * FIRN_ETOOLARGE  no tier can hold it; the old value, if there was one, is kept
+ * FIRN_EREADONLY
+ * FIRN_ENOMEM     the old value, if there was one, is kept
+ * FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT: the memory bound is reached and the cold tier cannot take
+ *                 entries now. In write-through mode and for values that go straight down: the
+ *                 value could not be written. The old value is never left in place of the new one:
+ *                 it is kept, or the key is gone; the detail message says which. */
+FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t key_size,
+                                     const void *value, size_t value_size,
+                                     const firn_put_options *options);
+
+/* Gets the entry's object.
+ *
+ * object  where the object goes, NULL unless FIRN_OK is returned. The caller owns one reference
+ *         and drops it with firn_object_unref.
+ *
+ * FIRN_NOT_FOUND  no such entry, it has expired, or its record is damaged (which is counted)
+ * FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_get(firn_cache *cache, const void *key, size_t key_size,
+                                     firn_object **object);
+
+/* Copies the entry's value into a buffer of the caller.
+ *
+ * buffer, capacity  where to, and its size in bytes; buffer may be NULL when capacity is 0
+ * value_size        may be NULL; the value's size on FIRN_OK and FIRN_EBUFFER, 0 else
+ *
+ * FIRN_NOT_FOUND  as firn_get
+ * FIRN_EBUFFER    the value is larger than capacity: nothing is copied
+ * FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_get_copy(firn_cache *cache, const void *key, size_t key_size,
+                                          void *buffer, size_t capacity, size_t *value_size);
+
+/* Whether there is an entry, in either tier: FIRN_OK or FIRN_NOT_FOUND. Neither promotes nor
+ * counts as a hit, and does not read the value, so a record damaged in its value is found.
+ *
+ * FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_contains(firn_cache *cache, const void *key, size_t key_size);
+
+/* Deletes the entry from both tiers. FIRN_OK if there was one, FIRN_NOT_FOUND if not.
+ *
+ * FIRN_EREADONLY
+ * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT: the entry is still there */
+FIRN_API int firn_delete(firn_cache *cache, const void *key, size_t key_size);
+
+/* Does background work on the calling thread: demotion, warm-up, write-behind, syncing. For caches
+ * opened with threads = 0, where it should be called regularly; harmless with threads.
+ *
+ * budget_ms  stop after about this many milliseconds; one batch is always done
+ *
+ * FIRN_OK         nothing is left to do now
+ * FIRN_AGAIN      work is left
+ * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT: entries wait in memory, and are tried again */
+FIRN_API int firn_run(firn_cache *cache, uint64_t budget_ms);
+
+/* Fills *stats; stats->size must hold sizeof(firn_stats) on entry (see FIRN_STATS_INIT). Each
+ * counter is exact, but the counters are not read at one instant. */
+FIRN_API int firn_get_stats(firn_cache *cache, firn_stats *stats);
+
+/* Copies the detail of the cache's most recent error (or notable event of the open, such as a store set
+ * aside) into buffer, cut to capacity and always terminated. Returns the full length in bytes
+ * without the terminator; 0: there was none. The message is per cache, not per thread. */
+FIRN_API size_t firn_last_message(firn_cache *cache, char *buffer, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,17 @@
+/* firn: an embeddable tiered cache.
+ *
+ * This is the umbrella header: it includes every public header and nothing else. A hot tier in
+ * memory fronts a cold tier on disk; see firn/cache.h for the calls most programs need, and the
+ * manual page firn(3) for a guided tour.
+ */
+#ifndef FIRN_FIRN_H
+#define FIRN_FIRN_H
+
+#include <firn/cache.h>
+#include <firn/error.h>
+#include <firn/object.h>
+#include <firn/options.h>
+#include <firn/stats.h>
+#include <firn/store.h>
+
+#endif

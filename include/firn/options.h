@@ -1,0 +1,137 @@
+/* Options of firn_open and firn_put.
+ *
+ * Each struct begins with its own size, so that it can grow: a program built against an older
+ * header goes on working. Start from the _INIT macro and set what you want to differ:
+ *
+ *     firn_options options = FIRN_OPTIONS_INIT;
+ *     options.hot_bytes = 256u << 20;
+ */
+#ifndef FIRN_OPTIONS_H
+#define FIRN_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <firn/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The longest key, in bytes. The shortest is 1. */
+#define FIRN_KEY_SIZE_MAX ((size_t)1 << 20)
+
+/* The largest value the cold tier takes, in bytes (4 GiB less 16 MiB); the hot tier has no bound of its
+ * own but hot_bytes. */
+#define FIRN_VALUE_SIZE_MAX ((uint64_t)4278190080u)
+
+/* The smallest budget of a cold tier, in bytes. */
+#define FIRN_COLD_BYTES_MIN ((uint64_t)1 << 20)
+
+/* A ttl that means: never expires, whatever the default says. */
+#define FIRN_TTL_NONE UINT64_MAX
+
+/* What brings an entry up from the cold tier to the hot tier. */
+enum {
+    FIRN_PROMOTE_ALWAYS = 0,    /* the first hit below */
+    FIRN_PROMOTE_SECOND_HIT = 1 /* the second hit below that is remembered */
+};
+
+/* When an entry is written to the cold tier. */
+enum {
+    FIRN_WRITE_ON_EVICTION = 0, /* when it leaves the hot tier, at firn_flush and at firn_close */
+    FIRN_WRITE_BEHIND = 1,      /* soon after firn_put, within write_behind_ms */
+    FIRN_WRITE_THROUGH = 2      /* before firn_put returns */
+};
+
+/* What firn_put does while demotion is slower than it. Either way memory stays bounded. */
+enum {
+    FIRN_BACKPRESSURE_WRITE = 0, /* the caller writes a batch itself, so puts run at disk speed */
+    FIRN_BACKPRESSURE_DROP = 1   /* the coldest entries are dropped, and counted */
+};
+
+/* How hard the store is pushed to the device. Whatever the choice, a crash of the process (as
+ * opposed to the machine) loses nothing that was demoted or flushed. */
+enum {
+    FIRN_DURABILITY_PERIODIC = 0, /* synced every sync_interval_ms, at flush and at close */
+    FIRN_DURABILITY_NONE = 1,     /* synced at flush and at close only */
+    FIRN_DURABILITY_COMMIT = 2    /* synced at every commit: survives power loss, slow */
+};
+
+/* Memory functions. alloc returns memory aligned to at least 16 bytes, or NULL; free gets the
+ * size that was asked for. Both must be safe from any thread, and stay valid until the last
+ * object of the cache is released, which may be after firn_close. */
+typedef struct firn_allocator {
+    void *(*alloc)(void *context, size_t size);
+    void (*free)(void *context, void *memory, size_t size);
+    void *context;
+} firn_allocator;
+
+/* A source of time: milliseconds since 1970, safe from any thread. It may be called often. */
+typedef struct firn_clock {
+    uint64_t (*now_ms)(void *context);
+    void *context;
+} firn_clock;
+
+/* Options of firn_open. Zero in any field but hot_bytes, threads and compression_min_bytes means
+ * its default. Fields are read during firn_open only; nothing the struct points to is kept except
+ * the functions and contexts of allocator and clock. */
+typedef struct firn_options {
+    size_t size;               /* sizeof(firn_options) */
+    uint64_t hot_bytes;        /* memory for the hot tier with all its overhead; what waits for
+                                  demotion counts. Default 64 MiB. 0 with a path: a disk cache that
+                                  keeps nothing in memory but a write queue of at least 1 MiB. */
+    uint64_t cold_bytes;       /* bytes the store's data file may take. Default 1 GiB, at least
+                                  FIRN_COLD_BYTES_MIN. Oldest entries are reclaimed. */
+    const char *hot_policy;    /* eviction policy by name; NULL: "lru". See firn_policy_name. */
+    unsigned promotion;        /* FIRN_PROMOTE_...; default always */
+    unsigned write_mode;       /* FIRN_WRITE_...; default on eviction */
+    uint64_t write_behind_ms;  /* bound for FIRN_WRITE_BEHIND; default 1000 */
+    unsigned backpressure;     /* FIRN_BACKPRESSURE_...; default write */
+    unsigned durability;       /* FIRN_DURABILITY_...; default periodic */
+    uint64_t sync_interval_ms; /* for FIRN_DURABILITY_PERIODIC; default 5000 */
+    int compression_level;     /* zstd level, -7 to 19; FIRN_COMPRESSION_OFF stores as is;
+                                  default 3 */
+    size_t compression_min_bytes; /* smaller values are stored as they are; default 64 */
+    uint64_t default_ttl_ms;   /* lifetime of an entry whose put names none; 0: no expiry */
+    unsigned threads;          /* 1 (default): one background thread for demotion, warm-up and
+                                  syncing. 0: none is started, and the program calls firn_run. */
+    unsigned shards;           /* locks of the hot tier: a power of two up to 1024; default by
+                                  size */
+    unsigned read_only;        /* not 0: open beside a live writer; puts give FIRN_EREADONLY, and
+                                  no entry is kept in memory between calls. */
+    unsigned set_aside_damaged; /* not 0: a damaged store is renamed to PATH.damaged and a fresh
+                                  one made in its place, instead of FIRN_ECORRUPT */
+    firn_allocator allocator;  /* default: aligned memory of the C library */
+    firn_clock clock;          /* default: the system's wall clock */
+    char *error_buffer;        /* where a failed firn_open writes what happened; may be NULL */
+    size_t error_buffer_size;  /* bytes of error_buffer */
+} firn_options;
+
+#define FIRN_COMPRESSION_OFF (-1000)
+
+#define FIRN_OPTIONS_INIT                                                                          \
+    {                                                                                              \
+        sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
+            FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0                        \
+    }
+
+/* Options of one firn_put. */
+typedef struct firn_put_options {
+    size_t size;     /* sizeof(firn_put_options) */
+    uint64_t ttl_ms; /* lifetime from now, milliseconds; 0: the cache's default; FIRN_TTL_NONE:
+                        never expires */
+} firn_put_options;
+
+#define FIRN_PUT_OPTIONS_INIT {sizeof(firn_put_options), 0}
+
+/* The name of the eviction policy number `index`, counting from 0; NULL beyond the last. A static
+ * string. Safe from any thread. */
+FIRN_API const char *firn_policy_name(unsigned index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,89 @@
+/* See heap.h. */
+#include "base/heap.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct firn_heap {
+    firn_allocator functions;      /* immutable */
+    _Atomic uint64_t refs;         /* the cache and every object; relaxed up, acquire-release down */
+    _Atomic uint64_t object_bytes; /* a gauge: relaxed */
+};
+
+static void *system_alloc(void *context, size_t size) {
+    (void)context;
+    return malloc(size);
+}
+
+static void system_free(void *context, void *memory, size_t size) {
+    (void)context;
+    (void)size;
+    free(memory);
+}
+
+firn_heap *firn_heap_new(const firn_allocator *allocator) {
+    firn_allocator functions = {system_alloc, system_free, NULL};
+    if (allocator != NULL && allocator->alloc != NULL && allocator->free != NULL) {
+        functions = *allocator;
+    }
+    firn_heap *heap = functions.alloc(functions.context, sizeof *heap);
+    if (heap == NULL) {
+        return NULL;
+    }
+    heap->functions = functions;
+    atomic_init(&heap->refs, 1);
+    atomic_init(&heap->object_bytes, 0);
+    return heap;
+}
+
+firn_heap *firn_heap_ref(firn_heap *heap) {
+    atomic_fetch_add_explicit(&heap->refs, 1, memory_order_relaxed);
+    return heap;
+}
+
+void firn_heap_unref(firn_heap *heap) {
+    if (heap == NULL) {
+        return;
+    }
+    /* Acquire-release: whoever frees must see all that other threads did before they let go. */
+    if (atomic_fetch_sub_explicit(&heap->refs, 1, memory_order_acq_rel) == 1) {
+        firn_allocator functions = heap->functions;
+        functions.free(functions.context, heap, sizeof *heap);
+    }
+}
+
+void *firn_heap_alloc(firn_heap *heap, size_t size) {
+    return heap->functions.alloc(heap->functions.context, size);
+}
+
+void *firn_heap_zalloc(firn_heap *heap, size_t size) {
+    void *memory = firn_heap_alloc(heap, size);
+    if (memory != NULL) {
+        memset(memory, 0, size);
+    }
+    return memory;
+}
+
+void firn_heap_free(firn_heap *heap, void *memory, size_t size) {
+    if (memory != NULL) {
+        heap->functions.free(heap->functions.context, memory, size);
+    }
+}
+
+char *firn_heap_strdup(firn_heap *heap, const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = firn_heap_alloc(heap, size);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+void firn_heap_count_object(firn_heap *heap, int64_t bytes) {
+    atomic_fetch_add_explicit(&heap->object_bytes, (uint64_t)bytes, memory_order_relaxed);
+}
+
+uint64_t firn_heap_object_bytes(const firn_heap *heap) {
+    return atomic_load_explicit(&heap->object_bytes, memory_order_relaxed);
+}

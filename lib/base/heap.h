@@ -1,0 +1,33 @@
+/* The allocator of one cache: the user's functions or the C library's, behind a reference count.
+ *
+ * Objects may outlive the cache that made them, so each object refers to its heap, and the heap
+ * lives until the last of them is gone. Knows nothing of what is allocated. */
+#ifndef FIRN_BASE_HEAP_H
+#define FIRN_BASE_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <firn/options.h>
+
+typedef struct firn_heap firn_heap;
+
+/* NULL when there is no memory. allocator may be NULL or hold NULL functions: the C library. */
+firn_heap *firn_heap_new(const firn_allocator *allocator);
+firn_heap *firn_heap_ref(firn_heap *heap);
+void firn_heap_unref(firn_heap *heap);
+
+/* NULL when there is no memory. size must not be 0. Safe from any thread. */
+void *firn_heap_alloc(firn_heap *heap, size_t size);
+void *firn_heap_zalloc(firn_heap *heap, size_t size);
+/* size: what was asked for. memory may be NULL. */
+void firn_heap_free(firn_heap *heap, void *memory, size_t size);
+/* A terminated copy; free with firn_heap_free(heap, copy, strlen(copy) + 1). */
+char *firn_heap_strdup(firn_heap *heap, const char *text);
+
+/* Bytes of objects alive, kept by lib/object: those of the hot tier, of the queue and of the program. */
+void firn_heap_count_object(firn_heap *heap, int64_t bytes);
+uint64_t firn_heap_object_bytes(const firn_heap *heap);
+
+#endif

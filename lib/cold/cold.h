@@ -1,0 +1,142 @@
+/* The cold tier as the tiers above see it: records by key hash, in a directory on disk.
+ *
+ * Below it stand the record format, the codec, the invalidation journal and a backend that keeps
+ * records; above it nothing of them is known. It knows no objects, no hot tier and no policy of
+ * promotion. Functions marked [writer] are called by one thread at a time, the caller's writer
+ * lock held; all others are safe from any thread. */
+#ifndef FIRN_COLD_COLD_H
+#define FIRN_COLD_COLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <firn/options.h>
+
+#include "base/detail.h"
+#include "base/heap.h"
+
+typedef struct firn_cold firn_cold;
+struct firn_backend_ops;
+
+/* What an entry is, besides its value. In a read, key is lent until the read returns. */
+typedef struct firn_cold_meta {
+    uint64_t hash;
+    uint64_t version;
+    uint64_t expires_ms; /* 0: never */
+    uint64_t written_ms; /* wall clock when the record was written */
+    uint64_t sequence;
+    const void *key;
+    size_t key_size;
+    size_t value_size;  /* bytes, before compression */
+    size_t stored_size; /* bytes, as stored */
+} firn_cold_meta;
+
+typedef struct firn_cold_config {
+    const char *path;
+    firn_heap *heap;     /* referenced */
+    firn_detail *detail; /* lent for the life of the cold tier */
+    firn_clock clock;
+    uint64_t budget_bytes;
+    unsigned durability; /* FIRN_DURABILITY_... */
+    int compression_level;
+    size_t compression_min_bytes;
+    bool read_only;
+    bool set_aside_damaged;
+    const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
+    /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
+     * budget. Must not call back into the cold tier. */
+    void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
+    void *reclaimed_context;
+} firn_cold_config;
+
+/* One change of a batch: a record to write, or the removal of what is there. */
+typedef struct firn_cold_item {
+    uint64_t hash;
+    uint64_t version;
+    uint64_t expires_ms; /* 0: never */
+    const void *key;     /* lent for the call */
+    size_t key_size;
+    const void *value;
+    size_t value_size;
+    bool remove; /* take away the record of this hash whose version is below this one; no key or
+                    value needed */
+    int result;  /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could not
+                    be fitted, and any older one of its hash is gone */
+} firn_cold_item;
+
+typedef struct firn_cold_stats {
+    uint64_t budget_bytes;
+    uint64_t entries;
+    uint64_t live_bytes;
+    uint64_t file_bytes;
+    uint64_t commits;
+    uint64_t value_bytes;  /* written since open, before compression */
+    uint64_t stored_bytes; /* the same, after compression */
+    uint64_t reclaimed;
+    uint64_t expired; /* found expired by reads and by reclaim */
+    uint64_t collisions;
+    uint64_t damaged;
+    uint64_t write_errors;
+    uint64_t read_errors;
+    uint64_t syncs;
+    uint64_t journal_entries;
+} firn_cold_stats;
+
+/* Opens the store, making it if it is not there; see firn_open for the errors, and config->detail
+ * for the words. *cold is NULL after an error. */
+int firn_cold_open(firn_cold **cold, const firn_cold_config *config);
+
+/* [writer] Releases it. clean: everything was written; the store is synced and marked as closed
+ * clean. Returns FIRN_OK or what the sync gave; the handle is gone either way. */
+int firn_cold_close(firn_cold *cold, bool clean);
+
+uint64_t firn_cold_seed(const firn_cold *cold);         /* of the key hash */
+uint64_t firn_cold_version_next(const firn_cold *cold); /* as found by the open: above all that was
+                                                           ever used */
+uint64_t firn_cold_store_id(const firn_cold *cold);
+const char *firn_cold_path(const firn_cold *cold);
+/* The largest value a record of this key size may hold within the budget. */
+uint64_t firn_cold_value_max(const firn_cold *cold, size_t key_size);
+/* How many items and bytes (keys and values) a batch should hold at the most. */
+void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes);
+
+/* [writer] Writes a batch in one commit, reclaiming the oldest records as the budget demands, and
+ * applies every invalidation that was in the journal when it began. version_next is recorded: a
+ * restart will begin there or above. count may be 0, to apply the journal only. Items of one hash are applied
+ * in order of version whatever their place.
+ *
+ * FIRN_OK: committed, see each item's result. FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT:
+ * nothing was changed. */
+int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64_t version_next);
+
+/* Called with what was found, before the value is produced: returns where its value_size bytes go,
+ * or NULL to give up, which makes the read return FIRN_ENOMEM. */
+typedef void *(*firn_cold_place)(void *context, const firn_cold_meta *meta);
+
+/* Reads an entry.
+ *
+ * key    NULL: whatever key has this hash
+ * place  NULL: the head only; the value is not looked at
+ * meta   may be NULL; its key is NULL on return
+ *
+ * FIRN_OK. FIRN_NOT_FOUND: none, or expired (counted), or (read-only) invalidated. FIRN_ECORRUPT:
+ * damaged, counted; the place may have been written to. FIRN_ENOMEM, FIRN_EIO. */
+int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
+                   firn_cold_place place, void *place_context, firn_cold_meta *meta);
+
+/* Records in the journal that what the store holds of this hash below this version is void. Takes
+ * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
+ * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */
+int firn_cold_invalidate(firn_cold *cold, uint64_t hash, uint64_t version);
+/* Entries the journal has room for, and has in all. */
+size_t firn_cold_journal_room(const firn_cold *cold);
+size_t firn_cold_journal_capacity(const firn_cold *cold);
+/* Pushes the journal to the device. FIRN_OK, FIRN_EIO. */
+int firn_cold_sync_journal(firn_cold *cold);
+/* Pushes all commits and the journal to the device. FIRN_OK, FIRN_EIO, FIRN_ENOSPC. */
+int firn_cold_sync(firn_cold *cold);
+
+void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
+
+#endif
