@@ -47,7 +47,6 @@ typedef struct firn_stats {
     uint64_t dropped_memory_only;  /* evicted, and there is no cold tier */
     uint64_t dropped_backpressure; /* evicted while the queue was full, with FIRN_BACKPRESSURE_DROP */
     uint64_t dropped_too_large;    /* could not be fitted into the cold tier */
-    uint64_t dropped_write_error;  /* could not be written by firn_close */
     uint64_t reclaimed;            /* taken from the cold tier's old end to keep its budget */
     uint64_t reclaimed_hot;        /* of those, still in the hot tier: not lost */
     uint64_t expired;              /* found expired and removed */

@@ -71,6 +71,28 @@ void firn_heap_free(firn_heap *heap, void *memory, size_t size) {
     }
 }
 
+enum { LINE = 64 };
+
+/* The block starts up to a line earlier than what is given out; its address stands just before. */
+void *firn_heap_alloc_lines(firn_heap *heap, size_t size) {
+    unsigned char *block = firn_heap_zalloc(heap, size + LINE + sizeof(void *));
+    if (block == NULL) {
+        return NULL;
+    }
+    size_t skip = sizeof(void *);
+    skip += (LINE - ((uintptr_t)block + skip) % LINE) % LINE;
+    memcpy(block + skip - sizeof(void *), &block, sizeof(void *));
+    return block + skip;
+}
+
+void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size) {
+    if (memory != NULL) {
+        void *block;
+        memcpy(&block, (unsigned char *)memory - sizeof(void *), sizeof(void *));
+        firn_heap_free(heap, block, size + LINE + sizeof(void *));
+    }
+}
+
 char *firn_heap_strdup(firn_heap *heap, const char *text) {
     size_t size = strlen(text) + 1;
     char *copy = firn_heap_alloc(heap, size);

@@ -23,6 +23,9 @@ void *firn_heap_alloc(firn_heap *heap, size_t size);
 void *firn_heap_zalloc(firn_heap *heap, size_t size);
 /* size: what was asked for. memory may be NULL. */
 void firn_heap_free(firn_heap *heap, void *memory, size_t size);
+/* Zeroed and aligned to a cache line, for what threads share. */
+void *firn_heap_alloc_lines(firn_heap *heap, size_t size);
+void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size);
 /* A terminated copy; free with firn_heap_free(heap, copy, strlen(copy) + 1). */
 char *firn_heap_strdup(firn_heap *heap, const char *text);
 

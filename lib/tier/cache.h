@@ -1,0 +1,163 @@
+/* The cache: both tiers and what moves entries between them.
+ *
+ * The rule that carries everything: **the hot table is the truth**. If a key is indexed there, that
+ * object says what the entry is, a tombstone included; only if it is not does the cold tier speak.
+ * Therefore an entry stays indexed until the commit that holds it is done, and a delete indexes a
+ * tombstone until the commit that removed the record is done.
+ *
+ * Locks, in the order they are taken:
+ *   1. write_lock     one batch at a time goes to the cold tier
+ *   2. a shard        of the hot table, one at a time
+ *   3. the queue's lock
+ *   4. the cold tier's and the detail's own, which call nobody
+ */
+#ifndef FIRN_TIER_CACHE_H
+#define FIRN_TIER_CACHE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <firn/cache.h>
+
+#include "base/clock.h"
+#include "base/detail.h"
+#include "base/hash.h"
+#include "base/heap.h"
+#include "cold/cold.h"
+#include "cold/warm_list.h"
+#include "hot/hot.h"
+#include "observe/counters.h"
+#include "tier/queue.h"
+
+enum {
+    FIRN_REMOVAL_COUNTERS = 4096,
+    FIRN_SECOND_HIT_TAGS = 16384,
+};
+
+struct firn_cache {
+    firn_options options; /* immutable; pointers into the user's memory are cleared */
+    firn_heap *heap;      /* immutable */
+    firn_hot *hot;        /* immutable */
+    firn_cold *cold;      /* immutable; NULL: memory only */
+    uint64_t seed;        /* immutable; of the key hash in both tiers */
+    firn_detail detail;   /* has a lock of its own */
+    firn_counters *counters;
+
+    /* Immutable. What is resident stays below resident_max; what is resident, waits to be written
+     * or shadows the cold tier stays below held_max; the difference is the queue's share. */
+    uint64_t resident_max;
+    uint64_t held_max;
+
+    _Atomic uint64_t version; /* next to give; drawn while the entry's shard is locked, so that
+                                 versions of one key grow. Relaxed: the shard's lock orders. */
+    firn_queue queue;
+
+    pthread_mutex_t write_lock; /* held over a batch; guards the next three */
+    firn_cold_item *batch_items;
+    size_t batch_items_max;
+    size_t batch_bytes_max;
+
+    uint64_t batch_ready_bytes; /* immutable; a queue of that many bytes need not wait for more */
+
+    /* How often entries of a stripe of hashes changed below: bumped, with the shard locked, when
+     * a batch made a change of theirs true or a record was reclaimed. A read that
+     * finds the same number after it read below knows that what it read is still so. */
+    _Atomic uint32_t *removals;
+
+    /* For FIRN_PROMOTE_SECOND_HIT: the tags of hashes hit below lately. Relaxed and lossy: a lost
+     * tag delays a promotion. NULL with other policies. */
+    _Atomic uint16_t *second_hits;
+
+    struct {
+        firn_warm_list *list;  /* worker_lock; NULL: there is none */
+        uint64_t position;     /* worker_lock */
+        bool checked;          /* worker_lock */
+        _Atomic uint64_t left; /* entries still to come. Relaxed: written with worker_lock held, read
+                                  by anybody */
+    } warm;
+
+    pthread_mutex_t worker_lock; /* held over a step of background work other than a batch */
+    uint64_t synced_ns;          /* worker_lock; when last synced, monotonic */
+    uint64_t synced_commits;     /* worker_lock; commits then */
+    uint64_t drain_to;           /* worker_lock; write without waiting for more until this ticket */
+
+    pthread_t thread; /* immutable while it runs */
+    bool thread_runs; /* changed by open and close only */
+    pthread_mutex_t wake_lock; /* guards the next three */
+    pthread_cond_t wake;
+    bool stop;
+    bool awake; /* somebody asked for work to be looked at */
+};
+
+struct firn_backend_ops;
+
+/* open.c: firn_open with another backend below, for tests; NULL: the usual one. */
+int firn_open_with(firn_cache **cache, const char *path, const firn_options *options,
+                   const struct firn_backend_ops *backend);
+/* close.c: releases what there is of a cache; nothing is written. */
+void firn_cache_abandon(firn_cache *cache);
+
+/* options.c: fills *full from what the user gave, or says what is wrong with it. */
+int firn_options_read(firn_options *full, const firn_options *given, const char *path,
+                      firn_detail *detail);
+/* The same for a put. */
+int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms);
+
+/* get.c */
+int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
+uint32_t firn_removals_look(firn_cache *cache, uint64_t hash); /* the shard is locked */
+void firn_removals_bump(firn_cache *cache, uint64_t hash);     /* the shard is locked */
+uint64_t firn_now_ms(const firn_cache *cache);
+/* Reads an entry from the cold tier into a new object of the caller's. key NULL: any of the hash.
+ * Results as firn_cold_read. */
+int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                    firn_object **object);
+
+/* evict.c: no lock is held by the caller. */
+/* Evicts until `charge` more bytes may become resident. */
+void firn_make_resident_room(firn_cache *cache, uint64_t charge);
+/* The same, and waits or drops as the back-pressure policy says until as many may be held. FIRN_OK or what
+ * keeps the cold tier from taking entries. */
+int firn_make_room(firn_cache *cache, uint64_t charge);
+bool firn_has_room(const firn_cache *cache, uint64_t charge);
+/* Puts a dirty object in the queue; its shard is locked. Returns the ticket. */
+uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
+/* Takes care of an expired object that was met; its shard is locked. The caller drops a reference
+ * to what is returned, after the unlock. */
+firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
+
+/* batch.c */
+/* Writes one batch, or only applies the journal if the queue is empty. write_lock is not held. */
+int firn_write_batch(firn_cache *cache);
+/* Writes batches until the ticket is done. */
+int firn_write_until(firn_cache *cache, uint64_t ticket);
+/* Writes one value from the caller's memory as the entry of key. */
+int firn_write_direct(firn_cache *cache, firn_object *placeholder, const void *value,
+                      size_t value_size, uint64_t expires_ms);
+/* Queues every resident the cold tier does not have, coldest first. Returns the last ticket. */
+uint64_t firn_enqueue_dirty(firn_cache *cache);
+
+/* Records in the journal that what the cold tier holds of the hash is void, if that is needed for an entry
+ * in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
+int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
+                           uint64_t version);
+/* After FIRN_EBUSY, with no lock held: makes room in the journal. */
+int firn_relieve_journal(firn_cache *cache);
+
+/* warm.c */
+void firn_warm_begin(firn_cache *cache);
+/* Brings up to a few hundred entries back. True: more are left. worker_lock is held. */
+bool firn_warm_step(firn_cache *cache);
+int firn_warm_save(firn_cache *cache);
+void firn_warm_end(firn_cache *cache);
+
+/* worker.c */
+/* Starts the thread. FIRN_OK or FIRN_EIO. */
+int firn_worker_start(firn_cache *cache);
+void firn_worker_stop(firn_cache *cache);
+/* Makes the thread look for work. May be called with a shard locked. */
+void firn_worker_wake(firn_cache *cache);
+
+#endif

@@ -1,0 +1,191 @@
+/* Opening a cache: from options to two tiers, in the order in which parts need each other. */
+#include <string.h>
+#include <time.h>
+
+#include "tier/cache.h"
+
+enum {
+    QUEUE_SHARE_MAX = 64 << 20,
+    DISK_CACHE_QUEUE = 1 << 20,
+};
+
+/* Told by the cold tier, after the commit: an entry is no longer below. */
+static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
+    firn_cache *cache = context;
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
+    firn_removals_bump(cache, hash);
+    firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
+    if (object != NULL && (object->state & FIRN_STORED) != 0) {
+        firn_hot_change_locked(shard, object, FIRN_STORED, 0);
+        firn_count(cache->counters, hash, FIRN_EVENT_RECLAIMED_HOT, 1);
+    }
+    firn_hot_unlock(shard);
+}
+
+static int open_cold(firn_cache *cache, const char *path, const struct firn_backend_ops *backend) {
+    firn_cold_config config = {
+        .path = path,
+        .heap = cache->heap,
+        .detail = &cache->detail,
+        .clock = cache->options.clock,
+        .budget_bytes = cache->options.cold_bytes,
+        .durability = cache->options.durability,
+        .compression_level = cache->options.compression_level,
+        .compression_min_bytes = cache->options.compression_min_bytes,
+        .read_only = cache->options.read_only != 0,
+        .set_aside_damaged = cache->options.set_aside_damaged != 0,
+        .backend = backend,
+        .reclaimed = on_reclaimed,
+        .reclaimed_context = cache,
+    };
+    int result = firn_cold_open(&cache->cold, &config);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_cold_batch_limits(cache->cold, &cache->batch_items_max, &cache->batch_bytes_max);
+    cache->batch_items =
+        firn_heap_alloc(cache->heap, cache->batch_items_max * sizeof *cache->batch_items);
+    return cache->batch_items != NULL ? FIRN_OK : FIRN_ENOMEM;
+}
+
+/* The share of what waits to be written is cut from the memory budget, so that the whole stays
+ * within it when the disk is slow. */
+static void set_budgets(firn_cache *cache, bool has_cold) {
+    uint64_t hot_bytes = cache->options.hot_bytes;
+    if (cache->options.read_only) {
+        hot_bytes = 0;
+    }
+    uint64_t queue = 0;
+    if (has_cold) {
+        queue = hot_bytes / 8 < QUEUE_SHARE_MAX ? hot_bytes / 8 : QUEUE_SHARE_MAX;
+    }
+    cache->resident_max = hot_bytes - queue;
+    cache->held_max = hot_bytes > 0 ? hot_bytes : DISK_CACHE_QUEUE;
+}
+
+static int make_tables(firn_cache *cache, const firn_policy_ops *policy) {
+    unsigned shards = cache->resident_max > 0 ? cache->options.shards : 1;
+    cache->hot = firn_hot_new(cache->heap, policy, shards);
+    cache->counters = firn_heap_alloc_lines(cache->heap, sizeof *cache->counters);
+    cache->removals =
+        firn_heap_zalloc(cache->heap, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
+    if (cache->options.promotion == FIRN_PROMOTE_SECOND_HIT) {
+        cache->second_hits =
+            firn_heap_zalloc(cache->heap, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
+        if (cache->second_hits == NULL) {
+            return FIRN_ENOMEM;
+        }
+    }
+    return cache->hot != NULL && cache->counters != NULL && cache->removals != NULL ? FIRN_OK
+                                                                                    : FIRN_ENOMEM;
+}
+
+static int make_locks(firn_cache *cache) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    int failed = firn_queue_init(&cache->queue);
+    failed |= pthread_mutex_init(&cache->write_lock, NULL);
+    failed |= pthread_mutex_init(&cache->worker_lock, NULL);
+    failed |= pthread_mutex_init(&cache->wake_lock, NULL);
+    failed |= pthread_cond_init(&cache->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return failed == 0 ? FIRN_OK : FIRN_ENOMEM;
+}
+
+static int open_parts(firn_cache *cache, const char *path,
+                      const struct firn_backend_ops *backend) {
+    const firn_policy_ops *policy = firn_policy_find(cache->options.hot_policy);
+    cache->options.hot_policy = policy->name; /* the user's string need not live on */
+    set_budgets(cache, path != NULL);
+    int result = make_tables(cache, policy);
+    if (result != FIRN_OK) {
+        return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
+    }
+    cache->seed = firn_random64();
+    uint64_t version = 1;
+    if (path != NULL) {
+        result = open_cold(cache, path, backend);
+        if (result != FIRN_OK) {
+            return result;
+        }
+        cache->seed = firn_cold_seed(cache->cold);
+        version = firn_cold_version_next(cache->cold);
+        uint64_t share = (cache->held_max - cache->resident_max) / 4;
+        cache->batch_ready_bytes =
+            share < cache->batch_bytes_max ? share : cache->batch_bytes_max;
+    }
+    atomic_init(&cache->version, version);
+    cache->synced_ns = firn_monotonic_ns();
+    firn_warm_begin(cache);
+    bool needs_thread = cache->cold != NULL && !cache->options.read_only;
+    return needs_thread && cache->options.threads > 0 ? firn_worker_start(cache) : FIRN_OK;
+}
+
+/* The detail's words go to the caller, who gets no handle to ask. */
+static void report(firn_detail *detail, int result, const char *path, const firn_options *given) {
+    char *buffer = NULL;
+    size_t size = 0;
+    if (given != NULL && given->size >= sizeof(firn_options)) {
+        buffer = given->error_buffer;
+        size = given->error_buffer_size;
+    }
+    if (buffer == NULL || size == 0) {
+        return;
+    }
+    if (firn_detail_get(detail, buffer, size) == 0) {
+        firn_detail_set(detail, result, "%s: %s", path != NULL ? path : "firn_open",
+                        firn_strerror(result));
+        firn_detail_get(detail, buffer, size);
+    }
+}
+
+int firn_open_with(firn_cache **out, const char *path, const firn_options *given,
+                   const struct firn_backend_ops *backend) {
+    if (out == NULL) {
+        return FIRN_EINVAL;
+    }
+    *out = NULL;
+    firn_detail detail;
+    firn_options options;
+    if (firn_detail_init(&detail) != 0) {
+        return FIRN_ENOMEM;
+    }
+    int result = firn_options_read(&options, given, path, &detail);
+    if (result == FIRN_OK && path != NULL && path[0] == '\0') {
+        result = firn_detail_set(&detail, FIRN_EINVAL,
+                                 "the path is empty: give a directory, or NULL for memory only");
+    }
+    firn_heap *heap = NULL;
+    firn_cache *cache = NULL;
+    if (result == FIRN_OK) {
+        heap = firn_heap_new(&options.allocator);
+        cache = heap != NULL ? firn_heap_zalloc(heap, sizeof *cache) : NULL;
+        result = cache != NULL ? FIRN_OK : FIRN_ENOMEM;
+    }
+    if (result != FIRN_OK) {
+        report(&detail, result, path, given);
+        firn_heap_unref(heap);
+        firn_detail_fini(&detail);
+        return result;
+    }
+    firn_detail_fini(&detail);
+    cache->heap = heap;
+    cache->options = options;
+    cache->options.error_buffer = NULL;
+    result = firn_detail_init(&cache->detail) == 0 ? make_locks(cache) : FIRN_ENOMEM;
+    if (result == FIRN_OK) {
+        result = open_parts(cache, path, backend);
+    }
+    if (result != FIRN_OK) {
+        report(&cache->detail, result, path, given);
+        firn_cache_abandon(cache);
+        return result;
+    }
+    *out = cache;
+    return FIRN_OK;
+}
+
+int firn_open(firn_cache **cache, const char *path, const firn_options *options) {
+    return firn_open_with(cache, path, options, NULL);
+}

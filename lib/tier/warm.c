@@ -1,0 +1,138 @@
+/* The warm restart: brings back what was hot when the store was last closed, most valuable first,
+ * in small steps, and records it again at the next close. What requests bring up themselves
+ * ranks above all that comes back here. */
+#include "tier/cache.h"
+
+enum { STEP_ENTRIES = 128 };
+
+static void count_left(firn_cache *cache) {
+    uint64_t left = 0;
+    if (cache->warm.list != NULL) {
+        left = firn_warm_list_count(cache->warm.list) - cache->warm.position;
+    }
+    atomic_store_explicit(&cache->warm.left, left, memory_order_relaxed);
+}
+
+void firn_warm_begin(firn_cache *cache) {
+    if (cache->cold == NULL || cache->options.read_only || cache->resident_max == 0) {
+        return;
+    }
+    /* No list, or a bad one, makes for a cold start and no more. */
+    if (firn_warm_list_open(&cache->warm.list, firn_cold_path(cache->cold),
+                            firn_cold_store_id(cache->cold), cache->heap) != FIRN_OK) {
+        cache->warm.list = NULL;
+    }
+    count_left(cache);
+}
+
+void firn_warm_end(firn_cache *cache) {
+    firn_warm_list_close(cache->warm.list);
+    cache->warm.list = NULL;
+    count_left(cache);
+}
+
+static bool fits(const firn_cache *cache, uint64_t charge) {
+    uint64_t resident = firn_hot_resident_bytes(cache->hot);
+    return charge <= cache->resident_max && resident <= cache->resident_max - charge &&
+           firn_has_room(cache, charge);
+}
+
+/* False: the hot tier is full, so that the rest may sleep on. */
+static bool restore(firn_cache *cache, uint64_t hash) {
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
+    bool there = firn_hot_find_hash_locked(shard, hash, 0) != NULL;
+    uint32_t removals = firn_removals_look(cache, hash);
+    firn_hot_unlock(shard);
+    firn_object *object;
+    if (there || firn_read_below(cache, hash, NULL, 0, &object) != FIRN_OK) {
+        return true;
+    }
+    if (!fits(cache, firn_object_charge(object))) {
+        firn_object_unref(object);
+        return false;
+    }
+    shard = firn_hot_lock(cache->hot, hash);
+    if (firn_hot_find_hash_locked(shard, hash, 0) == NULL &&
+        removals == firn_removals_look(cache, hash) &&
+        firn_hot_reserve_locked(shard) == FIRN_OK) {
+        firn_hot_restore_locked(shard, object, FIRN_STORED);
+        firn_count(cache->counters, hash, FIRN_EVENT_WARMED, 1);
+    }
+    firn_hot_unlock(shard);
+    firn_object_unref(object);
+    return true;
+}
+
+bool firn_warm_step(firn_cache *cache) {
+    firn_warm_list *list = cache->warm.list;
+    if (list == NULL) {
+        return false;
+    }
+    if (!cache->warm.checked && firn_warm_list_check(list) != FIRN_OK) {
+        firn_warm_end(cache);
+        return false;
+    }
+    cache->warm.checked = true;
+    uint64_t count = firn_warm_list_count(list);
+    bool room = true;
+    for (unsigned i = 0; i < STEP_ENTRIES && room && cache->warm.position < count; i++) {
+        room = restore(cache, firn_warm_list_at(list, cache->warm.position++));
+    }
+    count_left(cache);
+    if (!room || cache->warm.position == count) {
+        firn_warm_end(cache);
+        return false;
+    }
+    return true;
+}
+
+static firn_object *next_resident(firn_cache *cache, unsigned number, const firn_object *object) {
+    firn_hot_shard *shard = firn_hot_lock_number(cache->hot, number);
+    firn_object *next = firn_hot_walk_locked(shard, object, FIRN_HOTTEST_FIRST);
+    firn_hot_unlock(shard);
+    return next;
+}
+
+/* Writes the residents in order of value, a shard's best beside the other shards' best, then what
+ * had not come back yet. Only firn_close calls it, when no other thread is left. */
+static void save_residents(firn_cache *cache, firn_warm_writer *writer, firn_object **cursors) {
+    unsigned shards = firn_hot_shard_count(cache->hot);
+    for (bool more = true; more;) {
+        more = false;
+        for (unsigned i = 0; i < shards; i++) {
+            if (cursors[i] != NULL) {
+                firn_warm_writer_add(writer, cursors[i]->hash);
+                cursors[i] = next_resident(cache, i, cursors[i]);
+                more = true;
+            }
+        }
+    }
+}
+
+int firn_warm_save(firn_cache *cache) {
+    unsigned shards = firn_hot_shard_count(cache->hot);
+    firn_object **cursors = firn_heap_zalloc(cache->heap, shards * sizeof *cursors);
+    if (cursors == NULL) {
+        return FIRN_ENOMEM;
+    }
+    firn_warm_writer *writer;
+    int result = firn_warm_writer_open(&writer, firn_cold_path(cache->cold),
+                                       firn_cold_store_id(cache->cold), cache->heap,
+                                       &cache->detail);
+    if (result == FIRN_OK) {
+        for (unsigned i = 0; i < shards; i++) {
+            cursors[i] = next_resident(cache, i, NULL);
+        }
+        save_residents(cache, writer, cursors);
+        uint64_t left = atomic_load_explicit(&cache->warm.left, memory_order_relaxed);
+        if (left > 0 && (cache->warm.checked || firn_warm_list_check(cache->warm.list) == FIRN_OK)) {
+            for (uint64_t i = 0; i < left; i++) {
+                firn_warm_writer_add(
+                    writer, firn_warm_list_at(cache->warm.list, cache->warm.position + i));
+            }
+        }
+        result = firn_warm_writer_finish(writer);
+    }
+    firn_heap_free(cache->heap, cursors, shards * sizeof *cursors);
+    return result;
+}

@@ -1,0 +1,178 @@
+/* Background work: by a thread of our own, or by the program through firn_run. Decides what is due
+ * and when to look again; how a batch is written or an entry warmed is done elsewhere. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "tier/cache.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+enum {
+    LINGER_MS = 20, /* a demoted entry waits this long for others to share its commit */
+    RETRY_MS = 200, /* after a failed batch */
+    IDLE_MS = 60000,
+};
+
+static bool journal_is_half_full(const firn_cache *cache) {
+    return firn_cold_journal_room(cache->cold) <= firn_cold_journal_capacity(cache->cold) / 2;
+}
+
+/* How long the queue's oldest may still wait, in nanoseconds; 0: a batch is due; UINT64_MAX: the queue is
+ * empty. worker_lock is held. */
+static uint64_t queue_waits(firn_cache *cache, bool eager, uint64_t now_ns) {
+    firn_queue_state state = firn_queue_look(&cache->queue);
+    if (state.entries == 0) {
+        return UINT64_MAX;
+    }
+    bool behind = cache->options.write_mode == FIRN_WRITE_BEHIND;
+    uint64_t linger_ms = behind ? cache->options.write_behind_ms : eager ? 0 : LINGER_MS;
+    uint64_t linger_ns = linger_ms < UINT64_MAX / NS_PER_MS ? linger_ms * NS_PER_MS : UINT64_MAX;
+    uint64_t waited_ns = now_ns > state.first_ns ? now_ns - state.first_ns : 0;
+    if (waited_ns >= linger_ns || state.bytes >= cache->batch_ready_bytes) {
+        cache->drain_to = state.pushed;
+    }
+    return state.completed < cache->drain_to ? 0 : linger_ns - waited_ns;
+}
+
+/* The same for the next sync. */
+static uint64_t sync_waits(const firn_cache *cache, uint64_t now_ns) {
+    if (cache->options.durability != FIRN_DURABILITY_PERIODIC) {
+        return UINT64_MAX;
+    }
+    firn_cold_stats stats;
+    firn_cold_get_stats(cache->cold, &stats);
+    if (stats.commits == cache->synced_commits) {
+        return UINT64_MAX;
+    }
+    uint64_t interval_ms = cache->options.sync_interval_ms;
+    uint64_t interval_ns =
+        interval_ms < UINT64_MAX / NS_PER_MS ? interval_ms * NS_PER_MS : UINT64_MAX;
+    uint64_t since_ns = now_ns - cache->synced_ns;
+    return since_ns >= interval_ns ? 0 : interval_ns - since_ns;
+}
+
+static int sync_now(firn_cache *cache) {
+    firn_cold_stats stats;
+    firn_cold_get_stats(cache->cold, &stats);
+    int result = firn_cold_sync(cache->cold);
+    cache->synced_ns = firn_monotonic_ns();
+    if (result == FIRN_OK) {
+        cache->synced_commits = stats.commits;
+    }
+    return result;
+}
+
+/* Does one piece of what is due. FIRN_AGAIN: there may be more. FIRN_OK: nothing for the next
+ * *wait_ns. worker_lock is held. */
+static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
+    uint64_t now_ns = firn_monotonic_ns();
+    *wait_ns = IDLE_MS * NS_PER_MS;
+    if (cache->cold == NULL || cache->options.read_only) {
+        return FIRN_OK;
+    }
+    uint64_t queue_ns = queue_waits(cache, eager, now_ns);
+    if (queue_ns == 0 || journal_is_half_full(cache)) {
+        int result = firn_write_batch(cache);
+        return result == FIRN_OK ? FIRN_AGAIN : result;
+    }
+    uint64_t sync_ns = sync_waits(cache, now_ns);
+    if (sync_ns == 0) {
+        int result = sync_now(cache);
+        return result == FIRN_OK ? FIRN_AGAIN : result;
+    }
+    if (firn_warm_step(cache)) {
+        return FIRN_AGAIN;
+    }
+    *wait_ns = queue_ns < *wait_ns ? queue_ns : *wait_ns;
+    *wait_ns = sync_ns < *wait_ns ? sync_ns : *wait_ns;
+    return FIRN_OK;
+}
+
+static int locked_step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
+    pthread_mutex_lock(&cache->worker_lock);
+    int result = step(cache, eager, wait_ns);
+    pthread_mutex_unlock(&cache->worker_lock);
+    return result;
+}
+
+int firn_run(firn_cache *cache, uint64_t budget_ms) {
+    if (cache == NULL) {
+        return FIRN_EINVAL;
+    }
+    uint64_t began_ns = firn_monotonic_ns();
+    int result;
+    uint64_t wait_ns;
+    do {
+        result = locked_step(cache, true, &wait_ns);
+    } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / NS_PER_MS < budget_ms);
+    return result;
+}
+
+/* Sleeps until the time is over, the thread is to stop or, unless deaf, somebody wakes it. */
+static void sleep_for(firn_cache *cache, uint64_t wait_ns, bool deaf) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + wait_ns;
+    until.tv_sec += (time_t)(ns / 1000000000u);
+    until.tv_nsec = (long)(ns % 1000000000u);
+    pthread_mutex_lock(&cache->wake_lock);
+    while (!cache->stop && (deaf || !cache->awake) &&
+           pthread_cond_timedwait(&cache->wake, &cache->wake_lock, &until) != ETIMEDOUT) {
+    }
+    cache->awake = false;
+    pthread_mutex_unlock(&cache->wake_lock);
+}
+
+static bool stopped(firn_cache *cache) {
+    pthread_mutex_lock(&cache->wake_lock);
+    bool stop = cache->stop;
+    pthread_mutex_unlock(&cache->wake_lock);
+    return stop;
+}
+
+static void *worker(void *context) {
+    firn_cache *cache = context;
+    while (!stopped(cache)) {
+        uint64_t wait_ns;
+        int result = locked_step(cache, false, &wait_ns);
+        if (result == FIRN_OK) {
+            sleep_for(cache, wait_ns, false);
+        } else if (result != FIRN_AGAIN) {
+            /* The cause does not go because more work comes. */
+            sleep_for(cache, RETRY_MS * NS_PER_MS, true);
+        }
+    }
+    return NULL;
+}
+
+void firn_worker_wake(firn_cache *cache) {
+    pthread_mutex_lock(&cache->wake_lock);
+    cache->awake = true;
+    pthread_cond_signal(&cache->wake);
+    pthread_mutex_unlock(&cache->wake_lock);
+}
+
+int firn_worker_start(firn_cache *cache) {
+    int error = pthread_create(&cache->thread, NULL, worker, cache);
+    if (error != 0) {
+        return firn_detail_set(&cache->detail, FIRN_EIO,
+                               "cannot start the background thread: %s (open with threads = 0 "
+                               "and call firn_run)",
+                               strerror(error));
+    }
+    cache->thread_runs = true;
+    return FIRN_OK;
+}
+
+void firn_worker_stop(firn_cache *cache) {
+    if (!cache->thread_runs) {
+        return;
+    }
+    pthread_mutex_lock(&cache->wake_lock);
+    cache->stop = true;
+    pthread_cond_signal(&cache->wake);
+    pthread_mutex_unlock(&cache->wake_lock);
+    pthread_join(cache->thread, NULL);
+    cache->thread_runs = false;
+}
