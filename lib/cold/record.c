@@ -1,0 +1,130 @@
+/* See record.h. */
+#include "cold/record.h"
+
+#include <endian.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include <firn/options.h>
+
+#include "base/hash.h"
+
+enum {
+    CHECKSUM_SIZE = 8,
+    FIXED_SIZE = 10,
+    CODEC_MASK = 15,
+    FLAG_EXPIRES = 16,
+    VARINT_MAX = 10,
+};
+
+static unsigned char *put_varint(unsigned char *to, uint64_t number) {
+    while (number >= 0x80) {
+        *to++ = (unsigned char)(number | 0x80);
+        number >>= 7;
+    }
+    *to++ = (unsigned char)number;
+    return to;
+}
+
+/* NULL: it does not end within the bytes, or does not fit into 64 bits. */
+static const unsigned char *get_varint(const unsigned char *from, const unsigned char *end,
+                                       uint64_t *number) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < VARINT_MAX && from < end; i++) {
+        unsigned char byte = *from++;
+        if (i == VARINT_MAX - 1 && byte > 1) {
+            return NULL;
+        }
+        sum |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            *number = sum;
+            return from;
+        }
+    }
+    return NULL;
+}
+
+size_t firn_record_head(const firn_record *record, unsigned char *head) {
+    memset(head, 0, CHECKSUM_SIZE);
+    head[8] = FIRN_RECORD_FORMAT;
+    head[9] = (unsigned char)(record->codec | (record->expires_ms != 0 ? FLAG_EXPIRES : 0));
+    unsigned char *to = head + FIXED_SIZE;
+    to = put_varint(to, record->key_size);
+    to = put_varint(to, record->value_size);
+    to = put_varint(to, record->version);
+    to = put_varint(to, record->written_ms);
+    if (record->expires_ms != 0) {
+        to = put_varint(to, record->expires_ms);
+    }
+    return (size_t)(to - head);
+}
+
+static uint64_t checksum(const void *bytes, size_t size, uint64_t sequence) {
+    const unsigned char *from = bytes;
+    return htole64(firn_hash64(sequence, from + CHECKSUM_SIZE, size - CHECKSUM_SIZE));
+}
+
+void firn_record_seal(void *bytes, size_t size, const void *payload, size_t payload_size,
+                      uint64_t sequence) {
+    uint64_t sum;
+    if (payload_size == 0) {
+        sum = checksum(bytes, size, sequence);
+    } else {
+        XXH3_state_t state;
+        XXH3_INITSTATE(&state);
+        XXH3_64bits_reset_withSeed(&state, sequence);
+        XXH3_64bits_update(&state, (unsigned char *)bytes + CHECKSUM_SIZE, size - CHECKSUM_SIZE);
+        XXH3_64bits_update(&state, payload, payload_size);
+        sum = htole64(XXH3_64bits_digest(&state));
+    }
+    memcpy(bytes, &sum, sizeof sum);
+}
+
+const char *firn_record_check(const void *bytes, size_t size, uint64_t sequence) {
+    if (size < FIXED_SIZE) {
+        return "record too short";
+    }
+    uint64_t sum = checksum(bytes, size, sequence);
+    return memcmp(bytes, &sum, sizeof sum) == 0 ? NULL : "checksum does not match";
+}
+
+const char *firn_record_parse(const void *bytes, size_t size, firn_record *record) {
+    const unsigned char *from = bytes;
+    const unsigned char *end = from + size;
+    if (size < FIXED_SIZE) {
+        return "record too short";
+    }
+    if (from[8] != FIRN_RECORD_FORMAT) {
+        return "unknown record format";
+    }
+    if ((from[9] & ~(CODEC_MASK | FLAG_EXPIRES)) != 0) {
+        return "unknown record flags";
+    }
+    *record = (firn_record){.codec = from[9] & CODEC_MASK};
+    bool expires = (from[9] & FLAG_EXPIRES) != 0;
+    uint64_t key_size = 0;
+    uint64_t value_size = 0;
+    from = get_varint(from + FIXED_SIZE, end, &key_size);
+    from = from != NULL ? get_varint(from, end, &value_size) : NULL;
+    from = from != NULL ? get_varint(from, end, &record->version) : NULL;
+    from = from != NULL ? get_varint(from, end, &record->written_ms) : NULL;
+    if (expires) {
+        from = from != NULL ? get_varint(from, end, &record->expires_ms) : NULL;
+    }
+    if (from == NULL) {
+        return "record head is cut off";
+    }
+    if (key_size == 0 || key_size > FIRN_KEY_SIZE_MAX || key_size > (size_t)(end - from)) {
+        return "key size out of bounds";
+    }
+    if (value_size > FIRN_VALUE_SIZE_MAX) {
+        return "value size out of bounds";
+    }
+    record->key = from;
+    record->key_size = (size_t)key_size;
+    record->value_size = (size_t)value_size;
+    record->payload = from + key_size;
+    record->payload_size = (size_t)(end - from) - (size_t)key_size;
+    return NULL;
+}

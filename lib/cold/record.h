@@ -1,0 +1,52 @@
+/* The record: how one entry looks on disk. Knows bytes and nothing else: no store, no files.
+ *
+ *     offset 0   u64   checksum: XXH3-64, seeded with the sequence, of all that follows
+ *            8   u8    format, 1
+ *            9   u8    codec in the low 4 bits; flags above: 16 = an expiry follows
+ *           10   varint key size, varint value size (before compression), varint version,
+ *                varint time of writing (ms after the store's creation), [varint expiry, ms]
+ *                key, payload to the end
+ *
+ * Integers are little-endian; varints are LEB128 of up to 10 bytes. The full account is in
+ * docs/format.md. */
+#ifndef FIRN_COLD_RECORD_H
+#define FIRN_COLD_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    FIRN_RECORD_FORMAT = 1,
+    FIRN_RECORD_HEAD_MAX = 10 + 5 * 10, /* bytes before the key, at the most */
+};
+
+typedef struct firn_record {
+    unsigned codec;
+    uint64_t version;
+    uint64_t expires_ms; /* 0: never */
+    uint64_t written_ms; /* after the store's creation */
+    const void *key;     /* lent from the bytes that were parsed */
+    size_t key_size;
+    size_t value_size;   /* before compression */
+    const void *payload; /* lent likewise */
+    size_t payload_size;
+} firn_record;
+
+/* Writes all that comes before the key into head (FIRN_RECORD_HEAD_MAX bytes), the checksum left
+ * zero. Returns its size. The key's and the payload's bytes are not looked at. */
+size_t firn_record_head(const firn_record *record, unsigned char *head);
+
+/* Sets the checksum of a record: bytes holds all of it, or all but the payload, which then follows
+ * from elsewhere (payload_size not 0). */
+void firn_record_seal(void *bytes, size_t size, const void *payload, size_t payload_size,
+                      uint64_t sequence);
+
+/* Reads the head, with every bound checked. NULL: well-formed, *record filled. Else what is wrong,
+ * a static string. The checksum is not looked at. */
+const char *firn_record_parse(const void *bytes, size_t size, firn_record *record);
+
+/* NULL: the checksum is right. Else what is wrong. */
+const char *firn_record_check(const void *bytes, size_t size, uint64_t sequence);
+
+#endif
