@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <string.h>
 
+#define XXH_STATIC_LINKING_ONLY /* for a streaming state that lives on the stack */
 #include <xxhash.h>
 
 #include <firn/options.h>
