@@ -1,7 +1,7 @@
 /* The warm list: the hashes of what was hot at close, most valuable first, in a file of the store.
  *
- * Written as a stream, so that a close needs no memory for it; read through a map, so that an open
- * costs nothing. A damaged list is ignored: it only makes the restart colder. Format: docs/format.md.
+ * Written as a stream, so that a close needs no memory for it; read in parts, and checked
+ * after the open, which costs nothing. A damaged list is ignored: it only makes the restart colder. Format: docs/format.md.
  * Knows a directory and 64-bit numbers, and nothing of entries or tiers. */
 #ifndef FIRN_COLD_WARM_LIST_H
 #define FIRN_COLD_WARM_LIST_H
@@ -33,7 +33,7 @@ uint64_t firn_warm_list_count(const firn_warm_list *list);
  * firn_warm_list_at. */
 int firn_warm_list_check(firn_warm_list *list);
 /* Number index < count. */
-uint64_t firn_warm_list_at(const firn_warm_list *list, uint64_t index);
+uint64_t firn_warm_list_at(firn_warm_list *list, uint64_t index);
 void firn_warm_list_close(firn_warm_list *list);
 
 #endif
