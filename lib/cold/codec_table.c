@@ -19,8 +19,9 @@ const firn_codec *firn_codec_find(unsigned number) {
 
 void firn_decoders_fini(firn_decoders *decoders) {
     for (unsigned i = 0; i < sizeof decoders->contexts / sizeof decoders->contexts[0]; i++) {
-        if (decoders->contexts[i] != NULL) {
-            firn_codec_find(i)->decoder_free(decoders->contexts[i]);
+        const firn_codec *codec = firn_codec_find(i);
+        if (codec != NULL && decoders->contexts[i] != NULL) {
+            codec->decoder_free(decoders->contexts[i]);
             decoders->contexts[i] = NULL;
         }
     }

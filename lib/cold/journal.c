@@ -217,6 +217,24 @@ int firn_journal_open(firn_journal **journal, const char *directory, bool writab
     return result;
 }
 
+bool firn_journal_is_unfinished(const char *directory, firn_heap *heap) {
+    char *path = firn_path_join(heap, directory, FIRN_JOURNAL_FILE);
+    if (path == NULL) {
+        return false;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    firn_path_free(heap, path);
+    if (fd < 0) {
+        return false;
+    }
+    header head;
+    struct stat status;
+    bool read = fstat(fd, &status) == 0 && firn_read_at(fd, &head, sizeof head, 0) == 0;
+    close(fd);
+    return read && check_header(&head, FIRN_JOURNAL_FILE_SIZE, directory, NULL) == FIRN_OK &&
+           le32toh(head.state) == FIRN_JOURNAL_CREATING;
+}
+
 void firn_journal_close(firn_journal *journal) {
     if (journal != NULL) {
         munmap(journal->header, FIRN_JOURNAL_FILE_SIZE);

@@ -77,6 +77,8 @@ int firn_journal_create(const char *directory, uint64_t store_id, firn_heap *hea
  * FIRN_EREADONLY, FIRN_EIO, FIRN_ENOMEM */
 int firn_journal_open(firn_journal **journal, const char *directory, bool writable, firn_heap *heap,
                       firn_detail *detail);
+/* Whether the making of the store was broken off: its journal is in state CREATING. */
+bool firn_journal_is_unfinished(const char *directory, firn_heap *heap);
 /* NULL is ignored. */
 void firn_journal_close(firn_journal *journal);
 

@@ -60,7 +60,7 @@ typedef struct meta {
 
 _Static_assert(sizeof(meta) == META_SIZE, "as LMDB lays it out");
 
-typedef struct checker {
+typedef struct page_checker {
     int fd;
     firn_heap *heap;
     void (*finding)(void *context, const char *text);
@@ -69,11 +69,11 @@ typedef struct checker {
     unsigned char *used; /* a bit a page */
     size_t used_bytes;
     int failure; /* FIRN_EIO or FIRN_ENOMEM: give up */
-} checker;
+} page_checker;
 
 /* One tree's walk. */
 typedef struct walk {
-    checker *checker;
+    page_checker *checker;
     const char *name;
     const db *tree;
     bool is_free_list;
@@ -102,7 +102,7 @@ static uint64_t u64_at(const unsigned char *from) {
     return number;
 }
 
-__attribute__((format(printf, 2, 3))) static void find(checker *self, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void find(page_checker *self, const char *format, ...) {
     self->report->findings++;
     if (self->finding == NULL || self->report->findings > TOLD_MAX) {
         return;
@@ -116,7 +116,7 @@ __attribute__((format(printf, 2, 3))) static void find(checker *self, const char
 }
 
 /* Marks a run of pages as used. False: it lies outside of the file, or was used before. */
-static bool claim(checker *self, uint64_t first, uint64_t count, const char *who) {
+static bool claim(page_checker *self, uint64_t first, uint64_t count, const char *who) {
     uint64_t last = self->report->last_page;
     if (first < 2 || first > last || count > last - first + 1) {
         find(self, "%s: pages %llu (%llu of them) are outside of the file", who,
@@ -135,7 +135,7 @@ static bool claim(checker *self, uint64_t first, uint64_t count, const char *who
     return true;
 }
 
-static bool read_bytes(checker *self, void *to, size_t size, uint64_t offset) {
+static bool read_bytes(page_checker *self, void *to, size_t size, uint64_t offset) {
     if (firn_read_at(self->fd, to, size, offset) == 0) {
         return true;
     }
@@ -175,7 +175,7 @@ static void check_order(walk *self, const unsigned char *key, size_t size, bool 
 }
 
 static void check_big(walk *self, uint64_t first, uint64_t size) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     uint32_t page_bytes = checker->report->page_bytes;
     if (first < 2 || first > checker->report->last_page) {
         find(checker, "%s: a large value begins outside of the file", self->name);
@@ -200,7 +200,7 @@ static void check_big(walk *self, uint64_t first, uint64_t size) {
 /* A value of the free list: a count, then as many pages in falling order. */
 static void check_free_pages(walk *self, const unsigned char *inline_data, uint64_t size,
                              uint64_t big_page) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     unsigned char word[8];
     uint64_t offset = big_page * checker->report->page_bytes + PAGE_HEAD;
     uint64_t count = 0;
@@ -227,11 +227,11 @@ static void check_free_pages(walk *self, const unsigned char *inline_data, uint6
     }
 }
 
-static void check_tree(checker *self, const db *tree, const char *name, bool is_free_list,
+static void check_tree(page_checker *self, const db *tree, const char *name, bool is_free_list,
                        bool is_main);
 
 static void check_leaf_node(walk *self, const unsigned char *node, size_t room, uint64_t page) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     size_t key_size = u16_at(node + 6);
     uint16_t flags = u16_at(node + 4);
     uint64_t size = u16_at(node) | (uint64_t)u16_at(node + 2) << 16;
@@ -276,7 +276,7 @@ static void check_page(walk *self, uint64_t page, unsigned depth);
 
 static void check_node(walk *self, const unsigned char *bytes, size_t at, bool is_branch,
                        unsigned number, uint64_t page, unsigned depth) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     size_t room = checker->report->page_bytes - at;
     const unsigned char *node = bytes + at;
     size_t key_size = u16_at(node + 6);
@@ -301,7 +301,7 @@ static void check_node(walk *self, const unsigned char *bytes, size_t at, bool i
 }
 
 static void check_nodes(walk *self, const unsigned char *bytes, uint64_t page, unsigned depth) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     size_t page_bytes = checker->report->page_bytes;
     size_t lower = u16_at(bytes + 12);
     size_t upper = u16_at(bytes + 14);
@@ -326,7 +326,7 @@ static void check_nodes(walk *self, const unsigned char *bytes, uint64_t page, u
 
 /* Recursion ends with the depth that the tree tells, 32 at the most. */
 static void check_page(walk *self, uint64_t page, unsigned depth) {
-    checker *checker = self->checker;
+    page_checker *checker = self->checker;
     if (checker->failure != 0 || !claim(checker, page, 1, self->name)) {
         return;
     }
@@ -365,7 +365,7 @@ static void check_counts(const walk *self) {
     }
 }
 
-static void check_tree(checker *self, const db *tree, const char *name, bool is_free_list,
+static void check_tree(page_checker *self, const db *tree, const char *name, bool is_free_list,
                        bool is_main) {
     walk *state = firn_heap_zalloc(self->heap, sizeof *state);
     if (state == NULL) {
@@ -477,7 +477,7 @@ int firn_lmdb_check_head(const char *data_path, firn_detail *detail) {
     return result;
 }
 
-static int check_trees(checker *self, const meta *newest) {
+static int check_trees(page_checker *self, const meta *newest) {
     self->used_bytes = (size_t)(newest->last_page / 8 + 1);
     self->used = firn_heap_zalloc(self->heap, self->used_bytes);
     if (self->used == NULL) {
@@ -496,7 +496,7 @@ int firn_lmdb_check(const char *data_path, firn_heap *heap,
                     void (*finding)(void *context, const char *text), void *context,
                     firn_lmdb_check_report *report) {
     *report = (firn_lmdb_check_report){0};
-    checker self = {
+    page_checker self = {
         .fd = -1, .heap = heap, .finding = finding, .context = context, .report = report};
     int result = open_data(data_path, &self.fd);
     if (result != FIRN_OK) {

@@ -80,7 +80,7 @@ int firn_warm_writer_open(firn_warm_writer **out, const char *directory, uint64_
     writer->fd = -1;
     writer->directory = firn_heap_strdup(heap, directory);
     writer->path = firn_path_join(heap, directory, "firn.hot");
-    writer->temporary = firn_path_join(heap, directory, "firn.hot.new");
+    writer->temporary = firn_path_join(heap, directory, "firn.hot.tmp");
     writer->hashing = XXH3_createState();
     if (writer->directory == NULL || writer->path == NULL || writer->temporary == NULL ||
         writer->hashing == NULL) {

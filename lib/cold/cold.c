@@ -1,0 +1,283 @@
+/* The cold tier: reading, and what it tells of itself. See cold.h, and cold_internal.h for who does
+ * the rest. */
+#include "cold/cold.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <firn/error.h>
+
+#include "base/clock.h"
+#include "cold/cold_internal.h"
+#include "cold/record.h"
+
+/* Records up to this size are checked in full even when only their head is asked for. */
+enum { HEAD_CHECK_MAX = 4096 };
+
+/* ---- readers ---- */
+
+/* A reader that is free: there is one for everybody whom the semaphore lets pass. Threads begin to
+ * look at different places, so that each finds its own again. */
+static firn_cold_reader *take_reader(firn_cold *cold) {
+    while (sem_wait(&cold->readers_free) != 0 && errno == EINTR) {
+    }
+    uint64_t self = (uint64_t)(uintptr_t)pthread_self();
+    for (uint64_t i = self >> 12 ^ self >> 20;; i++) {
+        firn_cold_reader *reader = &cold->readers[i % FIRN_COLD_READERS];
+        unsigned free = 0;
+        if (atomic_compare_exchange_strong_explicit(&reader->taken, &free, 1, memory_order_acquire,
+                                                    memory_order_relaxed)) {
+            return reader;
+        }
+    }
+}
+
+static void give_reader(firn_cold *cold, firn_cold_reader *reader) {
+    atomic_store_explicit(&reader->taken, 0, memory_order_release);
+    sem_post(&cold->readers_free);
+}
+
+/* ---- reading ---- */
+
+typedef struct read_request {
+    uint64_t hash;
+    const void *key;
+    size_t key_size;
+    firn_cold_place place;
+    void *place_context;
+    firn_cold_meta *meta;
+} read_request;
+
+static int damaged(firn_cold *cold, uint64_t sequence, const char *what) {
+    firn_cold_count(&cold->counters.damaged, 1);
+    return firn_detail_set(cold->detail, FIRN_ECORRUPT,
+                           "%s: record %llu is damaged: %s; it counts as a miss, and a put of its "
+                           "key replaces it",
+                           cold->path, (unsigned long long)sequence, what);
+}
+
+/* Nothing of a record is believed before its checksum, except when its head alone is asked for and
+ * it is large: then only its form is checked, since the checksum would read all of the value. */
+static const char *check_record(const firn_bytes *bytes, uint64_t sequence, bool head_only,
+                                firn_record *record) {
+    const char *wrong = NULL;
+    if (!head_only || bytes->size <= HEAD_CHECK_MAX) {
+        wrong = firn_record_check(bytes->data, bytes->size, sequence);
+    }
+    if (wrong == NULL) {
+        wrong = firn_record_parse(bytes->data, bytes->size, record);
+    }
+    return wrong != NULL ? wrong
+                         : firn_decode_plausible(record->codec, record->payload,
+                                                 record->payload_size, record->value_size);
+}
+
+static bool is_wanted(firn_cold *cold, const read_request *request, const firn_record *record) {
+    if (request->key != NULL && (record->key_size != request->key_size ||
+                                 memcmp(record->key, request->key, request->key_size) != 0)) {
+        return false;
+    }
+    if (record->expires_ms != 0 && record->expires_ms <= firn_clock_now_ms(&cold->clock)) {
+        firn_cold_count(&cold->counters.expired, 1);
+        return false;
+    }
+    return !cold->read_only || !firn_journal_voids(cold->journal, request->hash, record->version);
+}
+
+static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
+                         const firn_cold_meta *meta, const firn_record *record) {
+    void *to = request->place(request->place_context, meta);
+    if (to == NULL) {
+        return FIRN_ENOMEM;
+    }
+    const char *wrong = firn_decode(&reader->decoders, record->codec, to, record->value_size,
+                                    record->payload, record->payload_size);
+    if (wrong == firn_decode_no_memory) {
+        return firn_detail_set(cold->detail, FIRN_ENOMEM, "%s: %s", cold->path, wrong);
+    }
+    return wrong == NULL ? FIRN_OK : damaged(cold, meta->sequence, wrong);
+}
+
+static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+    uint64_t sequence;
+    firn_bytes bytes;
+    int result = cold->ops->lookup(reader->session, request->hash, &sequence, &bytes);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_record record;
+    const char *wrong = check_record(&bytes, sequence, request->place == NULL, &record);
+    if (wrong != NULL) {
+        return damaged(cold, sequence, wrong);
+    }
+    if (!is_wanted(cold, request, &record)) {
+        return FIRN_NOT_FOUND;
+    }
+    firn_cold_meta meta = {
+        .hash = request->hash,
+        .version = record.version,
+        .expires_ms = record.expires_ms,
+        .written_ms = cold->created_ms + record.written_ms,
+        .sequence = sequence,
+        .key = record.key,
+        .key_size = record.key_size,
+        .value_size = record.value_size,
+        .stored_size = record.payload_size,
+    };
+    if (request->place != NULL) {
+        result = produce_value(cold, reader, request, &meta, &record);
+    }
+    if (result == FIRN_OK && request->meta != NULL) {
+        *request->meta = meta;
+        request->meta->key = NULL; /* it is gone with the session */
+    }
+    return result;
+}
+
+static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+    if (reader->session == NULL) {
+        int result = cold->ops->session_new(cold->backend, &reader->session);
+        if (result != FIRN_OK) {
+            reader->session = NULL;
+            return result;
+        }
+    }
+    int result = cold->ops->read_begin(reader->session);
+    if (result == FIRN_OK) {
+        result = read_in_session(cold, reader, request);
+        cold->ops->read_end(reader->session);
+    }
+    return result;
+}
+
+int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
+                   firn_cold_place place, void *place_context, firn_cold_meta *meta) {
+    read_request request = {hash, key, key_size, place, place_context, meta};
+    firn_cold_reader *reader = take_reader(cold);
+    int result = read_with(cold, reader, &request);
+    give_reader(cold, reader);
+    if (result == FIRN_EIO || result == FIRN_ENOMEM) {
+        firn_cold_count(&cold->counters.read_errors, 1);
+    }
+    return result;
+}
+
+/* ---- invalidation ---- */
+
+int firn_cold_invalidate(firn_cold *cold, uint64_t hash, uint64_t version) {
+    return cold->read_only ? FIRN_EREADONLY : firn_journal_append(cold->journal, hash, version);
+}
+
+size_t firn_cold_journal_room(const firn_cold *cold) {
+    return firn_journal_room(cold->journal);
+}
+
+size_t firn_cold_journal_capacity(const firn_cold *cold) {
+    (void)cold;
+    return FIRN_JOURNAL_SLOTS;
+}
+
+int firn_cold_sync_journal(firn_cold *cold) {
+    if (firn_journal_sync(cold->journal) == FIRN_OK) {
+        return FIRN_OK;
+    }
+    return firn_detail_set(cold->detail, FIRN_EIO, "%s/%s: cannot sync: %s", cold->path,
+                           FIRN_JOURNAL_FILE, strerror(errno));
+}
+
+int firn_cold_sync(firn_cold *cold) {
+    int result = cold->ops->sync(cold->backend);
+    if (result == FIRN_OK) {
+        result = firn_cold_sync_journal(cold);
+    }
+    if (result == FIRN_OK) {
+        firn_cold_count(&cold->counters.syncs, 1);
+    }
+    return result;
+}
+
+/* ---- what it tells of itself ---- */
+
+uint64_t firn_cold_seed(const firn_cold *cold) {
+    return cold->seed;
+}
+
+uint64_t firn_cold_version_next(const firn_cold *cold) {
+    return cold->version_next;
+}
+
+uint64_t firn_cold_store_id(const firn_cold *cold) {
+    return cold->store_id;
+}
+
+const char *firn_cold_path(const firn_cold *cold) {
+    return cold->path;
+}
+
+uint64_t firn_cold_record_max(const firn_cold *cold) {
+    return cold->budget_bytes / 4; /* a run of pages that large can be had whatever lies between */
+}
+
+uint64_t firn_cold_value_max(const firn_cold *cold, size_t key_size) {
+    uint64_t most = firn_cold_record_max(cold);
+    uint64_t rest = FIRN_RECORD_HEAD_MAX + (uint64_t)key_size;
+    uint64_t value = most > rest ? most - rest : 0;
+    return value < FIRN_VALUE_SIZE_MAX ? value : FIRN_VALUE_SIZE_MAX;
+}
+
+void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes) {
+    uint64_t pages = cold->budget_bytes / cold->page_bytes / 16;
+    *items = pages < 4 ? 4 : pages > 1024 ? 1024 : (size_t)pages;
+    uint64_t share = cold->budget_bytes / 16;
+    *bytes = share < (4u << 20) ? (size_t)share : 4u << 20;
+}
+
+static uint64_t get(const _Atomic uint64_t *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* A handle for reading has no commits of its own to learn from. */
+static void ask_backend(firn_cold *cold, firn_cold_stats *stats) {
+    firn_backend_session *session;
+    firn_backend_usage usage;
+    if (cold->ops->session_new(cold->backend, &session) != FIRN_OK) {
+        return;
+    }
+    if (cold->ops->read_begin(session) == FIRN_OK) {
+        if (cold->ops->read_usage(session, &usage) == FIRN_OK) {
+            stats->entries = usage.entries;
+            stats->live_bytes = usage.live_bytes;
+            stats->file_bytes = usage.file_bytes;
+        }
+        cold->ops->read_end(session);
+    }
+    cold->ops->session_free(session);
+    firn_journal_scan scan;
+    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
+    stats->journal_entries = scan.entries;
+}
+
+void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
+    const firn_cold_counters *from = &cold->counters;
+    *stats = (firn_cold_stats){
+        .budget_bytes = cold->budget_bytes,
+        .entries = get(&from->entries),
+        .live_bytes = get(&from->live_bytes),
+        .file_bytes = get(&from->file_bytes),
+        .commits = get(&from->commits),
+        .value_bytes = get(&from->value_bytes),
+        .stored_bytes = get(&from->stored_bytes),
+        .reclaimed = get(&from->reclaimed),
+        .expired = get(&from->expired),
+        .collisions = get(&from->collisions),
+        .damaged = get(&from->damaged),
+        .write_errors = get(&from->write_errors),
+        .read_errors = get(&from->read_errors),
+        .syncs = get(&from->syncs),
+        .journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal),
+    };
+    if (cold->read_only) {
+        ask_backend(cold, stats);
+    }
+}

@@ -1,0 +1,439 @@
+/* The cold tier: opening and closing. See cold.h, and cold_internal.h for who does the rest.
+ *
+ * Here it is decided whether what lies on disk may be trusted: the head of the data file is always
+ * looked at; if the journal's fingerprint of it does not fit, or the machine went down without a sync, every
+ * page is checked before the backend may follow them. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "cold/cold_internal.h"
+#include "cold/store_files.h"
+
+enum { MAP_START = 1 << 20 };
+
+/* ---- making and freeing the handle ---- */
+
+static void free_readers(firn_cold *cold) {
+    for (unsigned i = 0; cold->readers != NULL && i < FIRN_COLD_READERS; i++) {
+        if (cold->readers[i].session != NULL) {
+            cold->ops->session_free(cold->readers[i].session);
+        }
+        firn_decoders_fini(&cold->readers[i].decoders);
+    }
+    firn_heap_free_lines(cold->heap, cold->readers, FIRN_COLD_READERS * sizeof *cold->readers);
+}
+
+static void free_cold(firn_cold *cold) {
+    free_readers(cold);
+    if (cold->backend != NULL) {
+        cold->ops->close(cold->backend);
+    }
+    firn_journal_close(cold->journal);
+    firn_lock_drop(&cold->lock);
+    if (cold->encoder != NULL) {
+        firn_codec_zstd.encoder_free(cold->encoder);
+    }
+    firn_heap_free(cold->heap, cold->arena, cold->arena_size);
+    firn_heap_free(cold->heap, cold->losses, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
+    firn_path_free(cold->heap, cold->path);
+    sem_destroy(&cold->readers_free);
+    firn_heap *heap = cold->heap;
+    firn_heap_free_lines(heap, cold, sizeof *cold);
+    firn_heap_unref(heap);
+}
+
+static firn_cold *new_cold(const firn_cold_config *config) {
+    firn_cold *cold = firn_heap_alloc_lines(config->heap, sizeof *cold);
+    if (cold == NULL) {
+        return NULL;
+    }
+    cold->heap = firn_heap_ref(config->heap);
+    cold->detail = config->detail;
+    cold->clock = config->clock;
+    cold->ops = config->backend != NULL ? config->backend : firn_backend_find(NULL);
+    cold->lock = (firn_lock)FIRN_LOCK_INIT;
+    cold->durability = config->durability;
+    cold->compression_level = config->compression_level;
+    cold->compression_min_bytes = config->compression_min_bytes;
+    cold->read_only = config->read_only;
+    cold->reclaimed = config->reclaimed;
+    cold->reclaimed_context = config->reclaimed_context;
+    cold->budget_bytes = config->budget_bytes;
+    sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);
+    cold->path = firn_heap_strdup(config->heap, config->path);
+    cold->readers =
+        firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
+    if (!config->read_only) {
+        cold->losses =
+            firn_heap_alloc(config->heap, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
+        cold->encoder = firn_codec_zstd.encoder_new();
+    }
+    bool writer_parts = config->read_only || (cold->losses != NULL && cold->encoder != NULL);
+    if (cold->path == NULL || cold->readers == NULL || !writer_parts) {
+        free_cold(cold);
+        return NULL;
+    }
+    return cold;
+}
+
+/* ---- may it be trusted? ---- */
+
+/* The data file looks as it did after the last commit the journal knows of. The transaction number
+ * is compared when the backend is open. */
+static bool looks_familiar(const firn_cold *cold, const firn_journal_header *header) {
+    char *path = firn_path_join(cold->heap, cold->path, FIRN_DATA_FILE);
+    struct stat status;
+    bool same = path != NULL && stat(path, &status) == 0;
+    firn_path_free(cold->heap, path);
+    return same && (uint64_t)status.st_size == header->fingerprint.file_bytes &&
+           (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec ==
+               header->fingerprint.mtime_ns;
+}
+
+static bool is_same_boot(const firn_journal_header *header) {
+    unsigned char now[16];
+    static const unsigned char unknown[16];
+    firn_boot_id(now);
+    return memcmp(now, header->boot_id, sizeof now) == 0 &&
+           memcmp(now, unknown, sizeof now) != 0;
+}
+
+/* The machine may have gone down with commits that were not on the device. */
+static bool lost_power(const firn_journal_header *header) {
+    return !header->clean && !is_same_boot(header) &&
+           header->durability != FIRN_DURABILITY_COMMIT;
+}
+
+/* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that
+ * there is a store. */
+static int check_data(firn_cold *cold, const firn_journal_header *header) {
+    firn_journal_scan scan;
+    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
+    uint32_t writer;
+    bool live = cold->read_only && firn_lock_has_writer(&cold->lock, &writer);
+    bool thorough = !live && (scan.damaged > 0 || lost_power(header) ||
+                              !looks_familiar(cold, header));
+    if (!cold->read_only) {
+        firn_cold_count(&cold->counters.damaged, scan.damaged);
+    }
+    int result = cold->ops->check(cold->path, thorough, cold->heap, cold->detail);
+    return result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE ? FIRN_ECORRUPT : result;
+}
+
+/* ---- opening what is there ---- */
+
+static int read_meta(firn_cold *cold) {
+    firn_backend_session *session;
+    int result = cold->ops->session_new(cold->backend, &session);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_backend_usage usage = {0};
+    result = cold->ops->read_begin(session);
+    if (result == FIRN_OK) {
+        result = cold->ops->read_meta(session, &cold->meta);
+        if (result == FIRN_OK) {
+            result = cold->ops->read_usage(session, &usage);
+        }
+        cold->ops->read_end(session);
+    }
+    cold->ops->session_free(session);
+    cold->page_bytes = usage.page_bytes;
+    return result;
+}
+
+static int check_meta(firn_cold *cold, const firn_journal_header *header) {
+    if (cold->meta.format != FIRN_STORE_FORMAT) {
+        return firn_detail_set(cold->detail, FIRN_EVERSION,
+                               "%s: has format %u, but this library knows format %d; use the firn "
+                               "that made it, or remove the store",
+                               cold->path, (unsigned)cold->meta.format, FIRN_STORE_FORMAT);
+    }
+    if (cold->meta.store_id != header->store_id) {
+        return firn_detail_set(cold->detail, FIRN_ECORRUPT,
+                               "%s: its journal belongs to another store; remove the store, or "
+                               "open it with set_aside_damaged",
+                               cold->path);
+    }
+    return FIRN_OK;
+}
+
+static void set_limits(firn_cold *cold) {
+    cold->budget_bytes = cold->budget_bytes / cold->page_bytes * cold->page_bytes;
+    cold->normal_bytes = cold->budget_bytes / 16 * 15 / cold->page_bytes * cold->page_bytes;
+    cold->live_max = cold->normal_bytes / 100 * 82;
+}
+
+static int take_over(firn_cold *cold, const firn_journal_header *header) {
+    firn_backend_config config = {
+        .directory = cold->path,
+        .heap = cold->heap,
+        .detail = cold->detail,
+        .limit_bytes = cold->budget_bytes,
+        .read_only = cold->read_only,
+        .sync_commits = cold->durability == FIRN_DURABILITY_COMMIT,
+    };
+    int result = cold->ops->open(&cold->backend, &config);
+    if (result == FIRN_OK) {
+        result = read_meta(cold);
+    }
+    if (result == FIRN_OK) {
+        result = check_meta(cold, header);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_journal_scan scan;
+    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
+    cold->store_id = cold->meta.store_id;
+    cold->seed = cold->meta.seed;
+    cold->created_ms = cold->meta.created_ms;
+    cold->version_next = cold->meta.version_next > scan.version_max + 1 ? cold->meta.version_next
+                                                                        : scan.version_max + 1;
+    set_limits(cold);
+    return firn_cold_note_usage(cold);
+}
+
+typedef struct entry_list {
+    firn_journal_entry *entries;
+    size_t count;
+} entry_list;
+
+static void keep_entry(void *context, const firn_journal_entry *entry, bool damaged) {
+    entry_list *list = context;
+    if (!damaged) {
+        list->entries[list->count++] = *entry;
+    }
+}
+
+/* What a crash left in the journal is applied before anybody can read. */
+static int replay_journal(firn_cold *cold) {
+    size_t size = FIRN_JOURNAL_SLOTS * sizeof(firn_journal_entry);
+    entry_list list = {firn_heap_alloc(cold->heap, size), 0};
+    if (list.entries == NULL) {
+        return FIRN_ENOMEM;
+    }
+    firn_journal_scan scan;
+    firn_journal_scan_all(cold->journal, &scan, keep_entry, &list);
+    int result = FIRN_OK;
+    if (list.count > 0) {
+        result = firn_cold_apply_entries(cold, list.entries, list.count);
+    }
+    firn_heap_free(cold->heap, list.entries, size);
+    if (result == FIRN_OK) {
+        firn_journal_reset(cold->journal);
+    }
+    return result;
+}
+
+static int begin_writing(firn_cold *cold) {
+    firn_journal_set_dirty(cold->journal, cold->durability);
+    uint64_t file_bytes = atomic_load_explicit(&cold->counters.file_bytes, memory_order_relaxed);
+    cold->map_bytes = file_bytes > MAP_START ? file_bytes : MAP_START;
+    int result = cold->ops->resize(cold->backend, &cold->map_bytes);
+    cold->meta.budget = cold->budget_bytes;
+    return result == FIRN_OK ? replay_journal(cold) : result;
+}
+
+static int open_present(firn_cold *cold, bool *power_lost) {
+    *power_lost = false;
+    int result = firn_journal_open(&cold->journal, cold->path, !cold->read_only, cold->heap,
+                                   cold->detail);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_journal_header header;
+    firn_journal_get_header(cold->journal, &header);
+    *power_lost = lost_power(&header);
+    result = check_data(cold, &header);
+    if (result == FIRN_OK) {
+        result = take_over(cold, &header);
+    }
+    return result == FIRN_OK && !cold->read_only ? begin_writing(cold) : result;
+}
+
+/* ---- making a store ---- */
+
+static int first_commit(firn_cold *cold, uint64_t store_id) {
+    cold->meta = (firn_backend_meta){
+        .format = FIRN_STORE_FORMAT,
+        .store_id = store_id,
+        .seed = firn_random64(),
+        .created_ms = firn_clock_now_ms(&cold->clock),
+        .budget = cold->budget_bytes,
+        .version_next = 1,
+        .sequence_next = 1,
+    };
+    int result = cold->ops->begin(cold->backend);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = cold->ops->set_meta(cold->backend, &cold->meta);
+    if (result != FIRN_OK) {
+        cold->ops->abort(cold->backend);
+        return result;
+    }
+    result = cold->ops->commit(cold->backend);
+    return result == FIRN_OK ? cold->ops->sync(cold->backend) : result;
+}
+
+static int make_backend(firn_cold *cold, uint64_t store_id) {
+    firn_backend_config config = {
+        .directory = cold->path,
+        .heap = cold->heap,
+        .detail = cold->detail,
+        .limit_bytes = cold->budget_bytes,
+        .create = true,
+        .sync_commits = cold->durability == FIRN_DURABILITY_COMMIT,
+    };
+    int result = cold->ops->open(&cold->backend, &config);
+    if (result == FIRN_OK) {
+        result = first_commit(cold, store_id);
+    }
+    if (cold->backend != NULL) {
+        firn_fingerprint fingerprint;
+        if (result == FIRN_OK) {
+            result = cold->ops->fingerprint(cold->backend, &fingerprint);
+        }
+        if (result == FIRN_OK) {
+            firn_journal_set_fingerprint(cold->journal, &fingerprint);
+        }
+        cold->ops->close(cold->backend);
+        cold->backend = NULL;
+    }
+    return result;
+}
+
+/* Whatever breaks this off leaves a journal in state CREATING, which the next open clears away. */
+static int make_store(firn_cold *cold) {
+    uint64_t store_id = firn_random64();
+    int result = firn_journal_create(cold->path, store_id, cold->heap, cold->detail);
+    if (result == FIRN_OK) {
+        result = firn_journal_open(&cold->journal, cold->path, true, cold->heap, cold->detail);
+    }
+    if (result == FIRN_OK) {
+        firn_journal_set_dirty(cold->journal, cold->durability);
+        result = make_backend(cold, store_id);
+    }
+    if (result == FIRN_OK) {
+        firn_journal_set_state(cold->journal, FIRN_JOURNAL_READY);
+        result = firn_journal_sync(cold->journal);
+        (void)firn_sync_directory(cold->path); /* some file systems cannot */
+    }
+    firn_journal_close(cold->journal);
+    cold->journal = NULL;
+    return result;
+}
+
+/* ---- the two ways in ---- */
+
+static void let_go(firn_cold *cold) {
+    if (cold->backend != NULL) {
+        cold->ops->close(cold->backend);
+        cold->backend = NULL;
+    }
+    firn_journal_close(cold->journal);
+    cold->journal = NULL;
+}
+
+static int open_or_set_aside(firn_cold *cold, bool set_aside_damaged) {
+    bool power_lost;
+    int result = open_present(cold, &power_lost);
+    if (result != FIRN_ECORRUPT || (!power_lost && !set_aside_damaged)) {
+        return result;
+    }
+    char cause[300];
+    firn_detail_get(cold->detail, cause, sizeof cause);
+    let_go(cold);
+    result = firn_store_files_set_aside(cold->path, cold->heap, cold->detail);
+    if (result == FIRN_OK) {
+        result = make_store(cold);
+    }
+    if (result == FIRN_OK) {
+        result = open_present(cold, &power_lost);
+    }
+    if (result == FIRN_OK) {
+        firn_detail_set(cold->detail, FIRN_OK,
+                        "%s: was damaged%s, so it was set aside as %s.damaged and a fresh store "
+                        "was made: %s",
+                        cold->path, power_lost ? " when the machine went down" : "", cold->path,
+                        cause);
+    }
+    return result;
+}
+
+static int open_for_writing(firn_cold *cold, bool set_aside_damaged) {
+    firn_store_kind kind;
+    int result = firn_store_files_identify(cold->path, &kind, cold->heap, cold->detail);
+    if (result == FIRN_OK && kind == FIRN_STORE_ABSENT) {
+        result = firn_store_files_make_directory(cold->path, cold->detail);
+    }
+    if (result == FIRN_OK) {
+        result = firn_lock_take(&cold->lock, cold->path, true, cold->heap, cold->detail);
+    }
+    if (result == FIRN_OK) { /* again: somebody may have made it while nobody had the lock */
+        result = firn_store_files_identify(cold->path, &kind, cold->heap, cold->detail);
+    }
+    if (result == FIRN_OK && kind == FIRN_STORE_UNFINISHED) {
+        result = firn_store_files_wipe(cold->path, cold->heap, cold->detail);
+    }
+    if (result == FIRN_OK && kind != FIRN_STORE_PRESENT) {
+        result = make_store(cold);
+    }
+    return result == FIRN_OK ? open_or_set_aside(cold, set_aside_damaged) : result;
+}
+
+static int open_for_reading(firn_cold *cold) {
+    firn_store_kind kind;
+    int result = firn_store_files_identify(cold->path, &kind, cold->heap, cold->detail);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (kind != FIRN_STORE_PRESENT) {
+        return firn_detail_set(cold->detail, FIRN_NOT_FOUND, "%s: there is no store here",
+                               cold->path);
+    }
+    result = firn_lock_take(&cold->lock, cold->path, false, cold->heap, cold->detail);
+    if (result != FIRN_OK && result != FIRN_NOT_FOUND) {
+        return result;
+    }
+    bool power_lost;
+    return open_present(cold, &power_lost);
+}
+
+int firn_cold_open(firn_cold **out, const firn_cold_config *config) {
+    *out = NULL;
+    firn_cold *cold = new_cold(config);
+    if (cold == NULL) {
+        return firn_detail_set(config->detail, FIRN_ENOMEM, "%s: no memory to open it",
+                               config->path);
+    }
+    int result = config->read_only ? open_for_reading(cold)
+                                   : open_for_writing(cold, config->set_aside_damaged);
+    if (result != FIRN_OK) {
+        free_cold(cold);
+        return result;
+    }
+    *out = cold;
+    return FIRN_OK;
+}
+
+int firn_cold_close(firn_cold *cold, bool clean) {
+    int result = FIRN_OK;
+    if (clean && !cold->read_only) {
+        result = firn_cold_write(cold, NULL, 0, cold->meta.version_next);
+        if (result == FIRN_OK) {
+            result = firn_cold_sync(cold);
+        }
+        if (result == FIRN_OK) {
+            firn_journal_set_clean(cold->journal);
+            result = firn_cold_sync_journal(cold);
+        }
+    }
+    free_cold(cold);
+    return result;
+}
