@@ -71,7 +71,9 @@ typedef struct firn_stats {
     uint64_t journal_entries;      /* invalidations that wait in the journal now */
 } firn_stats;
 
-#define FIRN_STATS_INIT {sizeof(firn_stats)}
+#define FIRN_STATS_INIT \
+    {sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,      \
+     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting
  * from 0, and its value in *value (may be NULL). NULL beyond the last. For tools that print or export

@@ -43,7 +43,8 @@ typedef struct firn_store_info {
     uint32_t closed_clean;     /* not 0: the last writer closed it */
 } firn_store_info;
 
-#define FIRN_STORE_INFO_INIT {sizeof(firn_store_info)}
+#define FIRN_STORE_INFO_INIT \
+    {sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* One entry, lent by the store: valid until the next call on it. */
 typedef struct firn_store_entry {
