@@ -1,0 +1,767 @@
+/* Looking into a store from outside: firn/store.h. Reads through the backend's sessions, a chunk
+ * of records at a time, so that no transaction stays open while a caller thinks. Knows records,
+ * the journal and the warm list; writes nothing. */
+#include <firn/store.h>
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/detail.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "cold/backend.h"
+#include "cold/codec.h"
+#include "cold/journal.h"
+#include "cold/lmdb_check.h"
+#include "cold/lock.h"
+#include "cold/record.h"
+#include "cold/store_files.h"
+#include "cold/warm_list.h"
+
+enum {
+    CHUNK_RECORDS = 1024,
+    CHUNK_BYTES = 1 << 20,
+    FULL_CHECK_MAX = 4096, /* heads of larger records are shown without reading the value */
+};
+
+typedef struct bytes_buffer {
+    unsigned char *bytes;
+    size_t size;
+} bytes_buffer;
+
+/* One record of a chunk: copied, for its page may go with the transaction. */
+typedef struct held {
+    uint64_t sequence;
+    uint64_t hash;
+    size_t at; /* in the raw buffer */
+    size_t kept; /* bytes copied: all, or up to the payload */
+    size_t record_size;
+    const char *damage;
+} held;
+
+struct firn_store {
+    firn_heap *heap;
+    firn_detail detail;
+    char *path;
+    firn_lock lock;
+    firn_journal *journal;
+    const firn_backend_ops *ops;
+    firn_backend *backend; /* NULL: the pages are damaged, and only a verification may look */
+    firn_backend_session *session;
+    firn_backend_meta meta;
+    firn_decoders decoders;
+    bytes_buffer raw;
+    bytes_buffer value;
+    firn_journal_entry *pending; /* sorted by hash; as of the chunk */
+    size_t pending_count;
+    held *chunk; /* CHUNK_RECORDS */
+    size_t chunk_count;
+    size_t chunk_next;
+    unsigned chunk_flags;
+    uint64_t from; /* the sequence after the chunk */
+    bool ended;
+};
+
+static size_t pending_bytes(void) {
+    return FIRN_JOURNAL_SLOTS * sizeof(firn_journal_entry);
+}
+
+/* ---- open and close ---- */
+
+void firn_store_close(firn_store *store) {
+    if (store == NULL) {
+        return;
+    }
+    firn_heap *heap = store->heap;
+    if (store->session != NULL) {
+        store->ops->session_free(store->session);
+    }
+    if (store->backend != NULL) {
+        store->ops->close(store->backend);
+    }
+    firn_journal_close(store->journal);
+    firn_lock_drop(&store->lock);
+    firn_decoders_fini(&store->decoders);
+    firn_heap_free(heap, store->raw.bytes, store->raw.size);
+    firn_heap_free(heap, store->value.bytes, store->value.size);
+    firn_heap_free(heap, store->pending, pending_bytes());
+    firn_heap_free(heap, store->chunk, CHUNK_RECORDS * sizeof *store->chunk);
+    firn_path_free(heap, store->path);
+    firn_detail_fini(&store->detail);
+    firn_heap_free(heap, store, sizeof *store);
+    firn_heap_unref(heap);
+}
+
+static firn_store *new_store(const char *path) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_store *store = heap != NULL ? firn_heap_zalloc(heap, sizeof *store) : NULL;
+    if (store == NULL || firn_detail_init(&store->detail) != 0) {
+        if (store != NULL) {
+            firn_heap_free(heap, store, sizeof *store);
+        }
+        firn_heap_unref(heap);
+        return NULL;
+    }
+    store->heap = heap;
+    store->lock = (firn_lock)FIRN_LOCK_INIT;
+    store->ops = firn_backend_find(NULL);
+    store->path = firn_heap_strdup(heap, path);
+    store->pending = firn_heap_alloc(heap, pending_bytes());
+    store->chunk = firn_heap_alloc(heap, CHUNK_RECORDS * sizeof *store->chunk);
+    if (store->path == NULL || store->pending == NULL || store->chunk == NULL) {
+        firn_store_close(store);
+        return NULL;
+    }
+    return store;
+}
+
+static int open_backend(firn_store *store) {
+    firn_backend_config config = {
+        .directory = store->path,
+        .heap = store->heap,
+        .detail = &store->detail,
+        .read_only = true,
+    };
+    int result = store->ops->open(&store->backend, &config);
+    if (result == FIRN_OK) {
+        result = store->ops->session_new(store->backend, &store->session);
+    }
+    if (result == FIRN_OK) {
+        result = store->ops->read_begin(store->session);
+    }
+    if (result == FIRN_OK) {
+        result = store->ops->read_meta(store->session, &store->meta);
+        store->ops->read_end(store->session);
+    }
+    if (result == FIRN_OK && store->meta.format != FIRN_STORE_FORMAT) {
+        result = firn_detail_set(&store->detail, FIRN_EVERSION,
+                                 "%s: has format %u, but this program knows format %d",
+                                 store->path, (unsigned)store->meta.format, FIRN_STORE_FORMAT);
+    }
+    return result;
+}
+
+/* A file that is being written by a live process is sound by construction; any other is walked
+ * before LMDB may follow its pages. */
+static bool pages_are_sound(firn_store *store) {
+    bool live = firn_lock_has_writer(&store->lock, NULL);
+    firn_journal_header header;
+    firn_journal_get_header(store->journal, &header);
+    return store->ops->check(store->path, !live && !header.clean, store->heap, &store->detail) ==
+           FIRN_OK;
+}
+
+static int open_parts(firn_store *store) {
+    firn_store_kind kind;
+    int result = firn_store_files_identify(store->path, &kind, store->heap, &store->detail);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (kind == FIRN_STORE_ABSENT) {
+        return firn_detail_set(&store->detail, FIRN_NOT_FOUND, "%s: there is nothing here",
+                               store->path);
+    }
+    if (kind != FIRN_STORE_PRESENT) {
+        return firn_detail_set(&store->detail, FIRN_ENOTSTORE,
+                               "%s: there is no store in this directory", store->path);
+    }
+    result = firn_lock_take(&store->lock, store->path, false, store->heap, &store->detail);
+    if (result != FIRN_OK && result != FIRN_NOT_FOUND) {
+        return result;
+    }
+    result = firn_journal_open(&store->journal, store->path, false, store->heap, &store->detail);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    return pages_are_sound(store) ? open_backend(store) : FIRN_OK;
+}
+
+int firn_store_open(firn_store **out, const char *path, char *error_buffer, size_t error_size) {
+    if (out == NULL || path == NULL || (error_buffer == NULL && error_size > 0)) {
+        return FIRN_EINVAL;
+    }
+    *out = NULL;
+    firn_store *store = new_store(path);
+    if (store == NULL) {
+        return FIRN_ENOMEM;
+    }
+    int result = open_parts(store);
+    if (result != FIRN_OK) {
+        firn_detail_get(&store->detail, error_buffer, error_size);
+        firn_store_close(store);
+        return result;
+    }
+    *out = store;
+    return FIRN_OK;
+}
+
+const char *firn_store_message(const firn_store *store) {
+    return store != NULL ? store->detail.text : "";
+}
+
+static int check_usable(firn_store *store) {
+    if (store->backend != NULL) {
+        return FIRN_OK;
+    }
+    return firn_detail_set(&store->detail, FIRN_ECORRUPT,
+                           "%s: its pages are damaged; 'firn verify' tells where. A cache opened "
+                           "with set_aside_damaged begins afresh",
+                           store->path);
+}
+
+/* ---- records ---- */
+
+static int grow(firn_store *store, bytes_buffer *buffer, size_t size, size_t kept) {
+    if (size <= buffer->size) {
+        return FIRN_OK;
+    }
+    size_t larger = size + size / 2;
+    unsigned char *bytes = firn_heap_alloc(store->heap, larger);
+    if (bytes == NULL) {
+        return firn_detail_set(&store->detail, FIRN_ENOMEM, "%s: no memory for a record of %zu "
+                               "bytes", store->path, size);
+    }
+    if (kept > 0) {
+        memcpy(bytes, buffer->bytes, kept);
+    }
+    firn_heap_free(store->heap, buffer->bytes, buffer->size);
+    *buffer = (bytes_buffer){bytes, larger};
+    return FIRN_OK;
+}
+
+static int compare_entries(const void *a, const void *b) {
+    const firn_journal_entry *left = a;
+    const firn_journal_entry *right = b;
+    return left->hash < right->hash ? -1 : left->hash > right->hash;
+}
+
+static void keep_pending(void *context, const firn_journal_entry *entry, bool damaged) {
+    firn_store *store = context;
+    if (!damaged && store->pending_count < FIRN_JOURNAL_SLOTS) {
+        store->pending[store->pending_count++] = *entry;
+    }
+}
+
+static void look_at_journal(firn_store *store) {
+    firn_journal_scan scan;
+    store->pending_count = 0;
+    firn_journal_scan_all(store->journal, &scan, keep_pending, store);
+    qsort(store->pending, store->pending_count, sizeof *store->pending, compare_entries);
+}
+
+static bool is_void(const firn_store *store, uint64_t hash, uint64_t version) {
+    size_t low = 0;
+    size_t high = store->pending_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (store->pending[middle].hash < hash) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < store->pending_count && store->pending[low].hash == hash; low++) {
+        if (store->pending[low].version > version) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is wrong with the bytes; NULL: nothing that was looked for. */
+static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
+                               firn_record *record) {
+    const char *wrong = NULL;
+    if (fully || bytes->size <= FULL_CHECK_MAX) {
+        wrong = firn_record_check(bytes->data, bytes->size, sequence);
+    }
+    if (wrong == NULL) {
+        wrong = firn_record_parse(bytes->data, bytes->size, record);
+    }
+    return wrong != NULL ? wrong
+                         : firn_decode_plausible(record->codec, record->payload,
+                                                 record->payload_size, record->value_size);
+}
+
+/* Copies one record into the chunk. used: bytes of the raw buffer. */
+static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, unsigned flags,
+                size_t *used) {
+    firn_record record;
+    held one = {.sequence = sequence, .at = *used, .record_size = bytes->size};
+    bool values = (flags & FIRN_STORE_VALUES) != 0;
+    one.damage = check_bytes(bytes, sequence, values, &record);
+    if (one.damage == NULL) {
+        one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
+        if (is_void(store, one.hash, record.version)) {
+            return FIRN_OK;
+        }
+        one.kept = bytes->size - (values ? 0 : record.payload_size);
+    }
+    int result = grow(store, &store->raw, *used + one.kept, *used);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    memcpy(store->raw.bytes + one.at, bytes->data, one.kept);
+    *used += one.kept;
+    store->chunk[store->chunk_count++] = one;
+    return FIRN_OK;
+}
+
+static int load_in_session(firn_store *store, unsigned flags) {
+    size_t used = 0;
+    for (unsigned i = 0; i < CHUNK_RECORDS && used < CHUNK_BYTES; i++) {
+        uint64_t sequence;
+        firn_bytes bytes;
+        int result = store->ops->next_record(store->session, store->from, &sequence, &bytes);
+        if (result == FIRN_NOT_FOUND) {
+            store->ended = true;
+            return FIRN_OK;
+        }
+        if (result == FIRN_OK) {
+            result = hold(store, sequence, &bytes, flags, &used);
+        }
+        if (result != FIRN_OK) {
+            return result;
+        }
+        store->from = sequence + 1;
+    }
+    return FIRN_OK;
+}
+
+static int load_chunk(firn_store *store, unsigned flags) {
+    store->chunk_count = 0;
+    store->chunk_next = 0;
+    store->chunk_flags = flags;
+    look_at_journal(store);
+    int result = store->ops->read_begin(store->session);
+    if (result == FIRN_OK) {
+        result = load_in_session(store, flags);
+        store->ops->read_end(store->session);
+    }
+    return result;
+}
+
+static void describe_damage(const held *one, firn_store_entry *entry) {
+    *entry = (firn_store_entry){
+        .size = sizeof *entry,
+        .sequence = one->sequence,
+        .record_size = one->record_size,
+        .damaged = 1,
+        .damage = one->damage,
+    };
+}
+
+/* Fills the entry from a sound record; decodes its value if asked. */
+static int describe(firn_store *store, const held *one, bool value, firn_store_entry *entry) {
+    firn_record record;
+    if (firn_record_parse(store->raw.bytes + one->at, one->kept, &record) != NULL) {
+        return FIRN_ECORRUPT;
+    }
+    size_t stored = one->record_size - (one->kept - record.payload_size);
+    const firn_codec *codec = firn_codec_find(record.codec);
+    *entry = (firn_store_entry){
+        .size = sizeof *entry,
+        .key = record.key,
+        .key_size = record.key_size,
+        .value_size = record.value_size,
+        .stored_size = stored,
+        .record_size = one->record_size,
+        .sequence = one->sequence,
+        .hash = one->hash,
+        .version = record.version,
+        .written_ms = store->meta.created_ms + record.written_ms,
+        .expires_ms = record.expires_ms,
+        .codec = codec != NULL ? codec->name : "unknown",
+        .expired = record.expires_ms != 0 && record.expires_ms <= firn_clock_now_ms(NULL),
+    };
+    if (!value) {
+        return FIRN_OK;
+    }
+    int result = grow(store, &store->value, record.value_size + 1, 0);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    const char *wrong = firn_decode(&store->decoders, record.codec, store->value.bytes,
+                                    record.value_size, record.payload, record.payload_size);
+    if (wrong != NULL) {
+        held damaged = *one;
+        damaged.damage = wrong;
+        describe_damage(&damaged, entry);
+    } else {
+        entry->value = store->value.bytes;
+    }
+    return FIRN_OK;
+}
+
+int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) {
+    if (store == NULL || entry == NULL || (flags & ~(unsigned)FIRN_STORE_VALUES) != 0) {
+        return FIRN_EINVAL;
+    }
+    int result = check_usable(store);
+    if (store->chunk_flags != flags && store->chunk_next < store->chunk_count) {
+        store->from = store->chunk[store->chunk_next].sequence;
+        store->chunk_count = store->chunk_next;
+        store->ended = false;
+    }
+    while (result == FIRN_OK && store->chunk_next == store->chunk_count) {
+        if (store->ended) {
+            return FIRN_NOT_FOUND;
+        }
+        result = load_chunk(store, flags);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    const held *one = &store->chunk[store->chunk_next++];
+    if (one->damage != NULL) {
+        describe_damage(one, entry);
+        return FIRN_OK;
+    }
+    return describe(store, one, (flags & FIRN_STORE_VALUES) != 0, entry);
+}
+
+void firn_store_rewind(firn_store *store) {
+    if (store != NULL) {
+        store->from = 0;
+        store->chunk_count = 0;
+        store->chunk_next = 0;
+        store->ended = false;
+    }
+}
+
+static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held *one) {
+    firn_bytes bytes;
+    int result = store->ops->read_begin(store->session);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
+    if (result == FIRN_OK) {
+        result = grow(store, to, bytes.size, 0);
+    }
+    if (result == FIRN_OK) {
+        memcpy(to->bytes, bytes.data, bytes.size);
+        one->record_size = bytes.size;
+        one->kept = bytes.size;
+    }
+    store->ops->read_end(store->session);
+    return result;
+}
+
+int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_store_entry *entry) {
+    if (store == NULL || key == NULL || key_size == 0 || entry == NULL) {
+        return FIRN_EINVAL;
+    }
+    int result = check_usable(store);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    /* What firn_store_next has buffered is given up, and read again from where it stood. */
+    if (store->chunk_next < store->chunk_count) {
+        store->from = store->chunk[store->chunk_next].sequence;
+        store->ended = false;
+    }
+    store->chunk_count = 0;
+    store->chunk_next = 0;
+    held one = {.hash = firn_hash64(store->meta.seed, key, key_size)};
+    look_at_journal(store);
+    result = copy_record(store, one.hash, &store->raw, &one);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_bytes bytes = {store->raw.bytes, one.record_size};
+    firn_record record;
+    one.damage = check_bytes(&bytes, one.sequence, true, &record);
+    if (one.damage == NULL &&
+        (record.key_size != key_size || memcmp(record.key, key, key_size) != 0 ||
+         is_void(store, one.hash, record.version))) {
+        return FIRN_NOT_FOUND;
+    }
+    if (one.damage == NULL) {
+        result = describe(store, &one, true, entry);
+        one.damage = entry->damage;
+    }
+    if (one.damage != NULL) {
+        return firn_detail_set(&store->detail, FIRN_ECORRUPT, "%s: record %llu is damaged: %s",
+                               store->path, (unsigned long long)one.sequence, one.damage);
+    }
+    return result;
+}
+
+/* ---- facts ---- */
+
+static int sum_up(firn_store *store, firn_store_info *info) {
+    firn_store_rewind(store);
+    firn_store_entry entry;
+    int result;
+    while ((result = firn_store_next(store, 0, &entry)) == FIRN_OK) {
+        if (!entry.damaged) {
+            info->value_bytes += entry.value_size;
+            info->stored_bytes += entry.stored_size;
+        }
+        info->first_sequence = info->first_sequence == 0 ? entry.sequence : info->first_sequence;
+        info->last_sequence = entry.sequence;
+    }
+    firn_store_rewind(store);
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+}
+
+int firn_store_get_info(firn_store *store, firn_store_info *info) {
+    if (store == NULL || info == NULL || info->size < sizeof info->size) {
+        return FIRN_EINVAL;
+    }
+    int result = check_usable(store);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_backend_usage usage = {0};
+    result = store->ops->read_begin(store->session);
+    if (result == FIRN_OK) {
+        result = store->ops->read_usage(store->session, &usage);
+        if (result == FIRN_OK) {
+            result = store->ops->read_meta(store->session, &store->meta);
+        }
+        store->ops->read_end(store->session);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_journal_header header;
+    firn_journal_scan scan;
+    firn_journal_get_header(store->journal, &header);
+    firn_journal_scan_all(store->journal, &scan, NULL, NULL);
+    firn_store_info full = {
+        .size = info->size,
+        .store_id = store->meta.store_id,
+        .created_ms = store->meta.created_ms,
+        .format_version = store->meta.format,
+        .page_bytes = usage.page_bytes,
+        .entries = usage.entries,
+        .records = usage.records,
+        .file_bytes = usage.file_bytes,
+        .live_bytes = usage.live_bytes,
+        .budget_bytes = store->meta.budget,
+        .journal_entries = scan.entries,
+        .version_next = store->meta.version_next,
+        .closed_clean = header.clean,
+    };
+    firn_lock_has_writer(&store->lock, &full.writer_pid);
+    firn_warm_list *list;
+    if (firn_warm_list_open(&list, store->path, full.store_id, store->heap) == FIRN_OK) {
+        full.warm_entries = firn_warm_list_count(list);
+        firn_warm_list_close(list);
+    }
+    result = sum_up(store, &full);
+    memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
+    return result;
+}
+
+/* ---- verification ---- */
+
+typedef struct verification {
+    firn_store *store;
+    firn_verify_report *report;
+    firn_verify_callback callback;
+    void *context;
+    uint64_t done;
+    uint64_t total;
+    bool stopped;
+} verification;
+
+static void tell(verification *self, const char *finding) {
+    if (self->callback != NULL &&
+        self->callback(self->context, finding, self->done, self->total) != 0) {
+        self->stopped = true;
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void tell_that(verification *self,
+                                                            const char *format, ...) {
+    char text[200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    tell(self, text);
+}
+
+static void tell_page(void *context, const char *finding) {
+    tell(context, finding);
+}
+
+static int verify_pages(verification *self) {
+    firn_store *store = self->store;
+    self->report->writer_active = firn_lock_has_writer(&store->lock, NULL);
+    if (self->report->writer_active) {
+        return FIRN_OK;
+    }
+    char *path = firn_path_join(store->heap, store->path, FIRN_DATA_FILE);
+    if (path == NULL) {
+        return FIRN_ENOMEM;
+    }
+    firn_lmdb_check_report pages;
+    int result = firn_lmdb_check(path, store->heap, tell_page, self, &pages);
+    firn_path_free(store->heap, path);
+    self->report->pages_checked = pages.pages;
+    self->report->pages_damaged = pages.findings;
+    return result;
+}
+
+static const char *verify_record(firn_store *store, uint64_t sequence, const firn_bytes *bytes,
+                                 uint64_t *hash) {
+    firn_record record;
+    const char *wrong = check_bytes(bytes, sequence, true, &record);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    *hash = firn_hash64(store->meta.seed, record.key, record.key_size);
+    if (grow(store, &store->value, record.value_size + 1, 0) != FIRN_OK) {
+        return "no memory for its value";
+    }
+    return firn_decode(&store->decoders, record.codec, store->value.bytes, record.value_size,
+                       record.payload, record.payload_size);
+}
+
+static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
+    firn_store *store = self->store;
+    uint64_t hash = 0;
+    self->report->records++;
+    const char *wrong = verify_record(store, sequence, bytes, &hash);
+    if (wrong != NULL) {
+        self->report->records_damaged++;
+        tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
+        return;
+    }
+    uint64_t pointed = 0;
+    firn_bytes found;
+    if (store->ops->lookup(store->session, hash, &pointed, &found) != FIRN_OK ||
+        pointed != sequence) {
+        self->report->records_orphaned++;
+        tell_that(self, "record %llu: no index entry points to it", (unsigned long long)sequence);
+    }
+}
+
+/* The step of a walk, in a session. FIRN_NOT_FOUND: it is over. */
+typedef int (*verify_step)(verification *self, uint64_t *from);
+
+static int step_record(verification *self, uint64_t *from) {
+    uint64_t sequence;
+    firn_bytes bytes;
+    int result =
+        self->store->ops->next_record(self->store->session, *from, &sequence, &bytes);
+    if (result == FIRN_OK) {
+        verify_one(self, sequence, &bytes);
+        *from = sequence + 1;
+    }
+    return result;
+}
+
+static int step_index(verification *self, uint64_t *from) {
+    firn_store *store = self->store;
+    uint64_t hash;
+    uint64_t sequence;
+    int result = store->ops->next_index(store->session, *from, &hash, &sequence);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    self->report->index_entries++;
+    firn_bytes bytes;
+    firn_record record;
+    uint64_t found;
+    bool sound = store->ops->lookup(store->session, hash, &found, &bytes) == FIRN_OK;
+    if (sound && firn_record_parse(bytes.data, bytes.size, &record) == NULL) {
+        sound = firn_hash64(store->meta.seed, record.key, record.key_size) == hash;
+    }
+    if (!sound) {
+        self->report->index_dangling++;
+        tell_that(self, "index entry %016llx: points to record %llu, which is not its own",
+                  (unsigned long long)hash, (unsigned long long)sequence);
+    }
+    if (hash == UINT64_MAX) {
+        return FIRN_NOT_FOUND;
+    }
+    *from = hash + 1;
+    return FIRN_OK;
+}
+
+/* A new session now and then, so that no transaction keeps a writer's old pages. */
+static int walk(verification *self, verify_step step) {
+    firn_store *store = self->store;
+    uint64_t from = 0;
+    int result = FIRN_OK;
+    while (result == FIRN_OK && !self->stopped) {
+        result = store->ops->read_begin(store->session);
+        if (result != FIRN_OK) {
+            return result;
+        }
+        for (unsigned i = 0; i < CHUNK_RECORDS && result == FIRN_OK && !self->stopped; i++) {
+            result = step(self, &from);
+            self->done++;
+        }
+        store->ops->read_end(store->session);
+        tell(self, NULL);
+    }
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+}
+
+static void verify_side_files(verification *self) {
+    firn_store *store = self->store;
+    firn_journal_scan scan;
+    firn_journal_scan_all(store->journal, &scan, NULL, NULL);
+    self->report->journal_entries = scan.entries + scan.damaged;
+    self->report->journal_damaged = self->report->writer_active ? 0 : scan.damaged;
+    if (self->report->journal_damaged > 0) {
+        tell_that(self, "journal: %llu damaged entries", (unsigned long long)scan.damaged);
+    }
+    firn_warm_list *list = NULL;
+    int result = firn_warm_list_open(&list, store->path, store->meta.store_id, store->heap);
+    if (result == FIRN_OK) {
+        result = firn_warm_list_check(list);
+        firn_warm_list_close(list);
+    }
+    if (result == FIRN_ECORRUPT) {
+        self->report->warm_list_damaged = 1;
+        tell(self, "warm list: damaged; the next start will be a cold one");
+    }
+}
+
+int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify_callback callback,
+                      void *context) {
+    if (store == NULL || report == NULL || report->size < sizeof *report) {
+        return FIRN_EINVAL;
+    }
+    *report = (firn_verify_report)FIRN_VERIFY_REPORT_INIT;
+    verification self = {store, report, callback, context, 0, 0, false};
+    int result = verify_pages(&self);
+    if (result != FIRN_OK || store->backend == NULL) {
+        return result == FIRN_OK ? check_usable(store) : result;
+    }
+    firn_backend_usage usage = {0};
+    result = store->ops->read_begin(store->session);
+    if (result == FIRN_OK) {
+        result = store->ops->read_usage(store->session, &usage);
+        store->ops->read_end(store->session);
+    }
+    self.total = usage.records + usage.entries;
+    if (result == FIRN_OK) {
+        result = walk(&self, step_record);
+    }
+    if (result == FIRN_OK) {
+        result = walk(&self, step_index);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (self.stopped) {
+        return FIRN_AGAIN;
+    }
+    verify_side_files(&self);
+    bool sound = report->records_damaged + report->index_dangling + report->records_orphaned +
+                     report->journal_damaged + report->warm_list_damaged ==
+                 0;
+    return sound ? FIRN_OK : FIRN_ECORRUPT;
+}
