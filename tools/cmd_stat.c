@@ -1,0 +1,126 @@
+/* firn stat: the facts of a store. */
+#include <getopt.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <firn/store.h>
+
+#include "output.h"
+#include "tool.h"
+
+static double ratio(uint64_t a, uint64_t b) {
+    return b > 0 ? (double)a / (double)b : 0;
+}
+
+static void print_bytes(const char *name, uint64_t bytes) {
+    char text[32];
+    printf("%-20s %s (%llu)\n", name, humane(bytes, text), (unsigned long long)bytes);
+}
+
+static void print_text(const firn_store_info *info) {
+    char created[64] = "?";
+    time_t seconds = (time_t)(info->created_ms / 1000);
+    struct tm when;
+    if (gmtime_r(&seconds, &when) != NULL) {
+        strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S UTC", &when);
+    }
+    printf("%-20s %016llx\n", "store id", (unsigned long long)info->store_id);
+    printf("%-20s %s\n", "created", created);
+    printf("%-20s %u\n", "format", info->format_version);
+    printf("%-20s %llu\n", "entries", (unsigned long long)info->entries);
+    printf("%-20s %llu to %llu\n", "sequences", (unsigned long long)info->first_sequence,
+           (unsigned long long)info->last_sequence);
+    print_bytes("budget", info->budget_bytes);
+    print_bytes("file", info->file_bytes);
+    print_bytes("pages in use", info->live_bytes);
+    print_bytes("values", info->value_bytes);
+    print_bytes("values as stored", info->stored_bytes);
+    printf("%-20s %.2f\n", "compression ratio", ratio(info->value_bytes, info->stored_bytes));
+    printf("%-20s %.2f\n", "disk over values", ratio(info->live_bytes, info->value_bytes));
+    printf("%-20s %llu\n", "journal entries", (unsigned long long)info->journal_entries);
+    printf("%-20s %llu\n", "warm list", (unsigned long long)info->warm_entries);
+    printf("%-20s %llu\n", "next version", (unsigned long long)info->version_next);
+    if (info->writer_pid != 0) {
+        printf("%-20s pid %u\n", "writer", info->writer_pid);
+    } else {
+        printf("%-20s none; last closed %s\n", "writer", info->closed_clean ? "clean" : "unclean");
+    }
+}
+
+static void print_json(const firn_store_info *info) {
+    const struct {
+        const char *name;
+        unsigned long long value;
+    } facts[] = {
+        {"created_ms", info->created_ms},
+        {"format_version", info->format_version},
+        {"page_bytes", info->page_bytes},
+        {"entries", info->entries},
+        {"records", info->records},
+        {"first_sequence", info->first_sequence},
+        {"last_sequence", info->last_sequence},
+        {"budget_bytes", info->budget_bytes},
+        {"file_bytes", info->file_bytes},
+        {"live_bytes", info->live_bytes},
+        {"value_bytes", info->value_bytes},
+        {"stored_bytes", info->stored_bytes},
+        {"journal_entries", info->journal_entries},
+        {"warm_entries", info->warm_entries},
+        {"version_next", info->version_next},
+        {"writer_pid", info->writer_pid},
+        {"closed_clean", info->closed_clean},
+    };
+    printf("{\"store_id\": \"%016llx\"", (unsigned long long)info->store_id);
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        printf(", \"%s\": %llu", facts[i].name, facts[i].value);
+    }
+    puts("}");
+}
+
+static const struct option options[] = {
+    {"json", no_argument, NULL, 'j'},
+    {NULL, 0, NULL, 0},
+};
+
+static int run(int argc, char **argv) {
+    bool json = false;
+    int letter;
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (letter != 'j') {
+            fprintf(stderr, "Try 'firn stat --help'.\n");
+            return EXIT_USAGE;
+        }
+        json = true;
+    }
+    if (optind != argc - 1) {
+        return misuse("stat", optind == argc ? "which store?" : "one store at a time");
+    }
+    char why[512] = "";
+    firn_store *store;
+    int result = firn_store_open(&store, argv[optind], why, sizeof why);
+    if (result != FIRN_OK) {
+        complain("stat", "cannot open the store: %s (%s)", why, firn_strerror(result));
+        return exit_code(result);
+    }
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    result = firn_store_get_info(store, &info);
+    if (result != FIRN_OK) {
+        complain("stat", "%s: %s", firn_strerror(result), firn_store_message(store));
+    } else if (json) {
+        print_json(&info);
+    } else {
+        print_text(&info);
+    }
+    firn_store_close(store);
+    return output_is_whole("stat") ? exit_code(result) : EXIT_TROUBLE;
+}
+
+const command command_stat = {
+    "stat",
+    "print the facts of a store",
+    "Usage: firn stat [OPTION...] STORE\n\n"
+    "Sizes, counts, compression, the writer. Works beside a live writer.\n\n"
+    "      --json          as JSON\n"
+    "      --help          this text\n",
+    run,
+};

@@ -1,0 +1,153 @@
+/* See trace.h. */
+#include "trace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zstd.h>
+
+enum { IN_BYTES = 1 << 16, OUT_BYTES = 1 << 17, WHY_BYTES = 256 };
+
+struct trace {
+    FILE *file;
+    ZSTD_DStream *stream; /* NULL: not compressed */
+    unsigned char in[IN_BYTES];
+    ZSTD_inBuffer input;
+    char out[OUT_BYTES];
+    size_t out_size;
+    size_t out_at;
+    bool mid_frame;
+    uint64_t line;
+    char message[WHY_BYTES];
+};
+
+trace *trace_open(const char *path, char *why) {
+    trace *self = calloc(1, sizeof *self);
+    FILE *file = self != NULL ? fopen(path, "rb") : NULL;
+    if (file == NULL) {
+        snprintf(why, WHY_BYTES, "%s: %s", path, strerror(errno));
+        free(self);
+        return NULL;
+    }
+    self->file = file;
+    self->input = (ZSTD_inBuffer){self->in, fread(self->in, 1, IN_BYTES, file), 0};
+    static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+    if (self->input.size >= 4 && memcmp(self->in, magic, 4) == 0) {
+        self->stream = ZSTD_createDStream();
+        if (self->stream == NULL) {
+            snprintf(why, WHY_BYTES, "no memory");
+            trace_close(self);
+            return NULL;
+        }
+    }
+    return self;
+}
+
+void trace_close(trace *self) {
+    if (self != NULL) {
+        ZSTD_freeDStream(self->stream);
+        fclose(self->file);
+        free(self);
+    }
+}
+
+const char *trace_message(const trace *self) {
+    return self->message;
+}
+
+static int fail(trace *self, const char *what) {
+    snprintf(self->message, sizeof self->message, "line %llu: %s",
+             (unsigned long long)self->line + 1, what);
+    return -1;
+}
+
+static int refill_input(trace *self) {
+    self->input.size = fread(self->in, 1, IN_BYTES, self->file);
+    self->input.pos = 0;
+    return ferror(self->file) ? fail(self, strerror(errno)) : 0;
+}
+
+/* Brings more text. 1: there is some. 0: the end. -1: an error. */
+static int refill(trace *self) {
+    self->out_at = 0;
+    self->out_size = 0;
+    while (self->out_size == 0) {
+        if (self->input.pos == self->input.size) {
+            if (refill_input(self) != 0) {
+                return -1;
+            }
+            if (self->input.size == 0) {
+                return self->mid_frame ? fail(self, "the compressed data ends early") : 0;
+            }
+        }
+        if (self->stream == NULL) {
+            self->out_size = self->input.size - self->input.pos;
+            memcpy(self->out, self->in + self->input.pos, self->out_size);
+            self->input.pos = self->input.size;
+            return 1;
+        }
+        ZSTD_outBuffer output = {self->out, OUT_BYTES, 0};
+        size_t left = ZSTD_decompressStream(self->stream, &output, &self->input);
+        if (ZSTD_isError(left)) {
+            return fail(self, ZSTD_getErrorName(left));
+        }
+        self->mid_frame = left != 0;
+        self->out_size = output.pos;
+    }
+    return 1;
+}
+
+/* The next character, -1 at the end, -2 after an error. */
+static int get(trace *self) {
+    if (self->out_at == self->out_size) {
+        int result = refill(self);
+        if (result != 1) {
+            return result - 1;
+        }
+    }
+    return (unsigned char)self->out[self->out_at++];
+}
+
+/* Digits into *number; returns the character after them. */
+static int read_number(trace *self, int c, uint64_t *number, bool *good) {
+    *number = 0;
+    *good = c >= '0' && c <= '9';
+    for (; c >= '0' && c <= '9'; c = get(self)) {
+        uint64_t digit = (uint64_t)(c - '0');
+        if (*number > (UINT64_MAX - digit) / 10) {
+            *good = false;
+        }
+        *number = *number * 10 + digit;
+    }
+    return c;
+}
+
+int trace_next(trace *self, uint64_t *key, uint64_t *size) {
+    int c = get(self);
+    while (c == '\n' || c == '\r') {
+        self->line += c == '\n';
+        c = get(self);
+    }
+    if (c < 0) {
+        return c == -1 ? 0 : -1;
+    }
+    bool good;
+    *size = 0;
+    c = read_number(self, c, key, &good);
+    if (good && c == ',') {
+        c = read_number(self, get(self), size, &good);
+    }
+    if (c == '\r') {
+        c = get(self);
+    }
+    if (c == -2) {
+        return -1;
+    }
+    if (!good || (c != '\n' && c != -1)) {
+        return fail(self, "not 'key' or 'key,size' with unsigned numbers");
+    }
+    self->line++;
+    return 1;
+}
