@@ -102,6 +102,9 @@ enum {
  *                           firn_store_close.
  * error_buffer, error_size  where an error is told in words; may be NULL, 0
  *
+ * A store whose pages are damaged is opened too: firn_store_verify tells what is wrong with it, and
+ * every other call returns FIRN_ECORRUPT.
+ *
  * FIRN_NOT_FOUND  there is nothing at path
  * FIRN_ENOTSTORE, FIRN_EVERSION, FIRN_ECORRUPT, FIRN_ENOMEM, FIRN_EIO
  * FIRN_EBUSY      this process has the store open already */

@@ -91,8 +91,8 @@ typedef struct firn_backend_ops {
      * if that is more; *bytes tells which. Waits for the read sessions of this process. */
     int (*resize)(firn_backend *backend, uint64_t *bytes);
     /* [writer] Waits, but no longer than max_ms, until no reader keeps old pages from reuse, and
-     * clears away readers that died. */
-    void (*wait_readers)(firn_backend *backend, unsigned max_ms);
+     * clears away readers that died. False: one still does. */
+    bool (*wait_readers)(firn_backend *backend, unsigned max_ms);
 
     /* [writer] One write transaction at a time. After any error within it but FIRN_NOT_FOUND it
      * can only be aborted. Records found are lent until the next put or remove. A failed commit

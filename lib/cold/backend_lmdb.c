@@ -352,12 +352,16 @@ static bool has_old_reader(firn_backend *backend) {
     return search.found;
 }
 
-static void lmdb_wait_readers(firn_backend *backend, unsigned max_ms) {
+static bool lmdb_wait_readers(firn_backend *backend, unsigned max_ms) {
     int dead;
     mdb_reader_check(backend->env, &dead);
-    for (unsigned waited = 0; waited < max_ms && has_old_reader(backend); waited++) {
+    for (unsigned waited = 0; has_old_reader(backend); waited++) {
+        if (waited >= max_ms) {
+            return false;
+        }
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
+    return true;
 }
 
 /* ---- the write transaction ---- */

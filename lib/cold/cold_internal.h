@@ -1,5 +1,6 @@
 /* What the files of the cold tier's store share: the handle. cold.c reads and tells,
- * cold_open.c opens and closes, cold_write.c writes and reclaims. For no other file. */
+ * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims. For
+ * no other file. */
 #ifndef FIRN_COLD_COLD_INTERNAL_H
 #define FIRN_COLD_COLD_INTERNAL_H
 
@@ -47,6 +48,27 @@ typedef struct firn_cold_loss {
     uint64_t version;
 } firn_cold_loss;
 
+/* What a transaction has done, told when it is committed. */
+typedef struct firn_cold_tally {
+    uint64_t value_bytes;
+    uint64_t stored_bytes;
+    uint64_t reclaimed;
+    uint64_t expired;
+    uint64_t collisions;
+    uint64_t damaged;
+} firn_cold_tally;
+
+/* A record ready to be put, beside its item. */
+typedef struct firn_cold_encoded {
+    uint64_t sequence;   /* 0: nothing is to be put */
+    unsigned char *head; /* in the arena: all but the payload */
+    size_t head_size;
+    const void *payload; /* in the arena, or the caller's */
+    size_t payload_size;
+    bool overtaken; /* a newer item of the same hash stands in the batch */
+    bool refused;   /* it does not fit; what is there of its hash goes */
+} firn_cold_encoded;
+
 struct firn_cold {
     /* Immutable after the open. */
     firn_heap *heap;
@@ -70,9 +92,9 @@ struct firn_cold {
     uint64_t version_next; /* as found by the open */
     uint64_t budget_bytes; /* whole pages; the file never grows above it */
     uint64_t normal_bytes; /* what it grows to in the normal way; the rest is for reclaiming */
-    uint64_t live_max;     /* reclaim begins above this */
 
     /* The writer's. */
+    uint64_t live_max;      /* reclaim begins above this */
     firn_backend_meta meta; /* as of the last commit, but for sequence_next, which runs ahead */
     uint64_t map_bytes;     /* what the file may grow to now */
     void *encoder;
@@ -80,6 +102,7 @@ struct firn_cold {
     size_t arena_size;
     firn_cold_loss *losses; /* FIRN_COLD_LOSSES_MAX; of the current transaction */
     size_t losses_used;
+    firn_cold_tally tally;
 
     /* Shared. */
     sem_t readers_free; /* counts readers that are not taken */
@@ -94,8 +117,15 @@ static inline void firn_cold_count(_Atomic uint64_t *counter, uint64_t by) {
 /* The largest record the budget can always take. */
 uint64_t firn_cold_record_max(const firn_cold *cold);
 
-/* [writer] Applies invalidations found by the open, in as many commits as it takes. */
-int firn_cold_apply_entries(firn_cold *cold, const firn_journal_entry *entries, size_t count);
+/* [writer] Makes records of the items, with sequences of their own, into encoded (zeroed, one an
+ * item). What they lend from the arena holds until firn_cold_trim_arena. */
+int firn_cold_encode(firn_cold *cold, const firn_cold_item *items, firn_cold_encoded *encoded,
+                     size_t count);
+void firn_cold_trim_arena(firn_cold *cold);
+
+/* [writer] Applies what the open found in the journal, in as many commits as it takes. The slots
+ * are left as they are. */
+int firn_cold_replay_journal(firn_cold *cold);
 
 /* [writer] Takes over what the backend tells of itself. */
 int firn_cold_note_usage(firn_cold *cold);

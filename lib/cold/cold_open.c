@@ -1,11 +1,9 @@
 /* The cold tier: opening and closing. See cold.h, and cold_internal.h for who does the rest.
  *
  * Here it is decided whether what lies on disk may be trusted: the head of the data file is always
- * looked at; if the journal's fingerprint of it does not fit, or the machine went down without a sync, every
- * page is checked before the backend may follow them. */
-#include <errno.h>
+ * looked at; if the journal's fingerprint of it does not fit, or the machine went down without a
+ * sync, every page is checked before the backend may follow them. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -65,11 +63,9 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->budget_bytes = config->budget_bytes;
     sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);
     cold->path = firn_heap_strdup(config->heap, config->path);
-    cold->readers =
-        firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
+    cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
-        cold->losses =
-            firn_heap_alloc(config->heap, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
+        cold->losses = firn_heap_alloc(config->heap, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
         cold->encoder = firn_codec_zstd.encoder_new();
     }
     bool writer_parts = config->read_only || (cold->losses != NULL && cold->encoder != NULL);
@@ -82,30 +78,16 @@ static firn_cold *new_cold(const firn_cold_config *config) {
 
 /* ---- may it be trusted? ---- */
 
-/* The data file looks as it did after the last commit the journal knows of. The transaction number
- * is compared when the backend is open. */
-static bool looks_familiar(const firn_cold *cold, const firn_journal_header *header) {
-    char *path = firn_path_join(cold->heap, cold->path, FIRN_DATA_FILE);
-    struct stat status;
-    bool same = path != NULL && stat(path, &status) == 0;
-    firn_path_free(cold->heap, path);
-    return same && (uint64_t)status.st_size == header->fingerprint.file_bytes &&
-           (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec ==
-               header->fingerprint.mtime_ns;
-}
-
 static bool is_same_boot(const firn_journal_header *header) {
     unsigned char now[16];
     static const unsigned char unknown[16];
     firn_boot_id(now);
-    return memcmp(now, header->boot_id, sizeof now) == 0 &&
-           memcmp(now, unknown, sizeof now) != 0;
+    return memcmp(now, header->boot_id, sizeof now) == 0 && memcmp(now, unknown, sizeof now) != 0;
 }
 
 /* The machine may have gone down with commits that were not on the device. */
 static bool lost_power(const firn_journal_header *header) {
-    return !header->clean && !is_same_boot(header) &&
-           header->durability != FIRN_DURABILITY_COMMIT;
+    return !header->clean && !is_same_boot(header) && header->durability != FIRN_DURABILITY_COMMIT;
 }
 
 /* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that
@@ -115,8 +97,9 @@ static int check_data(firn_cold *cold, const firn_journal_header *header) {
     firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     uint32_t writer;
     bool live = cold->read_only && firn_lock_has_writer(&cold->lock, &writer);
-    bool thorough = !live && (scan.damaged > 0 || lost_power(header) ||
-                              !looks_familiar(cold, header));
+    bool thorough =
+        !live && (scan.damaged > 0 || lost_power(header) || !firn_store_files_data_is(cold->path, header->fingerprint.file_bytes,
+                                                         header->fingerprint.mtime_ns, cold->heap));
     if (!cold->read_only) {
         firn_cold_count(&cold->counters.damaged, scan.damaged);
     }
@@ -168,6 +151,19 @@ static void set_limits(firn_cold *cold) {
     cold->live_max = cold->normal_bytes / 100 * 82;
 }
 
+/* A file that was put in place of ours at the same size and time shows by its transaction. */
+static int check_transaction(firn_cold *cold, const firn_journal_header *header) {
+    firn_fingerprint fingerprint;
+    if (cold->read_only && firn_lock_has_writer(&cold->lock, NULL)) {
+        return FIRN_OK;
+    }
+    int result = cold->ops->fingerprint(cold->backend, &fingerprint);
+    if (result == FIRN_OK && fingerprint.transaction != header->fingerprint.transaction) {
+        result = cold->ops->check(cold->path, true, cold->heap, cold->detail);
+    }
+    return result;
+}
+
 static int take_over(firn_cold *cold, const firn_journal_header *header) {
     firn_backend_config config = {
         .directory = cold->path,
@@ -184,6 +180,9 @@ static int take_over(firn_cold *cold, const firn_journal_header *header) {
     if (result == FIRN_OK) {
         result = check_meta(cold, header);
     }
+    if (result == FIRN_OK) {
+        result = check_transaction(cold, header);
+    }
     if (result != FIRN_OK) {
         return result;
     }
@@ -198,32 +197,18 @@ static int take_over(firn_cold *cold, const firn_journal_header *header) {
     return firn_cold_note_usage(cold);
 }
 
-typedef struct entry_list {
-    firn_journal_entry *entries;
-    size_t count;
-} entry_list;
-
-static void keep_entry(void *context, const firn_journal_entry *entry, bool damaged) {
-    entry_list *list = context;
-    if (!damaged) {
-        list->entries[list->count++] = *entry;
-    }
-}
-
-/* What a crash left in the journal is applied before anybody can read. */
+/* What a crash left in the journal is applied before anybody can read, and is on the device before
+ * the journal forgets it. */
 static int replay_journal(firn_cold *cold) {
-    size_t size = FIRN_JOURNAL_SLOTS * sizeof(firn_journal_entry);
-    entry_list list = {firn_heap_alloc(cold->heap, size), 0};
-    if (list.entries == NULL) {
-        return FIRN_ENOMEM;
-    }
     firn_journal_scan scan;
-    firn_journal_scan_all(cold->journal, &scan, keep_entry, &list);
+    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     int result = FIRN_OK;
-    if (list.count > 0) {
-        result = firn_cold_apply_entries(cold, list.entries, list.count);
+    if (scan.entries > 0) {
+        result = firn_cold_replay_journal(cold);
+        if (result == FIRN_OK) {
+            result = cold->ops->sync(cold->backend);
+        }
     }
-    firn_heap_free(cold->heap, list.entries, size);
     if (result == FIRN_OK) {
         firn_journal_reset(cold->journal);
     }
@@ -239,16 +224,17 @@ static int begin_writing(firn_cold *cold) {
     return result == FIRN_OK ? replay_journal(cold) : result;
 }
 
-static int open_present(firn_cold *cold, bool *power_lost) {
-    *power_lost = false;
-    int result = firn_journal_open(&cold->journal, cold->path, !cold->read_only, cold->heap,
-                                   cold->detail);
+/* *expendable: if it is damaged, it may be set aside unasked. */
+static int open_present(firn_cold *cold, bool *expendable) {
+    *expendable = !firn_store_files_has_data(cold->path, cold->heap); /* nothing is lost */
+    int result =
+        firn_journal_open(&cold->journal, cold->path, !cold->read_only, cold->heap, cold->detail);
     if (result != FIRN_OK) {
         return result;
     }
     firn_journal_header header;
     firn_journal_get_header(cold->journal, &header);
-    *power_lost = lost_power(&header);
+    *expendable = *expendable || lost_power(&header);
     result = check_data(cold, &header);
     if (result == FIRN_OK) {
         result = take_over(cold, &header);
@@ -341,9 +327,9 @@ static void let_go(firn_cold *cold) {
 }
 
 static int open_or_set_aside(firn_cold *cold, bool set_aside_damaged) {
-    bool power_lost;
-    int result = open_present(cold, &power_lost);
-    if (result != FIRN_ECORRUPT || (!power_lost && !set_aside_damaged)) {
+    bool expendable;
+    int result = open_present(cold, &expendable);
+    if (result != FIRN_ECORRUPT || (!expendable && !set_aside_damaged)) {
         return result;
     }
     char cause[300];
@@ -354,13 +340,13 @@ static int open_or_set_aside(firn_cold *cold, bool set_aside_damaged) {
         result = make_store(cold);
     }
     if (result == FIRN_OK) {
-        result = open_present(cold, &power_lost);
+        result = open_present(cold, &(bool){false});
     }
     if (result == FIRN_OK) {
         firn_detail_set(cold->detail, FIRN_OK,
                         "%s: was damaged%s, so it was set aside as %s.damaged and a fresh store "
                         "was made: %s",
-                        cold->path, power_lost ? " when the machine went down" : "", cold->path,
+                        cold->path, expendable ? " while it was not closed" : "", cold->path,
                         cause);
     }
     return result;
@@ -401,8 +387,7 @@ static int open_for_reading(firn_cold *cold) {
     if (result != FIRN_OK && result != FIRN_NOT_FOUND) {
         return result;
     }
-    bool power_lost;
-    return open_present(cold, &power_lost);
+    return open_present(cold, &(bool){false});
 }
 
 int firn_cold_open(firn_cold **out, const firn_cold_config *config) {

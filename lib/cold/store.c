@@ -145,14 +145,16 @@ static int open_backend(firn_store *store) {
     return result;
 }
 
-/* A file that is being written by a live process is sound by construction; any other is walked
- * before LMDB may follow its pages. */
+/* A file that a live process writes is sound by construction, and one that was closed clean and not
+ * changed since is what it was; any other is walked before LMDB may follow its pages. */
 static bool pages_are_sound(firn_store *store) {
     bool live = firn_lock_has_writer(&store->lock, NULL);
     firn_journal_header header;
     firn_journal_get_header(store->journal, &header);
-    return store->ops->check(store->path, !live && !header.clean, store->heap, &store->detail) ==
-           FIRN_OK;
+    bool familiar = firn_store_files_data_is(store->path, header.fingerprint.file_bytes,
+                                             header.fingerprint.mtime_ns, store->heap);
+    return store->ops->check(store->path, !live && (!header.clean || !familiar), store->heap,
+                             &store->detail) == FIRN_OK;
 }
 
 static int open_parts(firn_store *store) {

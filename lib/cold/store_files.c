@@ -113,6 +113,17 @@ bool firn_store_files_has_data(const char *path, firn_heap *heap) {
     return there;
 }
 
+bool firn_store_files_data_is(const char *path, uint64_t file_bytes, uint64_t mtime_ns,
+                              firn_heap *heap) {
+    char *data = firn_path_join(heap, path, FIRN_DATA_FILE);
+    struct stat status;
+    bool there = data != NULL && stat(data, &status) == 0;
+    firn_path_free(heap, data);
+    return there && (uint64_t)status.st_size == file_bytes &&
+           (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec ==
+               mtime_ns;
+}
+
 int firn_store_files_make_directory(const char *path, firn_detail *detail) {
     if (mkdir(path, 0777) == 0 || errno == EEXIST) {
         return FIRN_OK;

@@ -6,6 +6,7 @@
 #define FIRN_COLD_STORE_FILES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/detail.h"
 #include "base/heap.h"
@@ -25,6 +26,10 @@ int firn_store_files_identify(const char *path, firn_store_kind *kind, firn_heap
 
 /* Whether the data file is there. */
 bool firn_store_files_has_data(const char *path, firn_heap *heap);
+
+/* Whether the data file has this size and this time of its last change. */
+bool firn_store_files_data_is(const char *path, uint64_t file_bytes, uint64_t mtime_ns,
+                              firn_heap *heap);
 
 /* Makes the directory; FIRN_OK also if it is there. */
 int firn_store_files_make_directory(const char *path, firn_detail *detail);
