@@ -2,7 +2,7 @@
 """Turns a log of `strace -f -y -e trace=openat,read,pread64,lseek` (standard input) into a trace
 for `firn replay` (standard output).
 
-A file is cut into blocks of 4 KiB. Each block that a read touches becomes one line `key,size`:
+A file is cut into blocks of 16 KiB. Each block that a read touches becomes one line `key,size`:
 key is a 64-bit hash of the file's path and the block's number, size the bytes of the block that
 were read. Reads in small steps within one block count once. Pipes, devices and /proc are left
 out, and so are paths: only numbers come out.
@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 
-BLOCK = 4096
+BLOCK = 16384
 
 CALL = re.compile(r"^(\d+) +(openat|read|pread64|lseek)\((.*)\) += (-?\d+)(?:<(.*)>)?$")
 DESCRIPTOR = re.compile(r"^(\d+)<(/[^>]*)>")
