@@ -1,0 +1,387 @@
+/* First figures: the hot tier by itself, the cold tier beside bare LMDB + zstd, and opening.
+ *
+ * Each figure is a line of JSON, {"bench": ..., "value": ..., "unit": ...}, and where it says so a
+ * ratio to a peer that was measured in the same run. Usage: bench [hot|cold|open] */
+#include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <lmdb.h>
+#include <zstd.h>
+
+#include <firn/firn.h>
+
+#include "../../tools/values.h"
+#include "unit/support.h"
+
+enum { HOT_KEYS = 1000000, HOT_VALUE = 100, HOT_GETS = 3000000, COLD_BATCH = 1024 };
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void tell(const char *bench, const char *unit, double value) {
+    printf("{\"bench\": \"%s\", \"value\": %.4g, \"unit\": \"%s\"}\n", bench, value, unit);
+    fflush(stdout);
+}
+
+static uint64_t next(uint64_t *seed) {
+    uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static void need(int result, const char *what) {
+    if (result != FIRN_OK) {
+        fprintf(stderr, "bench: %s: %s\n", what, firn_strerror(result));
+        exit(1);
+    }
+}
+
+/* Zipf 0.99 by Gray et al. (SIGMOD 1994): a closed form, after one sum over all keys. */
+typedef struct zipf {
+    double zeta;
+    double eta;
+    double alpha;
+    uint64_t count;
+} zipf;
+
+static zipf zipf_make(uint64_t count) {
+    const double theta = 0.99;
+    zipf self = {0, 0, 1 / (1 - theta), count};
+    for (uint64_t i = 1; i <= count; i++) {
+        self.zeta += 1 / pow((double)i, theta);
+    }
+    double zeta2 = 1 + 1 / pow(2, theta);
+    self.eta = (1 - pow(2 / (double)count, 1 - theta)) / (1 - zeta2 / self.zeta);
+    return self;
+}
+
+static uint64_t zipf_next(const zipf *self, uint64_t *seed) {
+    double u = (double)(next(seed) >> 11) / 9007199254740992.0;
+    double uz = u * self->zeta;
+    uint64_t rank = uz < 1                       ? 0
+                    : uz < 1 + pow(0.5, 0.99) ? 1
+                                                 : (uint64_t)((double)self->count *
+                                                              pow(self->eta * u - self->eta + 1,
+                                                                  self->alpha));
+    rank = rank < self->count ? rank : self->count - 1;
+    return rank * UINT64_C(0x9e3779b97f4a7c15) % self->count; /* spread over the keys */
+}
+
+/* Check's assertions work in tests only, so a benchmark has its own way to a fresh folder. */
+static char *fresh_path(const char *name) {
+    const char *folder = getenv("TMPDIR");
+    char *path;
+    if (asprintf(&path, "%s/firn-bench-%ld-%s", folder != NULL ? folder : "/tmp", (long)getpid(),
+                 name) < 0) {
+        exit(1);
+    }
+    clear_tree(path);
+    return path;
+}
+
+static firn_cache *open_cache(const char *path, const firn_options *options) {
+    firn_cache *cache;
+    need(firn_open(&cache, path, options), "open");
+    return cache;
+}
+
+/* ---- hot ---- */
+
+typedef struct hot_job {
+    firn_cache *cache;
+    const uint32_t *keys;
+    size_t count;
+    bool put;
+    uint64_t sum;
+} hot_job;
+
+static void *hot_work(void *context) {
+    hot_job *job = context;
+    unsigned char value[HOT_VALUE] = "value";
+    for (size_t i = 0; i < job->count; i++) {
+        uint64_t key = job->keys[i];
+        if (job->put) {
+            need(firn_put(job->cache, &key, sizeof key, value, sizeof value, NULL), "put");
+            continue;
+        }
+        firn_object *object;
+        need(firn_get(job->cache, &key, sizeof key, &object), "get");
+        job->sum += *(const unsigned char *)firn_object_data(object);
+        firn_object_unref(object);
+    }
+    return NULL;
+}
+
+static void hot_run(firn_cache *cache, const uint32_t *keys, unsigned threads, bool put,
+                    const char *name) {
+    pthread_t handles[2];
+    hot_job jobs[2];
+    double began = now();
+    for (unsigned i = 0; i < threads; i++) {
+        jobs[i] = (hot_job){cache, keys + i * (HOT_GETS / 2), HOT_GETS / threads, put, 0};
+        jobs[i].keys = threads == 1 ? keys : jobs[i].keys;
+        pthread_create(&handles[i], NULL, hot_work, &jobs[i]);
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(handles[i], NULL);
+    }
+    tell(name, "ns/op", (now() - began) * 1e9 / HOT_GETS);
+}
+
+static uint64_t resident_bytes(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%*u %lu", &pages) != 1) {
+        pages = 0;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void bench_hot(void) {
+    uint32_t *keys = malloc(HOT_GETS * sizeof *keys);
+    zipf ranks = zipf_make(HOT_KEYS);
+    uint64_t seed = 1;
+    for (size_t i = 0; i < HOT_GETS; i++) {
+        keys[i] = (uint32_t)zipf_next(&ranks, &seed);
+    }
+    uint64_t before = resident_bytes();
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = (uint64_t)1 << 30;
+    firn_cache *cache;
+    need(firn_open(&cache, NULL, &options), "open");
+    unsigned char value[HOT_VALUE] = "value";
+    double began = now();
+    for (uint64_t i = 0; i < HOT_KEYS; i++) {
+        need(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), "put");
+    }
+    tell("hot put, new keys, 1 thread", "ns/op", (now() - began) * 1e9 / HOT_KEYS);
+    firn_stats stats = FIRN_STATS_INIT;
+    need(firn_get_stats(cache, &stats), "stats");
+    tell("hot memory beyond key and value, as accounted", "bytes/entry",
+         (double)stats.hot_bytes / HOT_KEYS - 8 - HOT_VALUE);
+    tell("hot memory beyond key and value, resident", "bytes/entry",
+         (double)(resident_bytes() - before) / HOT_KEYS - 8 - HOT_VALUE);
+    hot_run(cache, keys, 1, false, "hot get, zipf 0.99, 1 thread");
+    hot_run(cache, keys, 2, false, "hot get, zipf 0.99, 2 threads");
+    hot_run(cache, keys, 1, true, "hot put, zipf 0.99 overwrites, 1 thread");
+    hot_run(cache, keys, 2, true, "hot put, zipf 0.99 overwrites, 2 threads");
+    firn_close(cache);
+    free(keys);
+}
+
+/* ---- cold ---- */
+
+typedef struct rates {
+    double write;
+    double read;
+    double disk; /* bytes on disk over logical bytes */
+} rates;
+
+static rates firn_rates(size_t size, size_t count, const uint32_t *order) {
+    char *path = fresh_path("bench-firn");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 0;
+    options.cold_bytes = (uint64_t)8 << 30;
+    options.durability = FIRN_DURABILITY_NONE;
+    options.threads = 0;
+    firn_cache *cache = open_cache(path, &options);
+    unsigned char *value = malloc(size);
+    rates result;
+    double began = now();
+    double making = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        double make_began = now();
+        make_value(i, value, size);
+        making += now() - make_began;
+        need(firn_put(cache, &i, sizeof i, value, size, NULL), "put");
+    }
+    while (firn_run(cache, 1000) == FIRN_AGAIN) {
+    }
+    result.write = (double)count / (now() - began - making);
+    firn_stats stats = FIRN_STATS_INIT;
+    need(firn_get_stats(cache, &stats), "stats");
+    result.disk = (double)stats.cold_live_bytes / (double)(count * (size + 8));
+    began = now();
+    for (size_t i = 0; i < count; i++) {
+        uint64_t key = order[i];
+        firn_object *object;
+        need(firn_get(cache, &key, sizeof key, &object), "get");
+        firn_object_unref(object);
+    }
+    result.read = (double)count / (now() - began);
+    firn_close(cache);
+    free(value);
+    remove_tree(path);
+    return result;
+}
+
+static void need_lmdb(int error) {
+    if (error != 0) {
+        fprintf(stderr, "bench: %s\n", mdb_strerror(error));
+        exit(1);
+    }
+}
+
+/* LMDB with one zstd frame a value under its key, in batches: what people write by hand. */
+static rates bare_rates(size_t size, size_t count, const uint32_t *order) {
+    char *path = fresh_path("bench-bare");
+    need_lmdb(mkdir(path, 0755));
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    need_lmdb(mdb_env_create(&env));
+    need_lmdb(mdb_env_set_mapsize(env, (size_t)8 << 30));
+    need_lmdb(mdb_env_open(env, path, MDB_NOSYNC | MDB_NORDAHEAD, 0644));
+    need_lmdb(mdb_txn_begin(env, NULL, 0, &txn));
+    need_lmdb(mdb_dbi_open(txn, NULL, 0, &dbi));
+    need_lmdb(mdb_txn_commit(txn));
+    ZSTD_CCtx *compressor = ZSTD_createCCtx();
+    ZSTD_DCtx *decompressor = ZSTD_createDCtx();
+    size_t bound = ZSTD_compressBound(size);
+    unsigned char *value = malloc(size);
+    unsigned char *packed = malloc(bound);
+    rates result;
+    double began = now();
+    double making = 0;
+    for (uint64_t i = 0; i < count;) {
+        need_lmdb(mdb_txn_begin(env, NULL, 0, &txn));
+        for (unsigned n = 0; n < COLD_BATCH && i < count; n++, i++) {
+            double make_began = now();
+            make_value(i, value, size);
+            making += now() - make_began;
+            /* Keys are spread, as hashes are. */
+            uint64_t key = i * UINT64_C(0x9e3779b97f4a7c15);
+            MDB_val name = {sizeof key, &key};
+            MDB_val data = {ZSTD_compressCCtx(compressor, packed, bound, value, size, 3), packed};
+            need_lmdb(mdb_put(txn, dbi, &name, &data, 0));
+        }
+        need_lmdb(mdb_txn_commit(txn));
+    }
+    result.write = (double)count / (now() - began - making);
+    MDB_stat stat;
+    need_lmdb(mdb_env_stat(env, &stat));
+    size_t pages = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    result.disk = (double)(pages * stat.ms_psize) / (double)(count * (size + 8));
+    began = now();
+    need_lmdb(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn));
+    for (size_t i = 0; i < count; i++) {
+        need_lmdb(mdb_txn_renew((mdb_txn_reset(txn), txn)));
+        uint64_t key = order[i] * UINT64_C(0x9e3779b97f4a7c15);
+        MDB_val name = {sizeof key, &key};
+        MDB_val data;
+        need_lmdb(mdb_get(txn, dbi, &name, &data));
+        unsigned char *copy = malloc(size);
+        if (ZSTD_decompressDCtx(decompressor, copy, size, data.mv_data, data.mv_size) != size) {
+            exit(1);
+        }
+        free(copy);
+    }
+    result.read = (double)count / (now() - began);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    ZSTD_freeCCtx(compressor);
+    ZSTD_freeDCtx(decompressor);
+    free(value);
+    free(packed);
+    remove_tree(path);
+    return result;
+}
+
+static void bench_cold(void) {
+    const struct {
+        size_t size;
+        size_t count;
+    } cases[] = {{256, 300000}, {1024, 150000}, {8192, 30000}, {65536, 4000}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t count = cases[i].count;
+        uint32_t *order = malloc(count * sizeof *order);
+        uint64_t seed = 7;
+        for (size_t n = 0; n < count; n++) {
+            order[n] = (uint32_t)(next(&seed) % count);
+        }
+        rates ours = firn_rates(cases[i].size, count, order);
+        rates bare = bare_rates(cases[i].size, count, order);
+        free(order);
+        const struct {
+            const char *what;
+            const char *unit;
+            double value;
+        } lines[] = {
+            {"write, firn", "op/s", ours.write},
+            {"write, LMDB + zstd", "op/s", bare.write},
+            {"write, ratio to LMDB + zstd", "x", ours.write / bare.write},
+            {"read, firn", "op/s", ours.read},
+            {"read, LMDB + zstd", "op/s", bare.read},
+            {"read, ratio to LMDB + zstd", "x", ours.read / bare.read},
+            {"disk over logical bytes, firn", "x", ours.disk},
+            {"disk over logical bytes, LMDB + zstd", "x", bare.disk},
+        };
+        for (size_t n = 0; n < sizeof lines / sizeof lines[0]; n++) {
+            char name[100];
+            snprintf(name, sizeof name, "cold %zu B: %s", cases[i].size, lines[n].what);
+            tell(name, lines[n].unit, lines[n].value);
+        }
+    }
+}
+
+/* ---- open ---- */
+
+static void bench_open(void) {
+    char *path = fresh_path("bench-open");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 64u << 20;
+    options.cold_bytes = (uint64_t)2 << 30;
+    options.durability = FIRN_DURABILITY_NONE;
+    firn_cache *cache = open_cache(path, &options);
+    unsigned char value[100];
+    for (uint64_t i = 0; i < 1000000; i++) {
+        make_value(i, value, sizeof value);
+        need(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), "put");
+    }
+    need(firn_close(cache), "close");
+    double best = 1e9;
+    double first = 1e9;
+    for (unsigned i = 0; i < 5; i++) {
+        double began = now();
+        cache = open_cache(path, &options);
+        double opened = now();
+        uint64_t key = 12345;
+        need(firn_get_copy(cache, &key, sizeof key, value, sizeof value, NULL), "get");
+        double answered = now();
+        best = opened - began < best ? opened - began : best;
+        first = answered - began < first ? answered - began : first;
+        need(firn_close(cache), "close");
+    }
+    tell("open, 1 M entries", "ms", best * 1e3);
+    tell("open and first answer, 1 M entries", "ms", first * 1e3);
+    remove_tree(path);
+}
+
+int main(int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "";
+    if (*what == '\0' || strcmp(what, "hot") == 0) {
+        bench_hot();
+    }
+    if (*what == '\0' || strcmp(what, "cold") == 0) {
+        bench_cold();
+    }
+    if (*what == '\0' || strcmp(what, "open") == 0) {
+        bench_open();
+    }
+    return 0;
+}
