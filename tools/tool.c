@@ -10,7 +10,8 @@
 
 #include <firn/error.h>
 
-static void say(const char *name, const char *format, va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void say(const char *name, const char *format,
+                                                      va_list arguments) {
     fprintf(stderr, "firn %s: ", name);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
