@@ -4,7 +4,7 @@
 # Usage: sh tools/demo.sh [TRACE] [STORE]
 set -eu
 cd "$(dirname "$0")/.."
-trace=${1:-tests/data/build-reads.csv.zst}
+trace=${1:-tests/data/git-build.csv.zst}
 store=${2:-build-demo/store}
 
 sh tools/setup.sh

@@ -104,7 +104,7 @@ static int remove_record(firn_cold *cold, uint64_t hash, uint64_t sequence) {
     return result == FIRN_NOT_FOUND ? cold->ops->sweep(cold->backend, sequence) : result;
 }
 
-/* Removes what is stored of the hash, if its version is below `below`. */
+/* Removes what is stored of the hash, if its version is below `below`, which is not 0. */
 static int void_stored(firn_cold *cold, uint64_t hash, uint64_t below, unsigned *removals) {
     uint64_t sequence;
     firn_bytes bytes;
@@ -112,7 +112,7 @@ static int void_stored(firn_cold *cold, uint64_t hash, uint64_t below, unsigned 
     if (result != FIRN_OK) {
         return result == FIRN_NOT_FOUND ? FIRN_OK : result;
     }
-    if (below == 0 || is_newer(cold, &bytes, sequence, below - 1)) {
+    if (is_newer(cold, &bytes, sequence, below - 1)) {
         return FIRN_OK;
     }
     ++*removals;
@@ -170,7 +170,9 @@ static int apply_journal(firn_cold *cold, work *self) {
     while (result == FIRN_OK && self->journal_next < self->journal_end &&
            removals < self->journal_removals) {
         firn_journal_entry entry = firn_journal_at(cold->journal, self->journal_next++);
-        result = void_stored(cold, entry.hash, entry.version, &removals);
+        if (entry.version != 0) { /* empty, or damaged */
+            result = void_stored(cold, entry.hash, entry.version, &removals);
+        }
     }
     return result;
 }
@@ -290,14 +292,23 @@ static int let_pages_age(firn_cold *cold) {
     return result;
 }
 
-/* Frees at least `needed` bytes beyond those that were free, more with every attempt. */
+/* Reclaims until `needed` bytes ought to fit, and further with every attempt, since a large record
+ * needs pages in a row. */
 static int relieve(firn_cold *cold, uint64_t needed, unsigned attempt) {
     uint64_t live = live_bytes(cold);
-    uint64_t top = live < cold->live_max ? live : cold->live_max;
-    uint64_t freed = needed + (cold->budget_bytes / 32 << (attempt < 5 ? attempt : 5));
+    uint64_t most = cold->normal_bytes / 16 * 15;
+    uint64_t top = most > needed ? most - needed : 0;
+    top = live < top ? live : top;
+    uint64_t freed = cold->budget_bytes / 32 << (attempt < 5 ? attempt : 5);
     int result = set_map(cold, cold->budget_bytes);
     if (result == FIRN_OK) {
         result = reclaim_now(cold, top > freed ? top - freed : 0);
+    }
+    if (result == FIRN_OK) {
+        result = let_pages_age(cold);
+    }
+    if (result == FIRN_OK) {
+        result = cold->ops->squeeze(cold->backend, needed);
     }
     if (result == FIRN_OK) {
         result = let_pages_age(cold);
@@ -384,10 +395,13 @@ static int refuse(firn_cold *cold, work *self, size_t at) {
 static int write_items(firn_cold *cold, work *self, size_t first, size_t count) {
     unsigned attempt = 0;
     int result = transact(cold, self, first, count);
+    uint64_t needed = bytes_of(cold, self, first, count);
+    unsigned attempts = count == 1                        ? RECORD_RELIEFS
+                        : needed > cold->budget_bytes / 8 ? 0
+                                                          : BATCH_RELIEFS;
     while (result == FIRN_BACKEND_FULL) {
         self->journal_removals = 0; /* one trouble at a time: the journal comes afterwards */
-        result = make_room(cold, bytes_of(cold, self, first, count),
-                           count > 1 ? BATCH_RELIEFS : RECORD_RELIEFS, &attempt);
+        result = make_room(cold, needed, attempts, &attempt);
         if (result != FIRN_OK) {
             break;
         }

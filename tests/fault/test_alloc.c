@@ -1,0 +1,116 @@
+/* Every allocation of a scenario fails in turn: nothing crashes, nothing leaks, each error is one
+ * that is promised, and no wrong value comes back. */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <firn/firn.h>
+
+#include "unit/suite.h"
+#include "unit/support.h"
+
+typedef struct faulty {
+    _Atomic long countdown; /* the allocation that brings it to 0 fails, and no other */
+    _Atomic long live;
+    _Atomic bool hit;
+} faulty;
+
+static void *faulty_alloc(void *context, size_t size) {
+    faulty *self = context;
+    if (atomic_fetch_sub(&self->countdown, 1) == 1) {
+        atomic_store(&self->hit, true);
+        return NULL;
+    }
+    atomic_fetch_add(&self->live, (long)size);
+    return malloc(size);
+}
+
+static void faulty_free(void *context, void *memory, size_t size) {
+    atomic_fetch_sub(&((faulty *)context)->live, (long)size);
+    free(memory);
+}
+
+static bool is_fine(int result) {
+    return result == FIRN_OK || result == FIRN_NOT_FOUND || result == FIRN_ENOMEM;
+}
+
+static void scenario(const char *path, faulty *memory, unsigned threads) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 64 << 10;
+    options.cold_bytes = 2 << 20;
+    options.threads = threads;
+    options.promotion = FIRN_PROMOTE_SECOND_HIT;
+    options.allocator = (firn_allocator){faulty_alloc, faulty_free, memory};
+    firn_cache *cache;
+    int result = firn_open(&cache, path, &options);
+    ck_assert_msg(is_fine(result), "open: %s", firn_strerror(result));
+    if (result != FIRN_OK) {
+        ck_assert_ptr_null(cache);
+        return;
+    }
+    static unsigned char value[100000];
+    for (unsigned i = 0; i < 120; i++) {
+        size_t size = i == 60 && path != NULL ? sizeof value : 900;
+        memset(value, (int)i, size);
+        ck_assert(is_fine(firn_put(cache, &i, sizeof i, value, size, NULL)));
+        if (i % 7 == 0) {
+            ck_assert(is_fine(firn_delete(cache, &i, sizeof i)));
+        }
+    }
+    int flushed = path == NULL ? FIRN_OK : firn_flush(cache);
+    ck_assert(is_fine(flushed));
+    for (unsigned i = 0; i < 120; i++) {
+        firn_object *object;
+        result = firn_get(cache, &i, sizeof i, &object);
+        ck_assert(is_fine(result));
+        if (result == FIRN_OK) {
+            ck_assert_uint_eq(*(const unsigned char *)firn_object_data(object), i);
+            firn_object_unref(object);
+        }
+    }
+    ck_assert(is_fine(firn_close(cache)));
+}
+
+static void fail_each(bool with_store, unsigned threads) {
+    char *path = with_store ? scratch_path("alloc") : NULL;
+    for (long n = 1;; n += n < 100 ? 1 : 7) {
+        faulty memory = {n, 0, false};
+        scenario(path, &memory, threads);
+        ck_assert_msg(atomic_load(&memory.live) == 0, "allocation %ld: %ld bytes leaked", n,
+                      atomic_load(&memory.live));
+        if (!atomic_load(&memory.hit)) {
+            break;
+        }
+        if (with_store && n % 20 == 0) {
+            clear_tree(path);
+        }
+    }
+    if (with_store) {
+        remove_tree(path);
+    }
+}
+
+START_TEST(no_allocation_may_fail_badly_in_memory) {
+    fail_each(false, 0);
+}
+END_TEST
+
+START_TEST(no_allocation_may_fail_badly_with_a_store) {
+    fail_each(true, 0);
+}
+END_TEST
+
+START_TEST(no_allocation_may_fail_badly_beside_the_worker) {
+    fail_each(true, 1);
+}
+END_TEST
+
+static void add(TCase *tcase) {
+    tcase_add_test(tcase, no_allocation_may_fail_badly_in_memory);
+    tcase_add_test(tcase, no_allocation_may_fail_badly_with_a_store);
+    tcase_add_test(tcase, no_allocation_may_fail_badly_beside_the_worker);
+}
+
+int main(void) {
+    return run_suite("alloc", add, 300);
+}
