@@ -94,6 +94,10 @@ typedef struct firn_backend_ops {
      * clears away readers that died. False: one still does. */
     bool (*wait_readers)(firn_backend *backend, unsigned max_ms);
 
+    /* [writer] Between transactions: brings free room together, so that a record of that many bytes
+     * may find a place, as far as that goes without moving records. */
+    int (*squeeze)(firn_backend *backend, uint64_t bytes);
+
     /* [writer] One write transaction at a time. After any error within it but FIRN_NOT_FOUND it
      * can only be aborted. Records found are lent until the next put or remove. A failed commit
      * leaves everything as it was before begin, and ends the transaction. */

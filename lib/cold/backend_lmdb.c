@@ -416,6 +416,38 @@ static int lmdb_commit(firn_backend *backend) {
     return error == 0 ? FIRN_OK : fail(backend, error, "commit to");
 }
 
+/* LMDB loads only as much of its list of free pages as it needs, and that list's own pages lie
+ * scattered between the free ones. Asking for a long run makes it load the list; when the run is
+ * given back within the same transaction, nothing is written but the list, in one piece. */
+static int load_free_list(firn_backend *backend, size_t bytes) {
+    static char name[] = "squeeze"; /* is never committed */
+    MDB_val key = {sizeof name - 1, name};
+    MDB_val value = {bytes, NULL};
+    MDB_txn *txn;
+    int error = mdb_txn_begin(backend->env, NULL, 0, &txn);
+    if (error != 0) {
+        return error;
+    }
+    error = mdb_put(txn, backend->meta, &key, &value, MDB_RESERVE);
+    if (error == 0) {
+        error = mdb_del(txn, backend->meta, &key, NULL);
+    }
+    if (error != 0) {
+        mdb_txn_abort(txn);
+        return error;
+    }
+    return mdb_txn_commit(txn);
+}
+
+static int lmdb_squeeze(firn_backend *backend, uint64_t bytes) {
+    int error = MDB_MAP_FULL;
+    for (size_t run = (size_t)bytes; error == MDB_MAP_FULL && run >= backend->page_bytes;
+         run /= 2) {
+        error = load_free_list(backend, run);
+    }
+    return error == 0 || error == MDB_MAP_FULL ? FIRN_OK : fail(backend, error, "write");
+}
+
 /* Index, then record. A record that is gone is no entry. */
 static int find_in(const firn_backend *backend, MDB_txn *txn, uint64_t hash, uint64_t *sequence,
                    firn_bytes *record) {
@@ -745,6 +777,7 @@ const firn_backend_ops firn_backend_lmdb = {
     .sync = lmdb_sync,
     .resize = lmdb_resize,
     .wait_readers = lmdb_wait_readers,
+    .squeeze = lmdb_squeeze,
     .begin = lmdb_begin,
     .find = lmdb_find,
     .put = lmdb_put,

@@ -1,0 +1,1074 @@
+/* The cold tier: records survive, the newest wins, nothing void returns, the budget holds. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include <lmdb.h>
+
+#include "base/hash.h"
+#include "cold/backend.h"
+#include "cold/cold.h"
+#include "cold/journal.h"
+#include "suite.h"
+#include "support.h"
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+/* ---- a store under test ---- */
+
+static struct {
+    char *path;
+    firn_heap *heap;
+    firn_detail detail;
+    firn_cold *cold;
+    uint64_t now_ms;
+    uint64_t version; /* the next */
+    uint64_t lost;    /* calls of reclaimed */
+} at;
+
+static uint64_t test_now(void *context) {
+    (void)context;
+    return at.now_ms;
+}
+
+static void count_lost(void *context, uint64_t hash, uint64_t version) {
+    (void)context;
+    (void)hash;
+    (void)version;
+    at.lost++;
+}
+
+static firn_cold_config config_of(uint64_t budget) {
+    return (firn_cold_config){
+        .path = at.path,
+        .heap = at.heap,
+        .detail = &at.detail,
+        .clock = {test_now, NULL},
+        .budget_bytes = budget,
+        .compression_level = 3,
+        .compression_min_bytes = 64,
+        .reclaimed = count_lost,
+    };
+}
+
+static const char *words(void) {
+    static char text[800];
+    firn_detail_get(&at.detail, text, sizeof text);
+    return text;
+}
+
+static void open_store(const firn_cold_config *config) {
+    int result = firn_cold_open(&at.cold, config);
+    ck_assert_msg(result == FIRN_OK, "%s: %s", firn_strerror(result), words());
+    if (firn_cold_version_next(at.cold) > at.version) {
+        at.version = firn_cold_version_next(at.cold);
+    }
+}
+
+static void open_budget(uint64_t budget) {
+    firn_cold_config config = config_of(budget);
+    open_store(&config);
+}
+
+static int try_open(uint64_t budget) {
+    firn_cold_config config = config_of(budget);
+    return firn_cold_open(&at.cold, &config);
+}
+
+static void close_store(void) {
+    ck_assert_int_eq(firn_cold_close(at.cold, true), FIRN_OK);
+    at.cold = NULL;
+}
+
+/* As kill -9 would leave it. */
+static void crash_store(void) {
+    firn_cold_close(at.cold, false);
+    at.cold = NULL;
+}
+
+static void set_up(void) {
+    at.path = scratch_path("cold");
+    at.heap = firn_heap_new(NULL);
+    ck_assert_int_eq(firn_detail_init(&at.detail), 0);
+    at.now_ms = 1000000;
+    at.version = 1;
+    at.lost = 0;
+}
+
+static void tear_down(void) {
+    if (at.cold != NULL) {
+        firn_cold_close(at.cold, false);
+        at.cold = NULL;
+    }
+    char *aside;
+    ck_assert_int_gt(asprintf(&aside, "%s.damaged", at.path), 0);
+    remove_tree(aside);
+    remove_tree(at.path);
+    firn_detail_fini(&at.detail);
+    firn_heap_unref(at.heap);
+}
+
+/* ---- values that can be told again from their number ---- */
+
+static uint64_t mix(uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static void fill_value(unsigned char *to, size_t size, uint64_t number, bool dense) {
+    for (size_t i = 0; i < size; i++) {
+        to[i] = dense ? (unsigned char)(number + i / 16)
+                      : (unsigned char)(mix(number ^ (i / 8) << 20) >> (i % 8 * 8));
+    }
+}
+
+static uint64_t hash_of(const char *key) {
+    return firn_hash64(firn_cold_seed(at.cold), key, strlen(key));
+}
+
+static firn_cold_item item_of(const char *key, const void *value, size_t size) {
+    return (firn_cold_item){
+        .hash = hash_of(key),
+        .version = at.version++,
+        .key = key,
+        .key_size = strlen(key),
+        .value = value,
+        .value_size = size,
+    };
+}
+
+static int put_result(const char *key, const void *value, size_t size) {
+    firn_cold_item item = item_of(key, value, size);
+    int result = firn_cold_write(at.cold, &item, 1, at.version);
+    return result == FIRN_OK ? item.result : result;
+}
+
+static void put(const char *key, const char *value) {
+    ck_assert_int_eq(put_result(key, value, strlen(value)), FIRN_OK);
+}
+
+typedef struct landing {
+    unsigned char *bytes;
+    size_t size;
+} landing;
+
+static void *land(void *context, const firn_cold_meta *meta) {
+    landing *to = context;
+    to->bytes = malloc(meta->value_size + 1);
+    to->size = meta->value_size;
+    return to->bytes;
+}
+
+static int get(const char *key, landing *to) {
+    *to = (landing){NULL, 0};
+    int result = firn_cold_read(at.cold, hash_of(key), key, strlen(key), land, to, NULL);
+    if (result != FIRN_OK) {
+        free(to->bytes);
+        to->bytes = NULL;
+    }
+    return result;
+}
+
+static int head(const char *key) {
+    return firn_cold_read(at.cold, hash_of(key), key, strlen(key), NULL, NULL, NULL);
+}
+
+static void expect(const char *key, const char *value) {
+    landing found;
+    ck_assert_int_eq(get(key, &found), FIRN_OK);
+    ck_assert_uint_eq(found.size, strlen(value));
+    ck_assert_mem_eq(found.bytes, value, found.size);
+    free(found.bytes);
+}
+
+static void expect_none(const char *key) {
+    landing found;
+    ck_assert_int_eq(get(key, &found), FIRN_NOT_FOUND);
+    ck_assert_int_eq(head(key), FIRN_NOT_FOUND);
+}
+
+static firn_cold_stats stats(void) {
+    firn_cold_stats now;
+    firn_cold_get_stats(at.cold, &now);
+    return now;
+}
+
+/* ---- records ---- */
+
+START_TEST(what_was_written_is_read_after_a_reopening) {
+    open_budget(4 * MIB);
+    put("key", "value");
+    expect("key", "value");
+    ck_assert_int_eq(head("key"), FIRN_OK);
+    expect_none("other");
+    close_store();
+    open_budget(4 * MIB);
+    expect("key", "value");
+    ck_assert_uint_ge(firn_cold_version_next(at.cold), at.version - 1);
+}
+END_TEST
+
+START_TEST(an_empty_value_is_a_value) {
+    open_budget(MIB);
+    ck_assert_int_eq(put_result("empty", NULL, 0), FIRN_OK);
+    expect("empty", "");
+}
+END_TEST
+
+START_TEST(values_that_compress_take_less_and_come_back_whole) {
+    enum { SIZE = 100000 };
+    unsigned char *value = malloc(SIZE);
+    open_budget(4 * MIB);
+    for (int dense = 0; dense < 2; dense++) {
+        fill_value(value, SIZE, 7, dense != 0);
+        uint64_t before = stats().stored_bytes;
+        ck_assert_int_eq(put_result("key", value, SIZE), FIRN_OK);
+        uint64_t stored = stats().stored_bytes - before;
+        ck_assert(dense ? stored < SIZE / 4 : stored == SIZE);
+        landing found;
+        ck_assert_int_eq(get("key", &found), FIRN_OK);
+        ck_assert_uint_eq(found.size, SIZE);
+        ck_assert_mem_eq(found.bytes, value, SIZE);
+        free(found.bytes);
+    }
+    free(value);
+}
+END_TEST
+
+START_TEST(meta_tells_what_an_entry_is) {
+    open_budget(MIB);
+    firn_cold_item item = item_of("key", "value", 5);
+    item.expires_ms = at.now_ms + 5000;
+    ck_assert_int_eq(firn_cold_write(at.cold, &item, 1, at.version), FIRN_OK);
+    firn_cold_meta meta;
+    ck_assert_int_eq(firn_cold_read(at.cold, item.hash, NULL, 0, NULL, NULL, &meta), FIRN_OK);
+    ck_assert_uint_eq(meta.hash, item.hash);
+    ck_assert_uint_eq(meta.version, item.version);
+    ck_assert_uint_eq(meta.expires_ms, item.expires_ms);
+    ck_assert_uint_eq(meta.written_ms, at.now_ms);
+    ck_assert_uint_eq(meta.value_size, 5);
+    ck_assert_ptr_null(meta.key);
+}
+END_TEST
+
+START_TEST(an_expired_entry_is_not_found) {
+    open_budget(MIB);
+    firn_cold_item item = item_of("key", "value", 5);
+    item.expires_ms = at.now_ms + 100;
+    ck_assert_int_eq(firn_cold_write(at.cold, &item, 1, at.version), FIRN_OK);
+    expect("key", "value");
+    at.now_ms += 100;
+    expect_none("key");
+    ck_assert_uint_gt(stats().expired, 0);
+}
+END_TEST
+
+/* ---- versions ---- */
+
+START_TEST(an_older_version_never_replaces_a_newer_one) {
+    open_budget(MIB);
+    firn_cold_item old = item_of("key", "old", 3);
+    firn_cold_item new = item_of("key", "new", 3);
+    ck_assert_int_eq(firn_cold_write(at.cold, &new, 1, at.version), FIRN_OK);
+    ck_assert_int_eq(firn_cold_write(at.cold, &old, 1, at.version), FIRN_OK);
+    ck_assert_int_eq(old.result, FIRN_OK);
+    expect("key", "new");
+    ck_assert_uint_eq(stats().entries, 1);
+}
+END_TEST
+
+START_TEST(items_of_one_hash_are_applied_by_version_whatever_their_place) {
+    open_budget(MIB);
+    put("key", "first");
+    firn_cold_item old = item_of("key", "old", 3);
+    firn_cold_item removal = {.hash = hash_of("key"), .version = at.version++, .remove = true};
+    firn_cold_item removed_first[] = {removal, old};
+    ck_assert_int_eq(firn_cold_write(at.cold, removed_first, 2, at.version), FIRN_OK);
+    expect_none("key");
+    firn_cold_item new = item_of("key", "new", 3);
+    firn_cold_item new_first[] = {new, removal, old};
+    ck_assert_int_eq(firn_cold_write(at.cold, new_first, 3, at.version), FIRN_OK);
+    expect("key", "new");
+}
+END_TEST
+
+START_TEST(a_removal_spares_what_is_not_older) {
+    open_budget(MIB);
+    firn_cold_item item = item_of("key", "value", 5);
+    ck_assert_int_eq(firn_cold_write(at.cold, &item, 1, at.version), FIRN_OK);
+    firn_cold_item removal = {.hash = item.hash, .version = item.version, .remove = true};
+    ck_assert_int_eq(firn_cold_write(at.cold, &removal, 1, at.version), FIRN_OK);
+    expect("key", "value");
+    removal.version++;
+    ck_assert_int_eq(firn_cold_write(at.cold, &removal, 1, at.version), FIRN_OK);
+    expect_none("key");
+    ck_assert_uint_eq(stats().entries, 0);
+}
+END_TEST
+
+START_TEST(a_collision_is_a_miss_for_the_loser_and_never_a_wrong_answer) {
+    open_budget(MIB);
+    firn_cold_item one = item_of("one", "1", 1);
+    firn_cold_item two = item_of("two", "2", 1);
+    one.hash = two.hash = 42;
+    ck_assert_int_eq(firn_cold_write(at.cold, &one, 1, at.version), FIRN_OK);
+    ck_assert_int_eq(firn_cold_write(at.cold, &two, 1, at.version), FIRN_OK);
+    ck_assert_int_eq(firn_cold_read(at.cold, 42, "one", 3, NULL, NULL, NULL), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_cold_read(at.cold, 42, "two", 3, NULL, NULL, NULL), FIRN_OK);
+    ck_assert_uint_eq(stats().collisions, 1);
+    ck_assert_uint_eq(stats().entries, 1);
+}
+END_TEST
+
+/* ---- the journal ---- */
+
+START_TEST(an_invalidation_removes_what_is_older_with_the_next_batch) {
+    open_budget(MIB);
+    put("old", "1");
+    put("new", "1");
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("old"), at.version++), FIRN_OK);
+    uint64_t version = at.version;
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("new"), version), FIRN_OK);
+    ck_assert_uint_eq(stats().journal_entries, 2);
+    put("new", "2"); /* of the very version that voided the old */
+    expect_none("old");
+    expect("new", "2");
+    ck_assert_uint_eq(stats().journal_entries, 0);
+}
+END_TEST
+
+START_TEST(an_invalidation_survives_a_crash) {
+    open_budget(MIB);
+    put("gone", "1");
+    put("kept", "1");
+    uint64_t version = at.version++;
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("gone"), version), FIRN_OK);
+    crash_store();
+    open_budget(MIB);
+    ck_assert_uint_gt(firn_cold_version_next(at.cold), version);
+    expect_none("gone");
+    expect("kept", "1");
+    ck_assert_uint_eq(stats().journal_entries, 0);
+}
+END_TEST
+
+START_TEST(a_clean_close_applies_the_journal) {
+    open_budget(MIB);
+    put("gone", "1");
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("gone"), at.version++), FIRN_OK);
+    close_store();
+    firn_cold_config config = config_of(MIB);
+    config.read_only = true;
+    open_store(&config);
+    expect_none("gone");
+}
+END_TEST
+
+START_TEST(a_full_journal_says_so_and_a_write_empties_it) {
+    open_budget(MIB);
+    size_t capacity = firn_cold_journal_capacity(at.cold);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < capacity; i++) {
+            ck_assert_int_eq(firn_cold_invalidate(at.cold, mix(i), at.version++), FIRN_OK);
+        }
+        ck_assert_uint_eq(firn_cold_journal_room(at.cold), 0);
+        ck_assert_int_eq(firn_cold_invalidate(at.cold, 1, at.version), FIRN_EBUSY);
+        ck_assert_int_eq(firn_cold_write(at.cold, NULL, 0, at.version), FIRN_OK);
+        ck_assert_uint_eq(firn_cold_journal_room(at.cold), capacity);
+    }
+}
+END_TEST
+
+START_TEST(a_journal_that_voids_a_whole_small_store_is_applied) {
+    open_budget(MIB);
+    enum { MANY = 4000 };
+    firn_cold_item items[16];
+    char keys[16][16];
+    for (unsigned i = 0; i < MANY; i += 16) {
+        for (unsigned j = 0; j < 16; j++) {
+            snprintf(keys[j], sizeof keys[j], "k%u", i + j);
+            items[j] = item_of(keys[j], "v", 1);
+        }
+        ck_assert_int_eq(firn_cold_write(at.cold, items, 16, at.version), FIRN_OK);
+    }
+    ck_assert_uint_gt(stats().entries, MANY / 2);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(keys[0], sizeof keys[0], "k%u", i);
+        ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of(keys[0]), at.version++), FIRN_OK);
+    }
+    crash_store();
+    open_budget(MIB);
+    ck_assert_uint_eq(stats().entries, 0);
+    ck_assert_uint_le(file_size(at.path, "data.mdb"), MIB);
+}
+END_TEST
+
+/* ---- the budget ---- */
+
+typedef struct flood {
+    uint64_t budget;
+    size_t value_max;
+    bool dense;
+    unsigned times; /* the budget, to be written */
+} flood;
+
+/* Sizes of all magnitudes, the largest rarely. */
+static size_t size_of(uint64_t number, size_t most) {
+    uint64_t random = mix(number);
+    size_t magnitude = (size_t)1 << random % 26;
+    size_t size = magnitude + (size_t)(random >> 32) % magnitude;
+    return size > most ? most - (size_t)(random >> 40) % (most / 4 + 1) : size;
+}
+
+/* Puts several times the budget, in batches as the tier above does. */
+static void flood_store(const flood *what) {
+    size_t items_max;
+    size_t bytes_max;
+    firn_cold_batch_limits(at.cold, &items_max, &bytes_max);
+    firn_cold_item *items = calloc(items_max, sizeof *items);
+    uint64_t written = 0;
+    uint64_t number = 0;
+    while (written < what->times * what->budget) {
+        size_t count = 0;
+        size_t bytes = 0;
+        while (count < items_max && bytes < bytes_max) {
+            size_t size = size_of(number, what->value_max);
+            char *key;
+            ck_assert_int_gt(asprintf(&key, "key-%llu", (unsigned long long)number), 0);
+            unsigned char *value = malloc(size);
+            fill_value(value, size, number, what->dense);
+            items[count++] = item_of(key, value, size);
+            bytes += size + strlen(key) + 32; /* about what the record takes */
+            number++;
+        }
+        int result = firn_cold_write(at.cold, items, count, at.version);
+        ck_assert_msg(result == FIRN_OK, "%s: %s", firn_strerror(result), words());
+        ck_assert_uint_le(file_size(at.path, "data.mdb"), what->budget);
+        for (size_t i = 0; i < count; i++) {
+            ck_assert_int_eq(items[i].result, FIRN_OK);
+        }
+        landing newest;
+        char *last = strndup(items[count - 1].key, items[count - 1].key_size);
+        ck_assert_int_eq(get(last, &newest), FIRN_OK);
+        ck_assert_uint_eq(newest.size, items[count - 1].value_size);
+        ck_assert_mem_eq(newest.bytes, items[count - 1].value, newest.size);
+        free(newest.bytes);
+        free(last);
+        for (size_t i = 0; i < count; i++) {
+            free((void *)(uintptr_t)items[i].key);
+            free((void *)(uintptr_t)items[i].value);
+        }
+        written += bytes;
+    }
+    free(items);
+}
+
+static const flood floods[] = {
+    {1 * MIB, MIB / 4, false, 10},  {4 * MIB, MIB, false, 10},
+    {16 * MIB, 4 * MIB, false, 10}, {1 * MIB, 1, false, 10},
+    {4 * MIB, 1, false, 2},         {16 * MIB, 1, false, 2},
+    {1 * MIB, 3000, false, 10},     {4 * MIB, 20 * KIB, false, 10},
+    {4 * MIB, MIB, true, 10},       {1 * MIB + 12345, MIB / 4, false, 10},
+};
+
+START_TEST(ten_times_the_budget_goes_through_and_the_file_stays_within_it) {
+    const flood *what = &floods[_i];
+    open_budget(what->budget);
+    flood_store(what);
+    ck_assert(what->dense || stats().reclaimed > 0);
+    ck_assert_uint_gt(stats().live_bytes, what->budget / 5);
+    close_store();
+    ck_assert_uint_le(file_size(at.path, "data.mdb"), what->budget);
+    open_budget(what->budget);
+    ck_assert_uint_gt(stats().entries, 0);
+}
+END_TEST
+
+START_TEST(a_value_of_the_largest_size_goes_into_a_full_store) {
+    static const uint64_t budgets[] = {MIB, 3 * MIB + 777, 4 * MIB, 16 * MIB, 64 * MIB};
+    uint64_t budget = budgets[_i];
+    open_budget(budget);
+    size_t most = (size_t)firn_cold_value_max(at.cold, 3);
+    ck_assert_uint_ge(most, budget / 4 - 4096);
+    unsigned char *value = malloc(most + 1);
+    for (unsigned round = 0; round < 4; round++) {
+        flood what = {budget, round % 2 == 0 ? 500 : (size_t)budget / 8, false, 2};
+        flood_store(&what);
+        fill_value(value, most, round, false);
+        int result = put_result("big", value, most);
+        ck_assert_msg(result == FIRN_OK, "%s: %s", firn_strerror(result), words());
+        landing found;
+        ck_assert_int_eq(get("big", &found), FIRN_OK);
+        ck_assert_uint_eq(found.size, most);
+        ck_assert_mem_eq(found.bytes, value, most);
+        free(found.bytes);
+        /* And again, over itself. */
+        fill_value(value, most, round + 100, false);
+        ck_assert_int_eq(put_result("big", value, most), FIRN_OK);
+        ck_assert_int_eq(put_result("big", value, most + 1), FIRN_ETOOLARGE);
+        expect_none("big");
+        ck_assert_uint_le(file_size(at.path, "data.mdb"), budget);
+    }
+    free(value);
+}
+END_TEST
+
+START_TEST(each_reclaimed_record_is_told) {
+    open_budget(MIB);
+    flood what = {MIB, 3000, false, 10};
+    flood_store(&what);
+    firn_cold_stats now = stats();
+    ck_assert_uint_eq(at.lost, now.reclaimed + now.expired);
+}
+END_TEST
+
+START_TEST(overwriting_one_key_needs_no_reclaim) {
+    open_budget(MIB);
+    put("bystander", "here");
+    char value[2000];
+    memset(value, 'x', sizeof value);
+    for (int i = 0; i < 3000; i++) {
+        ck_assert_int_eq(put_result("key", value, sizeof value), FIRN_OK);
+    }
+    expect("bystander", "here");
+    ck_assert_uint_eq(stats().entries, 2);
+    ck_assert_uint_eq(stats().reclaimed, 0);
+}
+END_TEST
+
+/* ---- opening ---- */
+
+START_TEST(a_directory_of_others_is_left_alone) {
+    ck_assert_int_eq(mkdir(at.path, 0755), 0);
+    char *file = join(at.path, "letter.txt");
+    write_file(file, "mine");
+    ck_assert_int_eq(try_open(MIB), FIRN_ENOTSTORE);
+    ck_assert_int_eq(access(file, F_OK), 0);
+    ck_assert_int_eq((int)file_size(at.path, "firn.journal"), 0);
+    ck_assert_int_eq(unlink(file), 0);
+    free(file);
+    char *data = join(at.path, "data.mdb");
+    write_file(data, "not ours");
+    ck_assert_int_eq(try_open(MIB), FIRN_ENOTSTORE);
+    ck_assert_uint_eq(file_size(at.path, "data.mdb"), 8);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_file_at_the_path_is_no_store) {
+    write_file(at.path, "a file");
+    ck_assert_int_eq(try_open(MIB), FIRN_ENOTSTORE);
+}
+END_TEST
+
+START_TEST(a_parent_that_is_missing_is_told) {
+    char *path = at.path;
+    at.path = join(path, "below");
+    ck_assert_int_eq(try_open(MIB), FIRN_EIO);
+    ck_assert_ptr_nonnull(strstr(words(), at.path));
+    free(at.path);
+    at.path = path;
+}
+END_TEST
+
+START_TEST(a_second_open_is_refused) {
+    open_budget(MIB);
+    firn_cold *second;
+    firn_cold_config config = config_of(MIB);
+    ck_assert_int_eq(firn_cold_open(&second, &config), FIRN_EBUSY);
+    ck_assert_ptr_null(second);
+    config.read_only = true;
+    ck_assert_int_eq(firn_cold_open(&second, &config), FIRN_EBUSY);
+    put("still", "working");
+    expect("still", "working");
+}
+END_TEST
+
+/* What a child process sees; its result is its exit status. */
+static int in_child(int (*what)(void)) {
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(what());
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int child_writes(void) {
+    return try_open(MIB) == FIRN_EBUSY ? 0 : 1;
+}
+
+static int child_reads(void) {
+    firn_cold_config config = config_of(MIB);
+    config.read_only = true;
+    if (firn_cold_open(&at.cold, &config) != FIRN_OK) {
+        return 1;
+    }
+    landing found;
+    if (get("key", &found) != FIRN_OK || found.size != 5 || head("void") != FIRN_NOT_FOUND) {
+        return 2;
+    }
+    firn_cold_item item = item_of("key", "x", 1);
+    if (firn_cold_write(at.cold, &item, 1, 99) != FIRN_EREADONLY ||
+        firn_cold_invalidate(at.cold, 1, 1) != FIRN_EREADONLY) {
+        return 3;
+    }
+    return stats().entries == 2 && stats().journal_entries == 1 ? 0 : 4;
+}
+
+START_TEST(another_process_may_read_but_not_write_beside_a_writer) {
+    open_budget(MIB);
+    put("key", "value");
+    put("void", "value");
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("void"), at.version++), FIRN_OK);
+    ck_assert_int_eq(in_child(child_writes), 0);
+    ck_assert_int_eq(in_child(child_reads), 0);
+    expect("key", "value");
+}
+END_TEST
+
+START_TEST(reading_where_there_is_no_store_finds_none_and_makes_none) {
+    firn_cold_config config = config_of(MIB);
+    config.read_only = true;
+    ck_assert_int_eq(firn_cold_open(&at.cold, &config), FIRN_NOT_FOUND);
+    ck_assert_int_ne(access(at.path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(a_making_that_was_broken_off_is_begun_afresh) {
+    ck_assert_int_eq(mkdir(at.path, 0755), 0);
+    ck_assert_int_eq(firn_journal_create(at.path, 5, at.heap, NULL), FIRN_OK);
+    open_budget(MIB);
+    ck_assert_uint_ne(firn_cold_store_id(at.cold), 5);
+    put("key", "value");
+    close_store();
+    open_budget(MIB);
+    expect("key", "value");
+}
+END_TEST
+
+/* ---- damage ---- */
+
+static void spoil(const char *name, off_t offset, const void *bytes, size_t size) {
+    char *path = join(at.path, name);
+    int fd = open(path, O_WRONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq((int)pwrite(fd, bytes, size, offset), (int)size);
+    close(fd);
+    free(path);
+}
+
+static void fill_some(void) {
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", i);
+        put(key, "a value that is long enough to be worth a record of its own");
+    }
+}
+
+START_TEST(a_cut_off_file_is_found_at_the_open) {
+    open_budget(MIB);
+    fill_some();
+    close_store();
+    char *data = join(at.path, "data.mdb");
+    ck_assert_int_eq(truncate(data, (off_t)file_size(at.path, "data.mdb") / 2), 0);
+    free(data);
+    ck_assert_int_eq(try_open(MIB), FIRN_ECORRUPT);
+    ck_assert_ptr_nonnull(strstr(words(), at.path));
+}
+END_TEST
+
+START_TEST(a_damaged_store_is_set_aside_when_asked) {
+    open_budget(MIB);
+    fill_some();
+    close_store();
+    unsigned char junk[20000];
+    memset(junk, 0xa5, sizeof junk);
+    spoil("data.mdb", 8192, junk, sizeof junk);
+    ck_assert_int_eq(try_open(MIB), FIRN_ECORRUPT);
+    firn_cold_config config = config_of(MIB);
+    config.set_aside_damaged = true;
+    for (int i = 0; i < 2; i++) { /* the second takes the place of the first */
+        open_store(&config);
+        ck_assert_ptr_nonnull(strstr(words(), ".damaged"));
+        expect_none("key1");
+        fill_some();
+        close_store();
+        spoil("data.mdb", 8192, junk, sizeof junk);
+    }
+    char *aside;
+    ck_assert_int_gt(asprintf(&aside, "%s.damaged", at.path), 0);
+    ck_assert_uint_gt(file_size(aside, "data.mdb"), 0);
+    free(aside);
+}
+END_TEST
+
+static void pretend_power_loss(void) {
+    unsigned char other_boot[16] = {1, 2, 3};
+    uint32_t dirty = 0;
+    spoil("firn.journal", 40, other_boot, sizeof other_boot);
+    spoil("firn.journal", 56, &dirty, sizeof dirty);
+}
+
+START_TEST(after_a_power_loss_a_sound_store_is_kept) {
+    open_budget(MIB);
+    put("key", "value");
+    crash_store();
+    pretend_power_loss();
+    open_budget(MIB);
+    expect("key", "value");
+}
+END_TEST
+
+START_TEST(after_a_power_loss_a_torn_store_is_set_aside_unasked) {
+    open_budget(MIB);
+    fill_some();
+    crash_store();
+    unsigned char junk[20000];
+    memset(junk, 0, sizeof junk);
+    spoil("data.mdb", 8192, junk, sizeof junk);
+    pretend_power_loss();
+    open_budget(MIB);
+    ck_assert_ptr_nonnull(strstr(words(), "set aside"));
+    expect_none("key1");
+}
+END_TEST
+
+START_TEST(a_store_without_its_data_is_made_afresh) {
+    open_budget(MIB);
+    put("key", "value");
+    close_store();
+    char *data = join(at.path, "data.mdb");
+    ck_assert_int_eq(unlink(data), 0);
+    free(data);
+    open_budget(MIB);
+    expect_none("key");
+    put("key", "value");
+}
+END_TEST
+
+START_TEST(a_torn_slot_of_the_journal_is_dropped_and_counted) {
+    open_budget(MIB);
+    put("key", "value");
+    crash_store();
+    uint64_t slot[2] = {77, (uint64_t)99 << 16 | 1};
+    spoil("firn.journal", 4096 + 16 * 9, slot, sizeof slot);
+    open_budget(MIB);
+    ck_assert_uint_eq(stats().damaged, 1);
+    expect("key", "value");
+    ck_assert_uint_eq(stats().journal_entries, 0);
+}
+END_TEST
+
+START_TEST(a_damaged_journal_header_is_damage) {
+    open_budget(MIB);
+    put("key", "value");
+    close_store();
+    uint64_t other = 12345;
+    spoil("firn.journal", 16, &other, sizeof other);
+    ck_assert_int_eq(try_open(MIB), FIRN_ECORRUPT);
+    firn_cold_config config = config_of(MIB);
+    config.set_aside_damaged = true;
+    open_store(&config);
+    expect_none("key");
+}
+END_TEST
+
+START_TEST(another_format_is_refused_untouched) {
+    open_budget(MIB);
+    put("key", "value");
+    close_store();
+    uint32_t format = 2;
+    unsigned char header[24];
+    char *path = join(at.path, "firn.journal");
+    int fd = open(path, O_RDONLY);
+    ck_assert_int_eq((int)pread(fd, header, sizeof header, 0), (int)sizeof header);
+    close(fd);
+    free(path);
+    memcpy(header + 8, &format, sizeof format);
+    uint64_t sum = firn_hash64(0, header, sizeof header);
+    spoil("firn.journal", 0, header, sizeof header);
+    spoil("firn.journal", 24, &sum, sizeof sum);
+    firn_cold_config config = config_of(MIB);
+    config.set_aside_damaged = true;
+    ck_assert_int_eq(firn_cold_open(&at.cold, &config), FIRN_EVERSION);
+}
+END_TEST
+
+/* Changes one byte of the record of `key`, within LMDB, as a failing disk would. */
+static void spoil_record(const char *value_part) {
+    char *path = join(at.path, "data.mdb");
+    int fd = open(path, O_RDWR);
+    size_t size = (size_t)file_size(at.path, "data.mdb");
+    unsigned char *all = malloc(size);
+    ck_assert_int_eq((int)pread(fd, all, size, 0), (int)size);
+    unsigned found = 0;
+    for (unsigned char *from = all;
+         (from = memmem(from, size - (size_t)(from - all), value_part, strlen(value_part))) != NULL;
+         from++) {
+        ck_assert_int_eq((int)pwrite(fd, "#", 1, from - all), 1);
+        found++;
+    }
+    ck_assert_uint_gt(found, 0);
+    free(all);
+    close(fd);
+    free(path);
+}
+
+START_TEST(a_damaged_record_is_a_counted_miss_and_can_be_replaced) {
+    open_budget(MIB);
+    put("key", "findmehere");
+    close_store();
+    spoil_record("findmehere");
+    open_budget(MIB);
+    landing found;
+    ck_assert_int_eq(get("key", &found), FIRN_ECORRUPT);
+    ck_assert_uint_eq(stats().damaged, 1);
+    put("key", "new");
+    expect("key", "new");
+    ck_assert_uint_eq(stats().entries, 1);
+}
+END_TEST
+
+START_TEST(reclaim_passes_over_damaged_records) {
+    open_budget(MIB);
+    put("onlykeyofthisname", "value");
+    close_store();
+    spoil_record("onlykeyofthisname"); /* the key: its hash is no longer the index's */
+    open_budget(MIB);
+    flood what = {MIB, 3000, false, 10};
+    flood_store(&what);
+    firn_cold_stats now = stats();
+    ck_assert_uint_gt(now.reclaimed, 0);
+    ck_assert_int_eq(head("onlykeyofthisname"), FIRN_NOT_FOUND);
+}
+END_TEST
+
+/* ---- faults: a backend whose n-th call fails ---- */
+
+static struct {
+    long left; /* calls until the fault; negative: none to come */
+    int code;
+    bool happened;
+} fault = {-1, 0, false};
+
+static int faulty(int result) {
+    if (fault.left < 0 || fault.left-- > 0) {
+        return result;
+    }
+    fault.happened = true;
+    return fault.code;
+}
+
+#define FAULTY(name, parameters, arguments)                                                        \
+    static int faulty_##name parameters {                                                          \
+        int injected = faulty(FIRN_OK);                                                            \
+        return injected != FIRN_OK ? injected : firn_backend_lmdb.name arguments;                  \
+    }
+
+FAULTY(open, (firn_backend * *b, const firn_backend_config *c), (b, c))
+FAULTY(sync, (firn_backend * b), (b))
+FAULTY(resize, (firn_backend * b, uint64_t *n), (b, n))
+FAULTY(begin, (firn_backend * b), (b))
+FAULTY(find, (firn_backend * b, uint64_t h, uint64_t *s, firn_bytes *r), (b, h, s, r))
+FAULTY(put, (firn_backend * b, uint64_t h, uint64_t s, const firn_bytes *p, size_t n),
+       (b, h, s, p, n))
+FAULTY(remove, (firn_backend * b, uint64_t h, uint64_t s), (b, h, s))
+FAULTY(oldest, (firn_backend * b, uint64_t f, uint64_t *s, firn_bytes *r), (b, f, s, r))
+FAULTY(usage, (firn_backend * b, firn_backend_usage *u), (b, u))
+FAULTY(set_meta, (firn_backend * b, const firn_backend_meta *m), (b, m))
+FAULTY(session_new, (firn_backend * b, firn_backend_session **s), (b, s))
+FAULTY(read_begin, (firn_backend_session * s), (s))
+FAULTY(lookup, (firn_backend_session * s, uint64_t h, uint64_t *n, firn_bytes *r), (s, h, n, r))
+FAULTY(read_meta, (firn_backend_session * s, firn_backend_meta *m), (s, m))
+FAULTY(read_usage, (firn_backend_session * s, firn_backend_usage *u), (s, u))
+FAULTY(fingerprint, (firn_backend * b, firn_fingerprint *f), (b, f))
+
+static int faulty_commit(firn_backend *backend) {
+    int injected = faulty(FIRN_OK);
+    if (injected != FIRN_OK) {
+        firn_backend_lmdb.abort(backend); /* a commit that fails ends the transaction too */
+        return injected;
+    }
+    return firn_backend_lmdb.commit(backend);
+}
+
+static firn_backend_ops faulty_ops(void) {
+    firn_backend_ops ops = firn_backend_lmdb;
+    ops.open = faulty_open;
+    ops.sync = faulty_sync;
+    ops.resize = faulty_resize;
+    ops.begin = faulty_begin;
+    ops.find = faulty_find;
+    ops.put = faulty_put;
+    ops.remove = faulty_remove;
+    ops.oldest = faulty_oldest;
+    ops.usage = faulty_usage;
+    ops.set_meta = faulty_set_meta;
+    ops.commit = faulty_commit;
+    ops.session_new = faulty_session_new;
+    ops.read_begin = faulty_read_begin;
+    ops.lookup = faulty_lookup;
+    ops.read_meta = faulty_read_meta;
+    ops.read_usage = faulty_read_usage;
+    ops.fingerprint = faulty_fingerprint;
+    return ops;
+}
+
+/* One life of a store. Whatever fails, what is read is right. */
+static int live_once(const firn_cold_config *config, bool *deleted) {
+    int result = firn_cold_open(&at.cold, config);
+    if (result != FIRN_OK) {
+        ck_assert_ptr_null(at.cold);
+        return result;
+    }
+    if (firn_cold_version_next(at.cold) > at.version) {
+        at.version = firn_cold_version_next(at.cold);
+    }
+    static char big[250000];
+    int first = put_result("a", "1", 1);
+    int second = put_result("b", big, sizeof big);
+    landing found;
+    int third = get("a", &found);
+    if (third == FIRN_OK) {
+        ck_assert(found.size == 1 && found.bytes[0] == '1');
+        free(found.bytes);
+    }
+    int fourth = firn_cold_invalidate(at.cold, hash_of("a"), at.version++);
+    *deleted = fourth == FIRN_OK;
+    int fifth = firn_cold_write(at.cold, NULL, 0, at.version);
+    int last = firn_cold_close(at.cold, true);
+    at.cold = NULL;
+    int all[] = {first, second, third < 0 ? third : 0, fourth, fifth, last};
+    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+        ck_assert_msg(all[i] == FIRN_OK || all[i] == fault.code, "step %u: %d", i, all[i]);
+        result = all[i] != FIRN_OK ? all[i] : result;
+    }
+    return result;
+}
+
+START_TEST(any_call_of_the_backend_may_fail_and_nothing_void_returns) {
+    static const int codes[] = {FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM, FIRN_ECORRUPT};
+    firn_backend_ops ops = faulty_ops();
+    firn_cold_config config = config_of(MIB);
+    config.compression_level = FIRN_COMPRESSION_OFF;
+    config.backend = &ops;
+    fault.code = codes[_i];
+    for (long nth = 0;; nth++) {
+        bool deleted = false;
+        fault.left = nth;
+        fault.happened = false;
+        int result = live_once(&config, &deleted);
+        bool ended = !fault.happened;
+        fault.left = -1;
+        ck_assert_msg(!ended || result == FIRN_OK, "%d: %s", result, words());
+        open_budget(MIB);
+        if (deleted) {
+            expect_none("a");
+        }
+        close_store();
+        if (nth % 3 == 0) {
+            clear_tree(at.path);
+        }
+        if (ended) {
+            break;
+        }
+    }
+}
+END_TEST
+
+/* ---- threads ---- */
+
+static atomic_bool stop;
+
+static void *read_all_the_time(void *context) {
+    uint64_t *reads = context;
+    while (!atomic_load(&stop)) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%llu", (unsigned long long)(mix(*reads) % 3000));
+        landing found;
+        int result = get(key, &found);
+        if (result == FIRN_OK) {
+            uint64_t number = strtoull(key + 4, NULL, 10);
+            unsigned char *wanted = malloc(found.size + 1);
+            fill_value(wanted, found.size, number, false);
+            ck_assert_mem_eq(found.bytes, wanted, found.size);
+            free(wanted);
+            free(found.bytes);
+        } else {
+            ck_assert_int_eq(result, FIRN_NOT_FOUND);
+        }
+        ++*reads;
+    }
+    return NULL;
+}
+
+START_TEST(readers_go_on_while_the_file_grows_and_is_reclaimed) {
+    enum { THREADS = 6 };
+    pthread_t threads[THREADS];
+    uint64_t reads[THREADS] = {1, 10000, 20000, 30000, 40000, 50000};
+    open_budget(4 * MIB);
+    atomic_store(&stop, false);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, read_all_the_time, &reads[i]), 0);
+    }
+    flood what = {4 * MIB, 200 * KIB, false, 10};
+    flood_store(&what);
+    atomic_store(&stop, true);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    ck_assert_uint_eq(stats().read_errors, 0);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, what_was_written_is_read_after_a_reopening);
+    tcase_add_test(tcase, an_empty_value_is_a_value);
+    tcase_add_test(tcase, values_that_compress_take_less_and_come_back_whole);
+    tcase_add_test(tcase, meta_tells_what_an_entry_is);
+    tcase_add_test(tcase, an_expired_entry_is_not_found);
+    tcase_add_test(tcase, an_older_version_never_replaces_a_newer_one);
+    tcase_add_test(tcase, items_of_one_hash_are_applied_by_version_whatever_their_place);
+    tcase_add_test(tcase, a_removal_spares_what_is_not_older);
+    tcase_add_test(tcase, a_collision_is_a_miss_for_the_loser_and_never_a_wrong_answer);
+    tcase_add_test(tcase, an_invalidation_removes_what_is_older_with_the_next_batch);
+    tcase_add_test(tcase, an_invalidation_survives_a_crash);
+    tcase_add_test(tcase, a_clean_close_applies_the_journal);
+    tcase_add_test(tcase, a_full_journal_says_so_and_a_write_empties_it);
+    tcase_add_test(tcase, a_journal_that_voids_a_whole_small_store_is_applied);
+    tcase_add_loop_test(tcase, ten_times_the_budget_goes_through_and_the_file_stays_within_it, 0,
+                        (int)(sizeof floods / sizeof floods[0]));
+    tcase_add_loop_test(tcase, a_value_of_the_largest_size_goes_into_a_full_store, 0, 5);
+    tcase_add_test(tcase, each_reclaimed_record_is_told);
+    tcase_add_test(tcase, overwriting_one_key_needs_no_reclaim);
+    tcase_add_test(tcase, a_directory_of_others_is_left_alone);
+    tcase_add_test(tcase, a_file_at_the_path_is_no_store);
+    tcase_add_test(tcase, a_parent_that_is_missing_is_told);
+    tcase_add_test(tcase, a_second_open_is_refused);
+    tcase_add_test(tcase, another_process_may_read_but_not_write_beside_a_writer);
+    tcase_add_test(tcase, reading_where_there_is_no_store_finds_none_and_makes_none);
+    tcase_add_test(tcase, a_making_that_was_broken_off_is_begun_afresh);
+    tcase_add_test(tcase, a_cut_off_file_is_found_at_the_open);
+    tcase_add_test(tcase, a_damaged_store_is_set_aside_when_asked);
+    tcase_add_test(tcase, after_a_power_loss_a_sound_store_is_kept);
+    tcase_add_test(tcase, after_a_power_loss_a_torn_store_is_set_aside_unasked);
+    tcase_add_test(tcase, a_store_without_its_data_is_made_afresh);
+    tcase_add_test(tcase, a_torn_slot_of_the_journal_is_dropped_and_counted);
+    tcase_add_test(tcase, a_damaged_journal_header_is_damage);
+    tcase_add_test(tcase, another_format_is_refused_untouched);
+    tcase_add_test(tcase, a_damaged_record_is_a_counted_miss_and_can_be_replaced);
+    tcase_add_test(tcase, reclaim_passes_over_damaged_records);
+    tcase_add_loop_test(tcase, any_call_of_the_backend_may_fail_and_nothing_void_returns, 0, 4);
+    tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
+}
+
+int main(void) {
+    return run_suite("cold", add_tests, 240);
+}
