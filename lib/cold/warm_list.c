@@ -126,10 +126,10 @@ int firn_warm_writer_finish(firn_warm_writer *writer) {
         .count = htole64(writer->count),
         .checksum = htole64(XXH3_64bits_digest(writer->hashing)),
     };
-    if (writer->error == 0 && (firn_write_at(writer->fd, &head, sizeof head, 0) != 0 ||
-                               fsync(writer->fd) != 0 ||
-                               rename(writer->temporary, writer->path) != 0 ||
-                               firn_sync_directory(writer->directory) != 0)) {
+    if (writer->error == 0 &&
+        (firn_write_at(writer->fd, &head, sizeof head, 0) != 0 || fsync(writer->fd) != 0 ||
+         rename(writer->temporary, writer->path) != 0 ||
+         firn_sync_directory(writer->directory) != 0)) {
         writer->error = errno;
     }
     int result = FIRN_OK;
@@ -145,8 +145,8 @@ int firn_warm_writer_finish(firn_warm_writer *writer) {
 
 static int check_head(const header *head, uint64_t store_id, uint64_t file_bytes) {
     bool sound = memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
-                 le32toh(head->format) == FORMAT && le64toh(head->store_id) == store_id &&
-                 file_bytes >= sizeof *head &&
+                 le32toh(head->format) == FORMAT && head->zero == 0 &&
+                 le64toh(head->store_id) == store_id && file_bytes >= sizeof *head &&
                  le64toh(head->count) == (file_bytes - sizeof *head) / sizeof(uint64_t) &&
                  (file_bytes - sizeof *head) % sizeof(uint64_t) == 0;
     return sound ? FIRN_OK : FIRN_ECORRUPT;
