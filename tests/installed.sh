@@ -1,0 +1,36 @@
+#!/bin/sh
+# Installs firn into a scratch folder, as a packager would, and builds programs against what was
+# installed through pkg-config alone: the README's example as C and as C++, shared and static.
+# Usage: installed.sh BUILD_FOLDER README
+set -eu
+build=$1 readme=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+meson install -C "$build" --no-rebuild --destdir "$work/root" >"$work/log" || { cat "$work/log"; exit 1; }
+pc=$(find "$work/root" -name firn.pc)
+prefix=$(sed -n 's/^prefix=//p' "$pc")
+export PKG_CONFIG_PATH="${pc%/*}"
+config() { pkg-config --define-variable=prefix="$work/root$prefix" "$@" firn; }
+
+awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$readme" >"$work/example.c"
+cp "$work/example.c" "$work/example.cc"
+lib=$(config --variable=libdir)
+cd "$work"
+
+cc -std=c11 -pedantic -Wall -Wextra -Werror example.c $(config --cflags --libs) -o shared
+c++ -std=c++17 -pedantic -Wall -Wextra -Werror example.cc $(config --cflags --libs) -o cplusplus
+cc example.c $(config --cflags) "$lib/libfirn.a" \
+    $(pkg-config --libs lmdb libzstd libxxhash) -pthread -o static
+
+export LD_LIBRARY_PATH="$lib"
+[ "$(./shared)" = "computed" ]
+[ "$(./cplusplus)" = "from the last run: forty-two" ]
+[ "$(./static)" = "from the last run: forty-two" ]
+
+# Nothing but firn_... is to be seen from outside.
+foreign=$(nm -D --defined-only "$lib/libfirn.so" | awk '{ print $3 }' | grep -v '^firn_' || true)
+[ -z "$foreign" ] || { echo "symbols that should be hidden: $foreign"; exit 1; }
+
+"$work/root$prefix/bin/firn" verify example-store >/dev/null
+"$work/root$prefix/bin/firn" --version
