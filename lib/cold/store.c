@@ -37,7 +37,7 @@ typedef struct bytes_buffer {
 typedef struct held {
     uint64_t sequence;
     uint64_t hash;
-    size_t at; /* in the raw buffer */
+    size_t at;   /* in the raw buffer */
     size_t kept; /* bytes copied: all, or up to the payload */
     size_t record_size;
     const char *damage;
@@ -119,7 +119,7 @@ static firn_store *new_store(const char *path) {
     return store;
 }
 
-static int open_backend(firn_store *store) {
+static int open_backend(firn_store *store, uint64_t store_id) {
     firn_backend_config config = {
         .directory = store->path,
         .heap = store->heap,
@@ -139,22 +139,28 @@ static int open_backend(firn_store *store) {
     }
     if (result == FIRN_OK && store->meta.format != FIRN_STORE_FORMAT) {
         result = firn_detail_set(&store->detail, FIRN_EVERSION,
-                                 "%s: has format %u, but this program knows format %d",
-                                 store->path, (unsigned)store->meta.format, FIRN_STORE_FORMAT);
+                                 "%s: has format %u, but this program knows format %d", store->path,
+                                 (unsigned)store->meta.format, FIRN_STORE_FORMAT);
+    }
+    if (result == FIRN_OK && store->meta.store_id != store_id) {
+        result = firn_detail_set(&store->detail, FIRN_ECORRUPT,
+                                 "%s: its journal belongs to another store; remove the store, or "
+                                 "open it as a cache with set_aside_damaged",
+                                 store->path);
     }
     return result;
 }
 
 /* A file that a live process writes is sound by construction, and one that was closed clean and not
- * changed since is what it was; any other is walked before LMDB may follow its pages. */
-static bool pages_are_sound(firn_store *store) {
+ * changed since is what it was; any other is walked before LMDB may follow its pages. Damage is
+ * FIRN_ECORRUPT: the journal said that there is a store. */
+static int check_data(firn_store *store, const firn_journal_header *header) {
     bool live = firn_lock_has_writer(&store->lock, NULL);
-    firn_journal_header header;
-    firn_journal_get_header(store->journal, &header);
-    bool familiar = firn_store_files_data_is(store->path, header.fingerprint.file_bytes,
-                                             header.fingerprint.mtime_ns, store->heap);
-    return store->ops->check(store->path, !live && (!header.clean || !familiar), store->heap,
-                             &store->detail) == FIRN_OK;
+    bool familiar = firn_store_files_data_is(store->path, header->fingerprint.file_bytes,
+                                             header->fingerprint.mtime_ns, store->heap);
+    int result = store->ops->check(store->path, !live && (!header->clean || !familiar), store->heap,
+                                   &store->detail);
+    return result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE ? FIRN_ECORRUPT : result;
 }
 
 static int open_parts(firn_store *store) {
@@ -179,7 +185,13 @@ static int open_parts(firn_store *store) {
     if (result != FIRN_OK) {
         return result;
     }
-    return pages_are_sound(store) ? open_backend(store) : FIRN_OK;
+    firn_journal_header header;
+    firn_journal_get_header(store->journal, &header);
+    result = check_data(store, &header);
+    if (result == FIRN_ECORRUPT) {
+        return FIRN_OK; /* without a backend: only a verification may look */
+    }
+    return result == FIRN_OK ? open_backend(store, header.store_id) : result;
 }
 
 int firn_store_open(firn_store **out, const char *path, char *error_buffer, size_t error_size) {
@@ -224,8 +236,10 @@ static int grow(firn_store *store, bytes_buffer *buffer, size_t size, size_t kep
     size_t larger = size + size / 2;
     unsigned char *bytes = firn_heap_alloc(store->heap, larger);
     if (bytes == NULL) {
-        return firn_detail_set(&store->detail, FIRN_ENOMEM, "%s: no memory for a record of %zu "
-                               "bytes", store->path, size);
+        return firn_detail_set(&store->detail, FIRN_ENOMEM,
+                               "%s: no memory for a record of %zu "
+                               "bytes",
+                               store->path, size);
     }
     if (kept > 0) {
         memcpy(bytes, buffer->bytes, kept);
@@ -329,6 +343,10 @@ static int load_in_session(firn_store *store, unsigned flags) {
         if (result != FIRN_OK) {
             return result;
         }
+        if (sequence == UINT64_MAX) {
+            store->ended = true;
+            return FIRN_OK;
+        }
         store->from = sequence + 1;
     }
     return FIRN_OK;
@@ -399,15 +417,23 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     return FIRN_OK;
 }
 
+/* Gives up what is buffered for firn_store_next, which will read it again from where it stood. */
+static void drop_chunk(firn_store *store) {
+    if (store->chunk_next < store->chunk_count) {
+        store->from = store->chunk[store->chunk_next].sequence;
+        store->ended = false;
+    }
+    store->chunk_count = 0;
+    store->chunk_next = 0;
+}
+
 int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) {
     if (store == NULL || entry == NULL || (flags & ~(unsigned)FIRN_STORE_VALUES) != 0) {
         return FIRN_EINVAL;
     }
     int result = check_usable(store);
-    if (store->chunk_flags != flags && store->chunk_next < store->chunk_count) {
-        store->from = store->chunk[store->chunk_next].sequence;
-        store->chunk_count = store->chunk_next;
-        store->ended = false;
+    if (store->chunk_flags != flags) {
+        drop_chunk(store);
     }
     while (result == FIRN_OK && store->chunk_next == store->chunk_count) {
         if (store->ended) {
@@ -462,13 +488,7 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
     if (result != FIRN_OK) {
         return result;
     }
-    /* What firn_store_next has buffered is given up, and read again from where it stood. */
-    if (store->chunk_next < store->chunk_count) {
-        store->from = store->chunk[store->chunk_next].sequence;
-        store->ended = false;
-    }
-    store->chunk_count = 0;
-    store->chunk_next = 0;
+    drop_chunk(store); /* its place is needed */
     held one = {.hash = firn_hash64(store->meta.seed, key, key_size)};
     look_at_journal(store);
     result = copy_record(store, one.hash, &store->raw, &one);
@@ -497,6 +517,9 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
 /* ---- facts ---- */
 
 static int sum_up(firn_store *store, firn_store_info *info) {
+    drop_chunk(store);
+    uint64_t from = store->from;
+    bool ended = store->ended;
     firn_store_rewind(store);
     firn_store_entry entry;
     int result;
@@ -509,6 +532,8 @@ static int sum_up(firn_store *store, firn_store_info *info) {
         info->last_sequence = entry.sequence;
     }
     firn_store_rewind(store);
+    store->from = from;
+    store->ended = ended;
     return result == FIRN_NOT_FOUND ? FIRN_OK : result;
 }
 
@@ -571,6 +596,7 @@ typedef struct verification {
     void *context;
     uint64_t done;
     uint64_t total;
+    uint64_t session_bytes; /* of records read in this session */
     bool stopped;
 } verification;
 
@@ -581,8 +607,8 @@ static void tell(verification *self, const char *finding) {
     }
 }
 
-__attribute__((format(printf, 2, 3))) static void tell_that(verification *self,
-                                                            const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void tell_that(verification *self, const char *format,
+                                                            ...) {
     char text[200];
     va_list arguments;
     va_start(arguments, format);
@@ -603,14 +629,36 @@ static int verify_pages(verification *self) {
     }
     char *path = firn_path_join(store->heap, store->path, FIRN_DATA_FILE);
     if (path == NULL) {
-        return FIRN_ENOMEM;
+        return firn_detail_set(&store->detail, FIRN_ENOMEM, "%s: no memory to check it",
+                               store->path);
     }
     firn_lmdb_check_report pages;
     int result = firn_lmdb_check(path, store->heap, tell_page, self, &pages);
     firn_path_free(store->heap, path);
+    if (result == FIRN_NOT_FOUND) {
+        pages.findings++;
+        tell(self, FIRN_DATA_FILE " is missing");
+    }
+    if (result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE) {
+        result = FIRN_ECORRUPT;
+    }
+    if (result == FIRN_ECORRUPT && firn_lock_has_writer(&store->lock, NULL)) {
+        tell(self, "a writer opened the store meanwhile: the findings in its pages mean nothing");
+        self->report->writer_active = 1;
+        return FIRN_OK;
+    }
     self->report->pages_checked = pages.pages;
     self->report->pages_damaged = pages.findings;
-    return result;
+    if (result == FIRN_ECORRUPT) {
+        return firn_detail_set(&store->detail, result,
+                               "%s: the pages of its data file are damaged, so the records were "
+                               "not looked at; a cache opened with set_aside_damaged begins afresh",
+                               store->path);
+    }
+    return result == FIRN_OK
+               ? FIRN_OK
+               : firn_detail_set(&store->detail, result, "%s: the check of its pages broke off: %s",
+                                 store->path, firn_strerror(result));
 }
 
 static const char *verify_record(firn_store *store, uint64_t sequence, const firn_bytes *bytes,
@@ -632,6 +680,7 @@ static void verify_one(verification *self, uint64_t sequence, const firn_bytes *
     firn_store *store = self->store;
     uint64_t hash = 0;
     self->report->records++;
+    self->session_bytes += bytes->size;
     const char *wrong = verify_record(store, sequence, bytes, &hash);
     if (wrong != NULL) {
         self->report->records_damaged++;
@@ -653,10 +702,12 @@ typedef int (*verify_step)(verification *self, uint64_t *from);
 static int step_record(verification *self, uint64_t *from) {
     uint64_t sequence;
     firn_bytes bytes;
-    int result =
-        self->store->ops->next_record(self->store->session, *from, &sequence, &bytes);
+    int result = self->store->ops->next_record(self->store->session, *from, &sequence, &bytes);
     if (result == FIRN_OK) {
         verify_one(self, sequence, &bytes);
+        if (sequence == UINT64_MAX) {
+            return FIRN_NOT_FOUND;
+        }
         *from = sequence + 1;
     }
     return result;
@@ -700,9 +751,12 @@ static int walk(verification *self, verify_step step) {
         if (result != FIRN_OK) {
             return result;
         }
-        for (unsigned i = 0; i < CHUNK_RECORDS && result == FIRN_OK && !self->stopped; i++) {
+        self->session_bytes = 0;
+        for (unsigned i = 0; i < CHUNK_RECORDS && self->session_bytes < CHUNK_BYTES &&
+                             result == FIRN_OK && !self->stopped;
+             i++) {
             result = step(self, &from);
-            self->done++;
+            self->done += result == FIRN_OK;
         }
         store->ops->read_end(store->session);
         tell(self, NULL);
@@ -737,7 +791,7 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
         return FIRN_EINVAL;
     }
     *report = (firn_verify_report)FIRN_VERIFY_REPORT_INIT;
-    verification self = {store, report, callback, context, 0, 0, false};
+    verification self = {store, report, callback, context, 0, 0, 0, false};
     int result = verify_pages(&self);
     if (result != FIRN_OK || store->backend == NULL) {
         return result == FIRN_OK ? check_usable(store) : result;
@@ -762,8 +816,14 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
         return FIRN_AGAIN;
     }
     verify_side_files(&self);
-    bool sound = report->records_damaged + report->index_dangling + report->records_orphaned +
-                     report->journal_damaged + report->warm_list_damaged ==
-                 0;
-    return sound ? FIRN_OK : FIRN_ECORRUPT;
+    uint64_t findings = report->records_damaged + report->index_dangling +
+                        report->records_orphaned + report->journal_damaged +
+                        report->warm_list_damaged;
+    if (findings == 0) {
+        return FIRN_OK;
+    }
+    return firn_detail_set(&store->detail, FIRN_ECORRUPT,
+                           "%s: %llu findings; a cache passes over what is damaged, and one opened "
+                           "with set_aside_damaged begins afresh if it cannot",
+                           store->path, (unsigned long long)findings);
 }
