@@ -72,10 +72,11 @@ FIRN_API FIRN_NODISCARD int firn_flush(firn_cache *cache);
  * FIRN_ETOOLARGE  no tier can hold it; the old value, if there was one, is kept
  * FIRN_EREADONLY
  * FIRN_ENOMEM     the old value, if there was one, is kept
- * FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT: the memory bound is reached and the cold tier cannot take
- *                 entries now. In write-through mode and for values that go straight down: the
- *                 value could not be written. The old value is never left in place of the new one:
- *                 it is kept, or the key is gone; the detail message says which. */
+ * FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT
+ *                 the memory bound is reached and the cold tier cannot take entries now: nothing
+ *                 was changed. In write-through mode: the value is in memory, but not yet on
+ *                 disk, and is tried again. For a value that goes straight down: it could not be
+ *                 written, and the key may be gone; the old value never stays in its place. */
 FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t key_size,
                                      const void *value, size_t value_size,
                                      const firn_put_options *options);
@@ -127,8 +128,8 @@ FIRN_API int firn_run(firn_cache *cache, uint64_t budget_ms);
  * counter is exact, but the counters are not read at one instant. */
 FIRN_API int firn_get_stats(firn_cache *cache, firn_stats *stats);
 
-/* Copies the detail of the cache's most recent error (or notable event of the open, such as a store set
- * aside) into buffer, cut to capacity and always terminated. Returns the full length in bytes
+/* Copies the detail of the cache's most recent error (or notable event of the open, such as a store
+ * set aside) into buffer, cut to capacity and always terminated. Returns the full length in bytes
  * without the terminator; 0: there was none. The message is per cache, not per thread. */
 FIRN_API size_t firn_last_message(firn_cache *cache, char *buffer, size_t capacity);
 

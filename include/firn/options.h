@@ -21,8 +21,8 @@ extern "C" {
 /* The longest key, in bytes. The shortest is 1. */
 #define FIRN_KEY_SIZE_MAX ((size_t)1 << 20)
 
-/* The largest value the cold tier takes, in bytes (4 GiB less 16 MiB); the hot tier has no bound of its
- * own but hot_bytes. */
+/* The largest value the cold tier takes, in bytes (4 GiB less 16 MiB), if it is at most about a
+ * quarter of cold_bytes. The hot tier has no bound of its own but hot_bytes. */
 #define FIRN_VALUE_SIZE_MAX ((uint64_t)4278190080u)
 
 /* The smallest budget of a cold tier, in bytes. */
