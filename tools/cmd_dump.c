@@ -14,7 +14,8 @@ typedef struct dump {
     bool values;
     bool json;
     bool raw;
-    bool zero;
+    const char *separator; /* after each raw value */
+    size_t separator_size;
     bool expired;
     char *prefix;
     size_t prefix_size;
@@ -29,8 +30,8 @@ typedef struct dump {
 static bool is_wanted(const dump *self, const firn_store_entry *entry) {
     uint64_t age = self->now_ms > entry->written_ms ? self->now_ms - entry->written_ms : 0;
     return (self->expired || !entry->expired) && entry->value_size >= self->min_size &&
-           entry->value_size <= self->max_size && age <= self->newer_ms &&
-           age >= self->older_ms && entry->key_size >= self->prefix_size &&
+           entry->value_size <= self->max_size && age <= self->newer_ms && age >= self->older_ms &&
+           entry->key_size >= self->prefix_size &&
            (self->prefix_size == 0 || memcmp(entry->key, self->prefix, self->prefix_size) == 0);
 }
 
@@ -53,10 +54,9 @@ static void print_json(const dump *self, const firn_store_entry *entry) {
     json_bytes(stdout, "key", entry->key, entry->key_size);
     printf(", \"value_size\": %zu, \"stored_size\": %zu, \"codec\": \"%s\", \"version\": %llu, "
            "\"sequence\": %llu, \"written_ms\": %llu, \"expires_ms\": %llu, \"expired\": %s",
-           entry->value_size, entry->stored_size, entry->codec,
-           (unsigned long long)entry->version, (unsigned long long)entry->sequence,
-           (unsigned long long)entry->written_ms, (unsigned long long)entry->expires_ms,
-           entry->expired ? "true" : "false");
+           entry->value_size, entry->stored_size, entry->codec, (unsigned long long)entry->version,
+           (unsigned long long)entry->sequence, (unsigned long long)entry->written_ms,
+           (unsigned long long)entry->expires_ms, entry->expired ? "true" : "false");
     if (self->values) {
         fputs(", ", stdout);
         json_bytes(stdout, "value", entry->value, entry->value_size);
@@ -66,8 +66,10 @@ static void print_json(const dump *self, const firn_store_entry *entry) {
 
 static void print_entry(const dump *self, const firn_store_entry *entry) {
     if (self->raw) {
-        fwrite(entry->value, 1, entry->value_size, stdout);
-        putchar(self->zero ? '\0' : '\n');
+        if (entry->value_size > 0) {
+            fwrite(entry->value, 1, entry->value_size, stdout);
+        }
+        fwrite(self->separator, 1, self->separator_size, stdout);
     } else if (self->json) {
         print_json(self, entry);
     } else {
@@ -103,13 +105,23 @@ static int dump_store(const dump *self, firn_store *store) {
 }
 
 static const struct option options[] = {
-    {"values", no_argument, NULL, 'v'},         {"json", no_argument, NULL, 'j'},
-    {"raw", no_argument, NULL, 'r'},            {"null", no_argument, NULL, '0'},
-    {"expired", no_argument, NULL, 'e'},        {"prefix", required_argument, NULL, 'p'},
-    {"min-size", required_argument, NULL, 'm'}, {"max-size", required_argument, NULL, 'M'},
-    {"newer", required_argument, NULL, 'n'},    {"older", required_argument, NULL, 'o'},
-    {"limit", required_argument, NULL, 'l'},    {NULL, 0, NULL, 0},
+    {"values", no_argument, NULL, 'v'},
+    {"json", no_argument, NULL, 'j'},
+    {"raw", no_argument, NULL, 'r'},
+    {"null", no_argument, NULL, '0'},
+    {"separator", required_argument, NULL, 's'},
+    {"expired", no_argument, NULL, 'e'},
+    {"prefix", required_argument, NULL, 'p'},
+    {"min-size", required_argument, NULL, 'm'},
+    {"max-size", required_argument, NULL, 'M'},
+    {"newer", required_argument, NULL, 'n'},
+    {"older", required_argument, NULL, 'o'},
+    {"limit", required_argument, NULL, 'l'},
+    {NULL, 0, NULL, 0},
 };
+
+static const char newline[] = "\n";
+static const char zero[] = "";
 
 /* 0, or an exit code. */
 static int read_option(dump *self, int letter) {
@@ -125,8 +137,14 @@ static int read_option(dump *self, int letter) {
         self->raw = true;
         return 0;
     case '0':
-        self->zero = true;
+        self->separator = zero;
+        self->separator_size = 1;
         return 0;
+    case 's':
+        size = unescape(optarg);
+        self->separator = optarg;
+        self->separator_size = size > 0 ? (size_t)size : 0;
+        return size >= 0 ? 0 : misuse("dump", "--separator: a bad escape");
     case 'e':
         self->expired = true;
         return 0;
@@ -161,9 +179,20 @@ static int read_option(dump *self, int letter) {
     }
 }
 
+/* To the millisecond: entries of this very second have an age too. */
+static uint64_t wall_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static int run(int argc, char **argv) {
-    dump self = {.max_size = UINT64_MAX, .newer_ms = UINT64_MAX, .limit = UINT64_MAX,
-                 .now_ms = (uint64_t)time(NULL) * 1000};
+    dump self = {.max_size = UINT64_MAX,
+                 .newer_ms = UINT64_MAX,
+                 .limit = UINT64_MAX,
+                 .separator = newline,
+                 .separator_size = 1,
+                 .now_ms = wall_ms()};
     int letter;
     while ((letter = getopt_long(argc, argv, "v0", options, NULL)) != -1) {
         int code = read_option(&self, letter);
@@ -199,6 +228,7 @@ const command command_dump = {
     "      --json          a line of JSON an entry; bytes that are not UTF-8 as key_base64,\n"
     "                      value_base64\n"
     "      --raw           the bytes of the values, each followed by a newline\n"
+    "      --separator TEXT  with --raw: followed by TEXT instead, with escapes as in --prefix\n"
     "  -0, --null          with --raw: followed by a zero byte instead\n"
     "      --prefix TEXT   only keys that begin so; \\xNN, \\n, \\t, \\r, \\\\ are understood\n"
     "      --min-size SIZE only values of at least so many bytes (K, M, G: powers of 1024)\n"

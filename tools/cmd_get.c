@@ -9,6 +9,7 @@
 #include "tool.h"
 
 static const struct option options[] = {
+    {"raw", no_argument, NULL, 'r'},
     {"escape", no_argument, NULL, 'e'},
     {"json", no_argument, NULL, 'j'},
     {"escaped-key", no_argument, NULL, 'k'},
@@ -19,7 +20,9 @@ typedef enum form { RAW, ESCAPED, JSON } form;
 
 static void print_value(const firn_store_entry *entry, form how) {
     if (how == RAW) {
-        fwrite(entry->value, 1, entry->value_size, stdout);
+        if (entry->value_size > 0) {
+            fwrite(entry->value, 1, entry->value_size, stdout);
+        }
         return;
     }
     if (how == ESCAPED) {
@@ -59,6 +62,9 @@ static int run(int argc, char **argv) {
     int letter;
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (letter) {
+        case 'r':
+            how = RAW;
+            break;
         case 'e':
             how = ESCAPED;
             break;
@@ -97,8 +103,9 @@ const command command_get = {
     "get",
     "print the value of one key",
     "Usage: firn get [OPTION...] STORE KEY\n\n"
-    "Writes the value as it is to the standard output. Exit code 1: not found.\n\n"
-    "      --escape        escape what is not printable\n"
+    "Writes the value as it is to the standard output. Exit code 1: not found, or expired.\n\n"
+    "      --raw           the bytes as they are: the default\n"
+    "      --escape        escape what is not printable, and end with a newline\n"
     "      --json          value and metadata as JSON\n"
     "      --escaped-key   \\xNN, \\n, \\t, \\r, \\\\ in KEY are understood\n"
     "      --help          this text\n",

@@ -74,7 +74,9 @@ static void print_json(const firn_store_info *info) {
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
         printf(", \"%s\": %llu", facts[i].name, facts[i].value);
     }
-    puts("}");
+    printf(", \"compression_ratio\": %.4f, \"disk_over_values\": %.4f}\n",
+           ratio(info->value_bytes, info->stored_bytes),
+           ratio(info->live_bytes, info->value_bytes));
 }
 
 static const struct option options[] = {

@@ -5,6 +5,7 @@
 
 #include <firn/error.h>
 
+#include "output.h"
 #include "tool.h"
 
 static const command *const commands[] = {
@@ -44,7 +45,7 @@ int main(int argc, char **argv) {
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         printf("firn %s\n", firn_version());
-        return 0;
+        return output_is_whole("version") ? 0 : EXIT_TROUBLE;
     }
     const command *chosen = find_command(name);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -58,7 +59,7 @@ int main(int argc, char **argv) {
         } else {
             overview(stdout);
         }
-        return 0;
+        return output_is_whole("help") ? 0 : EXIT_TROUBLE;
     }
     if (chosen == NULL) {
         fprintf(stderr, "firn: there is no command '%s'. Try 'firn --help'.\n", name);
@@ -67,7 +68,7 @@ int main(int argc, char **argv) {
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(chosen->help, stdout);
-            return 0;
+            return output_is_whole("help") ? 0 : EXIT_TROUBLE;
         }
     }
     return chosen->run(argc - 1, argv + 1);

@@ -13,9 +13,12 @@
  * or numbers above 10FFFF. */
 static size_t utf8_length(const unsigned char *bytes, size_t size) {
     unsigned char first = bytes[0];
-    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3
-                                                      : first < 0xf5   ? 4
-                                                                       : 0;
+    size_t length = first < 0x80   ? 1
+                    : first < 0xc2 ? 0
+                    : first < 0xe0 ? 2
+                    : first < 0xf0 ? 3
+                    : first < 0xf5 ? 4
+                                   : 0;
     if (length == 0 || length > size) {
         return 0;
     }
@@ -42,9 +45,20 @@ bool is_utf8(const void *bytes, size_t size) {
     return true;
 }
 
-/* C0, DEL and C1 move cursors and worse. */
-static bool is_control(const unsigned char *bytes, size_t length) {
-    return bytes[0] < 0x20 || bytes[0] == 0x7f || (length == 2 && bytes[0] == 0xc2 && bytes[1] < 0xa0);
+static unsigned code_point(const unsigned char *bytes, size_t length) {
+    unsigned point = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        point = point << 6 | (bytes[i] & 0x3fu);
+    }
+    return point;
+}
+
+/* C0, DEL and C1 move cursors and worse; line and paragraph separators and the marks of writing
+ * direction change how the rest of the line looks. */
+static bool is_control(unsigned point) {
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x61c || point == 0x200e ||
+           point == 0x200f || (point >= 0x2028 && point <= 0x202e) ||
+           (point >= 0x2066 && point <= 0x2069);
 }
 
 void print_escaped(FILE *out, const void *bytes, size_t size) {
@@ -57,7 +71,7 @@ void print_escaped(FILE *out, const void *bytes, size_t size) {
         if (found != NULL) {
             fprintf(out, "\\%c", letters[found - plain]);
             length = 1;
-        } else if (length == 0 || is_control(from, length)) {
+        } else if (length == 0 || is_control(code_point(from, length))) {
             fprintf(out, "\\x%02x", *from);
             length = 1;
         } else {
@@ -68,22 +82,31 @@ void print_escaped(FILE *out, const void *bytes, size_t size) {
     }
 }
 
+/* The bytes must be UTF-8. All control characters are below U+10000: one escape each. */
 static void json_string(FILE *out, const unsigned char *bytes, size_t size) {
     putc('"', out);
-    for (size_t i = 0; i < size; i++) {
-        if (bytes[i] == '"' || bytes[i] == '\\') {
-            fprintf(out, "\\%c", bytes[i]);
-        } else if (bytes[i] < 0x20 || bytes[i] == 0x7f) {
-            fprintf(out, "\\u%04x", bytes[i]);
+    while (size > 0) {
+        size_t length = utf8_length(bytes, size);
+        unsigned point = code_point(bytes, length);
+        if (point == '"' || point == '\\') {
+            fprintf(out, "\\%c", bytes[0]);
+        } else if (is_control(point)) {
+            fprintf(out, "\\u%04x", point);
         } else {
-            putc(bytes[i], out);
+            fwrite(bytes, 1, length, out);
         }
+        bytes += length;
+        size -= length;
     }
     putc('"', out);
 }
 
 void json_text(FILE *out, const char *text) {
-    json_string(out, (const unsigned char *)text, strlen(text));
+    if (is_utf8(text, strlen(text))) {
+        json_string(out, (const unsigned char *)text, strlen(text));
+    } else {
+        fputs("null", out);
+    }
 }
 
 static void base64(FILE *out, const unsigned char *bytes, size_t size) {
@@ -161,6 +184,8 @@ bool output_is_whole(const char *name) {
     if (fflush(stdout) == 0 && !ferror(stdout)) {
         return true;
     }
-    complain(name, "cannot write to the standard output: %s", strerror(errno));
+    if (errno != EPIPE) {
+        complain(name, "cannot write to the standard output: %s", strerror(errno));
+    }
     return false;
 }

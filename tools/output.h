@@ -7,13 +7,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Printable UTF-8 as it is; every other byte and the backslash as \xNN, \n, \t, \r, \\. */
+/* Printable UTF-8 as it is; every other byte and the backslash as \xNN, \n, \t, \r, \\. Characters
+ * that turn the direction of writing count as not printable: they can disguise what is shown. */
 void print_escaped(FILE *out, const void *bytes, size_t size);
 /* Whether the bytes are well-formed UTF-8. */
 bool is_utf8(const void *bytes, size_t size);
 
 /* "NAME": "bytes", if they are UTF-8, else "NAME_base64": "...". */
 void json_bytes(FILE *out, const char *name, const void *bytes, size_t size);
+/* A string; null if it is not UTF-8. */
 void json_text(FILE *out, const char *text);
 
 /* "12.3 MiB" into a buffer of at least 32 bytes; returns it. */
@@ -32,7 +34,8 @@ void progress_end(progress *self);
 
 uint64_t now_ns(void);
 
-/* Flushes stdout; false, with a message, if something could not be written. */
+/* Flushes stdout; false if something could not be written, with a message unless the reader just
+ * went away. */
 bool output_is_whole(const char *name);
 
 #endif

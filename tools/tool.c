@@ -2,7 +2,6 @@
 #include "tool.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,22 +46,34 @@ int exit_code(int result) {
 }
 
 bool parse_size(const char *text, uint64_t *bytes) {
-    char *end;
+    size_t digits = strspn(text, "0123456789");
+    const char *rest = text + digits;
+    double fraction = 0;
     errno = 0;
-    double number = strtod(text, &end);
-    if (end == text || errno != 0 || !(number >= 0) || strpbrk(text, "xXnNiIeE+-") == text) {
+    unsigned long long whole = strtoull(text, NULL, 10);
+    if (digits == 0 || errno != 0) {
         return false;
     }
+    if (*rest == '.') {
+        size_t more = strspn(rest + 1, "0123456789");
+        double unit = 1;
+        for (size_t i = 1; i <= more; i++) {
+            unit /= 10;
+            fraction += unit * (rest[i] - '0');
+        }
+        rest += more > 0 ? more + 1 : 0;
+    }
+    unsigned shift = 0;
     static const char units[] = "KMGT";
-    const char *unit = *end != '\0' ? strchr(units, *end) : NULL;
+    const char *unit = *rest != '\0' ? strchr(units, *rest) : NULL;
     if (unit != NULL) {
-        number = ldexp(number, 10 * (int)(unit - units + 1));
-        end++;
+        shift = 10 * (unsigned)(unit - units + 1);
+        rest++;
     }
-    if (*end != '\0' || number >= 9223372036854775808.0) {
+    if (*rest != '\0' || whole > (UINT64_MAX >> shift) - 1) {
         return false;
     }
-    *bytes = (uint64_t)number;
+    *bytes = (whole << shift) + (uint64_t)(fraction * (double)(UINT64_C(1) << shift));
     return true;
 }
 
@@ -81,10 +92,10 @@ bool parse_age(const char *text, uint64_t *ms) {
     static const struct {
         const char *name;
         uint64_t ms;
-    } units[] = {{"ms", 1},         {"s", 1000},       {"", 1000},
+    } units[] = {{"ms", 1},        {"s", 1000},        {"", 1000},
                  {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
     size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 12) {
+    if (digits == 0 || digits > 10) { /* so that no unit makes it overflow */
         return false;
     }
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {

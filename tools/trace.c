@@ -8,7 +8,7 @@
 
 #include <zstd.h>
 
-enum { IN_BYTES = 1 << 16, OUT_BYTES = 1 << 17, WHY_BYTES = 256 };
+enum { IN_BYTES = 1 << 16, OUT_BYTES = 1 << 17 };
 
 struct trace {
     FILE *file;
@@ -20,24 +20,30 @@ struct trace {
     size_t out_at;
     bool mid_frame;
     uint64_t line;
-    char message[WHY_BYTES];
+    char message[TRACE_WHY_BYTES];
 };
 
 trace *trace_open(const char *path, char *why) {
     trace *self = calloc(1, sizeof *self);
-    FILE *file = self != NULL ? fopen(path, "rb") : NULL;
+    bool piped = strcmp(path, "-") == 0;
+    FILE *file = self == NULL ? NULL : piped ? stdin : fopen(path, "rb");
     if (file == NULL) {
-        snprintf(why, WHY_BYTES, "%s: %s", path, strerror(errno));
+        snprintf(why, TRACE_WHY_BYTES, "%s: %s", path, strerror(errno));
         free(self);
         return NULL;
     }
     self->file = file;
     self->input = (ZSTD_inBuffer){self->in, fread(self->in, 1, IN_BYTES, file), 0};
+    if (ferror(file)) {
+        snprintf(why, TRACE_WHY_BYTES, "%s: %s", path, strerror(errno));
+        trace_close(self);
+        return NULL;
+    }
     static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
     if (self->input.size >= 4 && memcmp(self->in, magic, 4) == 0) {
         self->stream = ZSTD_createDStream();
         if (self->stream == NULL) {
-            snprintf(why, WHY_BYTES, "no memory");
+            snprintf(why, TRACE_WHY_BYTES, "no memory");
             trace_close(self);
             return NULL;
         }
@@ -48,7 +54,9 @@ trace *trace_open(const char *path, char *why) {
 void trace_close(trace *self) {
     if (self != NULL) {
         ZSTD_freeDStream(self->stream);
-        fclose(self->file);
+        if (self->file != stdin) {
+            fclose(self->file);
+        }
         free(self);
     }
 }

@@ -6,9 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { TRACE_WHY_BYTES = 256 };
+
 typedef struct trace trace;
 
-/* NULL, with a message in why (at least 256 bytes), if it cannot be read. */
+/* path "-" is the standard input. NULL, with a message in why (TRACE_WHY_BYTES), if it cannot be
+ * read. */
 trace *trace_open(const char *path, char *why);
 /* 1: a request; *size is 0 if the line has none. 0: the end. -1: not a trace, or a read error; see
  * trace_message. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Records the file reads of a real build as a trace for `firn replay`.
 #
-# usage: record-build-trace.sh SOURCE OUTPUT.csv.zst
+# usage: record-git-build.sh SOURCE OUTPUT.csv.zst
 #
 # SOURCE is an unpacked source tree of Git (`apt-get source git` on Debian). It is built with gcc
 # under strace, then rebuilt several times after edits of the kind a working day brings: one
