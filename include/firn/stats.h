@@ -18,12 +18,12 @@ typedef struct firn_stats {
     size_t size; /* sizeof(firn_stats) */
 
     /* requests */
-    uint64_t gets;         /* firn_get and firn_get_copy */
-    uint64_t hot_hits;     /* of those, answered by the hot tier */
-    uint64_t cold_hits;    /* of those, answered by the cold tier */
-    uint64_t misses;       /* of those, answered by neither */
-    uint64_t puts;         /* successful */
-    uint64_t deletes;      /* that found an entry */
+    uint64_t gets;      /* firn_get and firn_get_copy */
+    uint64_t hot_hits;  /* of those, answered by the hot tier */
+    uint64_t cold_hits; /* of those, answered by the cold tier */
+    uint64_t misses;    /* of those, answered by neither */
+    uint64_t puts;      /* successful */
+    uint64_t deletes;   /* that found an entry */
 
     /* hot tier */
     uint64_t hot_bytes_max;  /* the budget */
@@ -40,44 +40,48 @@ typedef struct firn_stats {
     uint64_t writes;          /* entries written below for any reason, demotions included */
     uint64_t promotions;      /* entries that came up on a cold hit */
     uint64_t promotions_declined; /* cold hits that were served without coming up */
-    uint64_t warmed;          /* entries that came up after a restart */
-    uint64_t warming;         /* entries of the warm list that are still to come */
+    uint64_t warmed;              /* entries that came up after a restart */
+    uint64_t warming;             /* entries of the warm list that are still to come */
 
     /* entries that were lost, by cause */
-    uint64_t dropped_memory_only;  /* evicted, and there is no cold tier */
-    uint64_t dropped_backpressure; /* evicted while the queue was full, with FIRN_BACKPRESSURE_DROP */
-    uint64_t dropped_too_large;    /* could not be fitted into the cold tier */
-    uint64_t reclaimed;            /* taken from the cold tier's old end to keep its budget */
-    uint64_t reclaimed_hot;        /* of those, still in the hot tier: not lost */
-    uint64_t expired;              /* found expired and removed */
-    uint64_t collisions;           /* lost to another key with the same 64-bit hash */
-    uint64_t damaged;              /* records whose checksum or form was wrong */
+    uint64_t dropped_memory_only; /* evicted, and there is no cold tier */
+    uint64_t
+        dropped_backpressure;   /* evicted while the queue was full, with FIRN_BACKPRESSURE_DROP */
+    uint64_t dropped_too_large; /* could not be fitted into the cold tier */
+    uint64_t reclaimed;         /* taken from the cold tier's old end to keep its budget */
+    uint64_t reclaimed_hot;     /* of those, still in the hot tier: not lost */
+    uint64_t expired;           /* found expired and removed */
+    uint64_t collisions;        /* lost to another key with the same 64-bit hash */
+    uint64_t damaged;           /* records whose checksum or form was wrong */
 
     /* waiting */
     uint64_t backpressure_waits; /* puts that had to write a batch themselves */
     uint64_t backpressure_ns;    /* nanoseconds they spent on it */
 
     /* cold tier */
-    uint64_t cold_bytes_max;       /* the budget */
-    uint64_t cold_entries;         /* records */
-    uint64_t cold_live_bytes;      /* pages in use */
-    uint64_t cold_file_bytes;      /* size of the data file */
-    uint64_t cold_commits;         /* write transactions */
-    uint64_t cold_value_bytes;     /* value bytes written to records, before compression */
-    uint64_t cold_stored_bytes;    /* the same after compression */
-    uint64_t write_errors;         /* batches that could not be written; they are tried again */
-    uint64_t read_errors;          /* reads below that failed for another reason than damage */
-    uint64_t syncs;                /* times the store was synced to the device */
-    uint64_t journal_entries;      /* invalidations that wait in the journal now */
+    uint64_t cold_bytes_max;    /* the budget */
+    uint64_t cold_entries;      /* records */
+    uint64_t cold_live_bytes;   /* pages in use */
+    uint64_t cold_file_bytes;   /* size of the data file */
+    uint64_t cold_commits;      /* write transactions */
+    uint64_t cold_value_bytes;  /* value bytes written to records, before compression */
+    uint64_t cold_stored_bytes; /* the same after compression */
+    uint64_t write_errors;      /* batches that could not be written; they are tried again */
+    uint64_t read_errors;       /* reads below that failed for another reason than damage */
+    uint64_t syncs;             /* times the store was synced to the device */
+    uint64_t journal_entries;   /* invalidations that wait in the journal now */
 } firn_stats;
 
-#define FIRN_STATS_INIT \
-    {sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,      \
-     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define FIRN_STATS_INIT                                                                            \
+    {                                                                                              \
+        sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                   \
+    }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting
- * from 0, and its value in *value (may be NULL). NULL beyond the last. For tools that print or export
- * every counter without naming each. stats may be NULL when value is. Safe from any thread. */
+ * from 0, and its value in *value (may be NULL). NULL beyond the last. For tools that print or
+ * export every counter without naming each. stats may be NULL when value is. Safe from any thread.
+ */
 FIRN_API const char *firn_stats_field(const firn_stats *stats, unsigned index, uint64_t *value);
 
 #ifdef __cplusplus

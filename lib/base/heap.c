@@ -6,8 +6,8 @@
 #include <string.h>
 
 struct firn_heap {
-    firn_allocator functions;      /* immutable */
-    _Atomic uint64_t refs;         /* the cache and every object; relaxed up, acquire-release down */
+    firn_allocator functions; /* immutable */
+    _Atomic uint64_t refs;    /* the cache and every object; relaxed up, acquire-release down */
     _Atomic uint64_t object_bytes; /* a gauge: relaxed */
 };
 

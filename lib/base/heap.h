@@ -29,7 +29,8 @@ void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size);
 /* A terminated copy; free with firn_heap_free(heap, copy, strlen(copy) + 1). */
 char *firn_heap_strdup(firn_heap *heap, const char *text);
 
-/* Bytes of objects alive, kept by lib/object: those of the hot tier, of the queue and of the program. */
+/* Bytes of objects alive, kept by lib/object: those of the hot tier, of the queue and of the
+ * program. */
 void firn_heap_count_object(firn_heap *heap, int64_t bytes);
 uint64_t firn_heap_object_bytes(const firn_heap *heap);
 

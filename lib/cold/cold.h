@@ -61,8 +61,8 @@ typedef struct firn_cold_item {
     size_t value_size;
     bool remove; /* take away the record of this hash whose version is below this one; no key or
                     value needed */
-    int result;  /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could not
-                    be fitted, and any older one of its hash is gone */
+    int result;  /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could
+                    not  be fitted, and any older one of its hash is gone */
 } firn_cold_item;
 
 typedef struct firn_cold_stats {
@@ -103,8 +103,8 @@ void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes)
 
 /* [writer] Writes a batch in one commit, reclaiming the oldest records as the budget demands, and
  * applies every invalidation that was in the journal when it began. version_next is recorded: a
- * restart will begin there or above. count may be 0, to apply the journal only. Items of one hash are applied
- * in order of version whatever their place.
+ * restart will begin there or above. count may be 0, to apply the journal only. Items of one hash
+ * are applied in order of version whatever their place.
  *
  * FIRN_OK: committed, see each item's result. FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT:
  * nothing was changed. */

@@ -97,9 +97,9 @@ static int check_data(firn_cold *cold, const firn_journal_header *header) {
     firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     uint32_t writer;
     bool live = cold->read_only && firn_lock_has_writer(&cold->lock, &writer);
-    bool thorough =
-        !live && (scan.damaged > 0 || lost_power(header) || !firn_store_files_data_is(cold->path, header->fingerprint.file_bytes,
-                                                         header->fingerprint.mtime_ns, cold->heap));
+    bool thorough = !live && (scan.damaged > 0 || lost_power(header) ||
+                              !firn_store_files_data_is(cold->path, header->fingerprint.file_bytes,
+                                                        header->fingerprint.mtime_ns, cold->heap));
     if (!cold->read_only) {
         firn_cold_count(&cold->counters.damaged, scan.damaged);
     }

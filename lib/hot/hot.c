@@ -14,11 +14,11 @@ struct firn_hot_shard {
 };
 
 struct firn_hot {
-    firn_heap *heap;               /* lent; immutable, as the next three */
+    firn_heap *heap; /* lent; immutable, as the next three */
     const firn_policy_ops *policy;
     unsigned shard_count;
-    unsigned shard_shift;          /* the hash's top bits choose the shard, its low bits the slot */
-    size_t allocation;             /* bytes of this block */
+    unsigned shard_shift; /* the hash's top bits choose the shard, its low bits the slot */
+    size_t allocation;    /* bytes of this block */
 
     /* Gauges: changed under a shard's lock, read by anybody; relaxed, for no other data hangs on
      * them. */
@@ -106,8 +106,8 @@ firn_hot_shard *firn_hot_lock_number(firn_hot *hot, unsigned number) {
 }
 
 firn_hot_shard *firn_hot_lock(firn_hot *hot, uint64_t hash) {
-    return firn_hot_lock_number(hot, hot->shard_shift == 64 ? 0
-                                                            : (unsigned)(hash >> hot->shard_shift));
+    return firn_hot_lock_number(hot,
+                                hot->shard_shift == 64 ? 0 : (unsigned)(hash >> hot->shard_shift));
 }
 
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot) {

@@ -36,8 +36,8 @@ firn_object *firn_hot_find_hash_locked(firn_hot_shard *shard, uint64_t hash, uin
 /* Makes sure that one firn_hot_insert_locked will find room. FIRN_OK or FIRN_ENOMEM. */
 int firn_hot_reserve_locked(firn_hot_shard *shard);
 /* Indexes the object, taking a reference of its own, in the place of `old` if that is not NULL.
- * Then old is no longer indexed nor resident, and the caller gets the index's reference to it. set: further state
- * bits for the new one; with FIRN_RESIDENT the policy is told of an arrival. */
+ * Then old is no longer indexed nor resident, and the caller gets the index's reference to it. set:
+ * further state bits for the new one; with FIRN_RESIDENT the policy is told of an arrival. */
 void firn_hot_insert_locked(firn_hot_shard *shard, firn_object *object, firn_object *old,
                             uint32_t set);
 /* The same for an entry that comes back after a restart: it ranks below all that is there. */

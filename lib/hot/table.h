@@ -19,7 +19,7 @@ typedef struct firn_table_slot {
 
 typedef struct firn_table {
     firn_table_slot *slots;
-    size_t mask;  /* capacity - 1; the capacity is a power of two */
+    size_t mask; /* capacity - 1; the capacity is a power of two */
     size_t count;
 } firn_table;
 

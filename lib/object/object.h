@@ -33,30 +33,30 @@
  *      flush, write-behind, write-through:  INDEXED|RESIDENT|QUEUED -- batch done -->
  *                                           INDEXED|RESIDENT|STORED
  *      delete:           a new object INDEXED|QUEUED|TOMBSTONE takes the place of the old
- *      overwrite:        the old one loses INDEXED|RESIDENT at once, and QUEUED when the writer meets it
- *      reclaim below:    STORED is cleared, so that the entry is written again when it leaves
+ *      overwrite:        the old one loses INDEXED|RESIDENT at once, and QUEUED when the writer
+ * meets it reclaim below:    STORED is cleared, so that the entry is written again when it leaves
  *
  * With none set an object is detached: only handles keep it. */
 enum {
-    FIRN_INDEXED = 1,   /* the table points to it and holds a reference: this is the entry's truth */
-    FIRN_RESIDENT = 2,  /* the policy manages it */
-    FIRN_QUEUED = 4,    /* the write queue, or a batch on its way, holds a reference */
-    FIRN_STORED = 8,    /* the cold tier holds exactly this version */
+    FIRN_INDEXED = 1,  /* the table points to it and holds a reference: this is the entry's truth */
+    FIRN_RESIDENT = 2, /* the policy manages it */
+    FIRN_QUEUED = 4,   /* the write queue, or a batch on its way, holds a reference */
+    FIRN_STORED = 8,   /* the cold tier holds exactly this version */
     FIRN_TOMBSTONE = 16 /* says that the entry is gone, while the cold tier may not know yet */
 };
 
 struct firn_object {
-    _Atomic uint32_t refs; /* relaxed up; acquire-release down, see firn_object_unref */
-    uint32_t state;        /* shard lock; changed only by firn_object_change_state */
-    uint64_t hash;         /* immutable */
-    uint64_t version;      /* immutable once indexed */
-    uint64_t expires_ms;   /* immutable once indexed; 0: never */
-    uint64_t value_size;   /* immutable, bytes */
-    uint32_t key_size;     /* immutable, bytes */
-    uint32_t policy_bits;  /* shard lock; the policy's */
-    firn_heap *heap;       /* immutable, one reference */
-    firn_object *prev;     /* shard lock; the policy's */
-    firn_object *next;     /* shard lock; the policy's */
+    _Atomic uint32_t refs;   /* relaxed up; acquire-release down, see firn_object_unref */
+    uint32_t state;          /* shard lock; changed only by firn_object_change_state */
+    uint64_t hash;           /* immutable */
+    uint64_t version;        /* immutable once indexed */
+    uint64_t expires_ms;     /* immutable once indexed; 0: never */
+    uint64_t value_size;     /* immutable, bytes */
+    uint32_t key_size;       /* immutable, bytes */
+    uint32_t policy_bits;    /* shard lock; the policy's */
+    firn_heap *heap;         /* immutable, one reference */
+    firn_object *prev;       /* shard lock; the policy's */
+    firn_object *next;       /* shard lock; the policy's */
     firn_object *queue_next; /* the write queue's lock while QUEUED */
 };
 

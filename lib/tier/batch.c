@@ -34,8 +34,7 @@ int firn_relieve_journal(firn_cache *cache) {
 
 /* What the writer makes of an object at the moment it takes it. False: it was overwritten or
  * deleted meanwhile, so that nothing is left to write. */
-static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms,
-                    firn_cold_item *item) {
+static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn_cold_item *item) {
     firn_hot_shard *shard = firn_hot_lock(cache->hot, object->hash);
     uint32_t state = object->state;
     firn_hot_unlock(shard);
@@ -105,8 +104,8 @@ static void release(firn_cache *cache, firn_object *object) {
 /* write_lock is held. */
 static int write_batch(firn_cache *cache) {
     size_t count;
-    firn_object *batch = firn_queue_take(&cache->queue, cache->batch_items_max,
-                                         cache->batch_bytes_max, &count);
+    firn_object *batch =
+        firn_queue_take(&cache->queue, cache->batch_items_max, cache->batch_bytes_max, &count);
     uint64_t now_ms = firn_now_ms(cache);
     firn_cold_item *items = cache->batch_items;
     size_t used = 0;

@@ -74,8 +74,8 @@ struct firn_cache {
         firn_warm_list *list;  /* worker_lock; NULL: there is none */
         uint64_t position;     /* worker_lock */
         bool checked;          /* worker_lock */
-        _Atomic uint64_t left; /* entries still to come. Relaxed: written with worker_lock held, read
-                                  by anybody */
+        _Atomic uint64_t left; /* entries still to come. Relaxed: written with worker_lock held,
+                                  read by anybody */
     } warm;
 
     pthread_mutex_t worker_lock; /* held over a step of background work other than a batch */
@@ -83,8 +83,8 @@ struct firn_cache {
     uint64_t synced_commits;     /* worker_lock; commits then */
     uint64_t drain_to;           /* worker_lock; write without waiting for more until this ticket */
 
-    pthread_t thread; /* immutable while it runs */
-    bool thread_runs; /* changed by open and close only */
+    pthread_t thread;          /* immutable while it runs */
+    bool thread_runs;          /* changed by open and close only */
     pthread_mutex_t wake_lock; /* guards the next three */
     pthread_cond_t wake;
     bool stop;
@@ -118,8 +118,8 @@ int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t ke
 /* evict.c: no lock is held by the caller. */
 /* Evicts until `charge` more bytes may become resident. */
 void firn_make_resident_room(firn_cache *cache, uint64_t charge);
-/* The same, and waits or drops as the back-pressure policy says until as many may be held. FIRN_OK or what
- * keeps the cold tier from taking entries. */
+/* The same, and waits or drops as the back-pressure policy says until as many may be held. FIRN_OK
+ * or what keeps the cold tier from taking entries. */
 int firn_make_room(firn_cache *cache, uint64_t charge);
 bool firn_has_room(const firn_cache *cache, uint64_t charge);
 /* Puts a dirty object in the queue; its shard is locked. Returns the ticket. */
@@ -139,8 +139,8 @@ int firn_write_direct(firn_cache *cache, firn_object *placeholder, const void *v
 /* Queues every resident the cold tier does not have, coldest first. Returns the last ticket. */
 uint64_t firn_enqueue_dirty(firn_cache *cache);
 
-/* Records in the journal that what the cold tier holds of the hash is void, if that is needed for an entry
- * in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
+/* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
+ * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
 int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
                            uint64_t version);
 /* After FIRN_EBUSY, with no lock held: makes room in the journal. */

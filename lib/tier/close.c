@@ -13,8 +13,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
-    firn_heap_free(heap, cache->batch_items,
-                   cache->batch_items_max * sizeof *cache->batch_items);
+    firn_heap_free(heap, cache->batch_items, cache->batch_items_max * sizeof *cache->batch_items);
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->worker_lock);
     pthread_mutex_destroy(&cache->wake_lock);

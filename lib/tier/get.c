@@ -78,8 +78,8 @@ static bool wants_promotion(firn_cache *cache, uint64_t hash) {
     return false;
 }
 
-/* An object was read below: makes it resident if policy, room and the state of things allow. If the entry was put
- * meanwhile, the object in the table takes the place of *object. */
+/* An object was read below: makes it resident if policy, room and the state of things allow. If the
+ * entry was put meanwhile, the object in the table takes the place of *object. */
 static void promote(firn_cache *cache, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);

@@ -93,8 +93,7 @@ static int make_locks(firn_cache *cache) {
     return failed == 0 ? FIRN_OK : FIRN_ENOMEM;
 }
 
-static int open_parts(firn_cache *cache, const char *path,
-                      const struct firn_backend_ops *backend) {
+static int open_parts(firn_cache *cache, const char *path, const struct firn_backend_ops *backend) {
     const firn_policy_ops *policy = firn_policy_find(cache->options.hot_policy);
     cache->options.hot_policy = policy->name; /* the user's string need not live on */
     set_budgets(cache, path != NULL);
@@ -112,8 +111,7 @@ static int open_parts(firn_cache *cache, const char *path,
         cache->seed = firn_cold_seed(cache->cold);
         version = firn_cold_version_next(cache->cold);
         uint64_t share = (cache->held_max - cache->resident_max) / 4;
-        cache->batch_ready_bytes =
-            share < cache->batch_bytes_max ? share : cache->batch_bytes_max;
+        cache->batch_ready_bytes = share < cache->batch_bytes_max ? share : cache->batch_bytes_max;
     }
     atomic_init(&cache->version, version);
     cache->synced_ns = firn_monotonic_ns();

@@ -158,8 +158,7 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms) {
     firn_put_options full = FIRN_PUT_OPTIONS_INIT;
     if (given != NULL) {
-        int result =
-            read_sized(&full, sizeof full, given, "firn_put_options", &cache->detail);
+        int result = read_sized(&full, sizeof full, given, "firn_put_options", &cache->detail);
         if (result != FIRN_OK) {
             return result;
         }

@@ -70,16 +70,15 @@ static int publish(firn_cache *cache, firn_object *object, bool resident, uint64
 }
 
 static int put_in_memory(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
-                         const void *value, size_t value_size, uint64_t expires_ms,
-                         bool resident) {
+                         const void *value, size_t value_size, uint64_t expires_ms, bool resident) {
     int result = firn_make_room(cache, firn_object_charge_for(key_size, value_size));
     if (result != FIRN_OK) {
         return result;
     }
     firn_object *object = firn_object_new(cache->heap, hash, key, key_size, value_size);
     if (object == NULL) {
-        return firn_detail_set(&cache->detail, FIRN_ENOMEM,
-                               "no memory for an object of %zu bytes", value_size);
+        return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
+                               value_size);
     }
     object->expires_ms = expires_ms;
     if (value_size > 0) {
@@ -155,8 +154,7 @@ int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *va
 
 /* One try to delete. *below: what the cold tier said of the key, FIRN_AGAIN when it was not asked
  * yet, which makes the result FIRN_AGAIN if it has to be. */
-static int delete_once(firn_cache *cache, firn_object *tombstone, int below,
-                       firn_object **gone) {
+static int delete_once(firn_cache *cache, firn_object *tombstone, int below, firn_object **gone) {
     uint64_t hash = tombstone->hash;
     size_t key_size;
     const void *key = firn_object_key(tombstone, &key_size);

@@ -70,7 +70,7 @@ void firn_queue_return(firn_queue *queue, firn_object *batch) {
     firn_object *last = batch;
     for (size_t count = 1;; count++) {
         if (last->queue_next == NULL) {
-                    break;
+            break;
         }
         last = last->queue_next;
     }

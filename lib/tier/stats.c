@@ -3,7 +3,8 @@
 
 #include "tier/cache.h"
 
-#define FIELD(name) {#name, offsetof(firn_stats, name)}
+#define FIELD(name)                                                                                \
+    { #name, offsetof(firn_stats, name) }
 
 static const struct {
     const char *name;

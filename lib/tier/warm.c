@@ -53,8 +53,7 @@ static bool restore(firn_cache *cache, uint64_t hash) {
     }
     shard = firn_hot_lock(cache->hot, hash);
     if (firn_hot_find_hash_locked(shard, hash, 0) == NULL &&
-        removals == firn_removals_look(cache, hash) &&
-        firn_hot_reserve_locked(shard) == FIRN_OK) {
+        removals == firn_removals_look(cache, hash) && firn_hot_reserve_locked(shard) == FIRN_OK) {
         firn_hot_restore_locked(shard, object, FIRN_STORED);
         firn_count(cache->counters, hash, FIRN_EVENT_WARMED, 1);
     }
@@ -116,19 +115,20 @@ int firn_warm_save(firn_cache *cache) {
         return FIRN_ENOMEM;
     }
     firn_warm_writer *writer;
-    int result = firn_warm_writer_open(&writer, firn_cold_path(cache->cold),
-                                       firn_cold_store_id(cache->cold), cache->heap,
-                                       &cache->detail);
+    int result =
+        firn_warm_writer_open(&writer, firn_cold_path(cache->cold), firn_cold_store_id(cache->cold),
+                              cache->heap, &cache->detail);
     if (result == FIRN_OK) {
         for (unsigned i = 0; i < shards; i++) {
             cursors[i] = next_resident(cache, i, NULL);
         }
         save_residents(cache, writer, cursors);
         uint64_t left = atomic_load_explicit(&cache->warm.left, memory_order_relaxed);
-        if (left > 0 && (cache->warm.checked || firn_warm_list_check(cache->warm.list) == FIRN_OK)) {
+        if (left > 0 &&
+            (cache->warm.checked || firn_warm_list_check(cache->warm.list) == FIRN_OK)) {
             for (uint64_t i = 0; i < left; i++) {
-                firn_warm_writer_add(
-                    writer, firn_warm_list_at(cache->warm.list, cache->warm.position + i));
+                firn_warm_writer_add(writer,
+                                     firn_warm_list_at(cache->warm.list, cache->warm.position + i));
             }
         }
         result = firn_warm_writer_finish(writer);

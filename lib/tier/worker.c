@@ -18,8 +18,8 @@ static bool journal_is_half_full(const firn_cache *cache) {
     return firn_cold_journal_room(cache->cold) <= firn_cold_journal_capacity(cache->cold) / 2;
 }
 
-/* How long the queue's oldest may still wait, in nanoseconds; 0: a batch is due; UINT64_MAX: the queue is
- * empty. worker_lock is held. */
+/* How long the queue's oldest may still wait, in nanoseconds; 0: a batch is due; UINT64_MAX: the
+ * queue is empty. worker_lock is held. */
 static uint64_t queue_waits(firn_cache *cache, bool eager, uint64_t now_ns) {
     firn_queue_state state = firn_queue_look(&cache->queue);
     if (state.entries == 0) {

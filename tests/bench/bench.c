@@ -70,11 +70,11 @@ static zipf zipf_make(uint64_t count) {
 static uint64_t zipf_next(const zipf *self, uint64_t *seed) {
     double u = (double)(next(seed) >> 11) / 9007199254740992.0;
     double uz = u * self->zeta;
-    uint64_t rank = uz < 1                       ? 0
-                    : uz < 1 + pow(0.5, 0.99) ? 1
-                                                 : (uint64_t)((double)self->count *
-                                                              pow(self->eta * u - self->eta + 1,
-                                                                  self->alpha));
+    uint64_t rank =
+        uz < 1 ? 0
+        : uz < 1 + pow(0.5, 0.99)
+            ? 1
+            : (uint64_t)((double)self->count * pow(self->eta * u - self->eta + 1, self->alpha));
     rank = rank < self->count ? rank : self->count - 1;
     return rank * UINT64_C(0x9e3779b97f4a7c15) % self->count; /* spread over the keys */
 }

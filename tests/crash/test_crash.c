@@ -77,8 +77,8 @@ _Noreturn static void child(const char *path, const firn_options *options, ledge
     }
 }
 
-/* What the store has for a key must be a change that was begun last or done last, or, if it was not flushed,
- * nothing. True: it is there. */
+/* What the store has for a key must be a change that was begun last or done last, or, if it was not
+ * flushed, nothing. True: it is there. */
 static bool check_key(firn_cache *cache, const ledger *shared, unsigned key) {
     unsigned char want[2048];
     uint64_t done = atomic_load(&shared->done[key]);
@@ -94,8 +94,8 @@ static bool check_key(firn_cache *cache, const ledger *shared, unsigned key) {
     ck_assert_int_eq(result, FIRN_OK);
     uint64_t change;
     memcpy(&change, firn_object_data(object), sizeof change);
-    ck_assert_msg(change == done || change == begun, "key %u: change %llu came back after %llu", key,
-                  (unsigned long long)change, (unsigned long long)done);
+    ck_assert_msg(change == done || change == begun, "key %u: change %llu came back after %llu",
+                  key, (unsigned long long)change, (unsigned long long)done);
     ck_assert_msg(change % 4 != 0, "key %u came back though it was deleted", key);
     size_t size = make_value(want, key, change);
     ck_assert_uint_eq(firn_object_size(object), size);
@@ -131,8 +131,8 @@ static void settle(firn_cache *cache, ledger *shared) {
 
 static void crash_loop(const firn_options *options, const char *name) {
     char *path = scratch_path(name);
-    ledger *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                          -1, 0);
+    ledger *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(shared, MAP_FAILED);
     uint64_t seed = 4711;
     for (unsigned round = 0; round < ROUNDS; round++) {

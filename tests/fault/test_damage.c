@@ -133,8 +133,8 @@ static void damage(const char *path, const char *name, uint64_t *seed, unsigned 
         size_t count = kind % 5 == 0 ? 1 : 1 + next(seed) % sizeof bytes;
         ck_assert_int_ge((int)pread(fd, bytes, count, (off_t)at), 1);
         for (size_t i = 0; i < count; i++) {
-            bytes[i] = (unsigned char)(kind % 5 == 0 ? bytes[i] ^ (1u << (next(seed) % 8))
-                                                     : next(seed));
+            bytes[i] =
+                (unsigned char)(kind % 5 == 0 ? bytes[i] ^ (1u << (next(seed) % 8)) : next(seed));
         }
         ck_assert_int_eq((int)pwrite(fd, bytes, count, (off_t)at), (int)count);
         close(fd);

@@ -1,9 +1,10 @@
 /* The whole cache against a trivial reference: the same random operations on both, tiers so small
  * that everything moves, with restarts.
  *
- * A cache may forget, so the reference says what a value may be, not that it is there: the last value put
- * under the key that was not deleted or expired since. Whatever else comes back is a bug. And with a
- * cold tier that is large enough nothing may be missing at all: then the reference is exact. */
+ * A cache may forget, so the reference says what a value may be, not that it is there: the last
+ * value put under the key that was not deleted or expired since. Whatever else comes back is a bug.
+ * And with a cold tier that is large enough nothing may be missing at all: then the reference is
+ * exact. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +49,8 @@ static uint64_t next(world *self) {
 }
 
 static size_t key_of(unsigned number, char *key) {
-    int size = snprintf(key, 64, "%s%u", number % 3 == 0 ? "a/rather/longer/name/of/" : "k", number);
+    int size =
+        snprintf(key, 64, "%s%u", number % 3 == 0 ? "a/rather/longer/name/of/" : "k", number);
     return (size_t)size;
 }
 
@@ -92,8 +94,10 @@ static void do_get(world *self, unsigned number) {
 
 static size_t random_size(world *self) {
     uint64_t dice = next(self) % 100;
-    return dice < 5 ? 0 : dice < 80 ? next(self) % 400 : dice < 97 ? next(self) % 4000
-                                                                   : next(self) % VALUE_MAX;
+    return dice < 5    ? 0
+           : dice < 80 ? next(self) % 400
+           : dice < 97 ? next(self) % 4000
+                       : next(self) % VALUE_MAX;
 }
 
 static void do_put(world *self, unsigned number) {
@@ -197,7 +201,9 @@ static void live(world *self, unsigned steps) {
 static void all_modes(uint64_t hot_bytes, uint64_t cold_bytes, bool exact, const char *name) {
     for (unsigned i = 0; i < 24; i++) {
         char *path = scratch_path(name);
-        world self = {.path = path, .options = FIRN_OPTIONS_INIT, .seed = 88172645463325252u + i,
+        world self = {.path = path,
+                      .options = FIRN_OPTIONS_INIT,
+                      .seed = 88172645463325252u + i,
                       .exact = exact};
         self.options.hot_bytes = hot_bytes;
         self.options.cold_bytes = cold_bytes;

@@ -129,10 +129,14 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
         const char *word;
         firn_options options;
     } cases[] = {
-        {"nothing could be kept", FIRN_OPTIONS_INIT}, {"hot_bytes", FIRN_OPTIONS_INIT},
-        {"hot_policy", FIRN_OPTIONS_INIT},            {"promotion", FIRN_OPTIONS_INIT},
-        {"shards", FIRN_OPTIONS_INIT},                {"compression_level", FIRN_OPTIONS_INIT},
-        {"allocator", FIRN_OPTIONS_INIT},             {"threads", FIRN_OPTIONS_INIT},
+        {"nothing could be kept", FIRN_OPTIONS_INIT},
+        {"hot_bytes", FIRN_OPTIONS_INIT},
+        {"hot_policy", FIRN_OPTIONS_INIT},
+        {"promotion", FIRN_OPTIONS_INIT},
+        {"shards", FIRN_OPTIONS_INIT},
+        {"compression_level", FIRN_OPTIONS_INIT},
+        {"allocator", FIRN_OPTIONS_INIT},
+        {"threads", FIRN_OPTIONS_INIT},
     };
     cases[0].options.hot_bytes = 0;
     cases[1].options.hot_bytes = 100;
@@ -179,8 +183,7 @@ START_TEST(memory_alone_stays_within_its_budget_and_counts_what_it_drops) {
     firn_cache *cache = open_memory(256 << 10);
     char value[700] = "v";
     for (unsigned i = 0; i < 5000; i++) {
-        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, 1 + i % sizeof value, NULL),
-                         FIRN_OK);
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, 1 + i % sizeof value, NULL), FIRN_OK);
         ck_assert_uint_le(stats_of(cache).hot_bytes, 256 << 10);
     }
     firn_stats stats = stats_of(cache);
@@ -372,8 +375,7 @@ START_TEST(a_value_larger_than_memory_goes_straight_down) {
     firn_object_unref(object);
     ck_assert_uint_eq(stats_of(cache).hot_entries, 0);
     ck_assert_int_eq(firn_put(cache, "large", 5, value, 3 << 20, NULL), FIRN_OK);
-    ck_assert_int_eq(firn_put(cache, "larger", 6, value, (size_t)100 << 20, NULL),
-                     FIRN_ETOOLARGE);
+    ck_assert_int_eq(firn_put(cache, "larger", 6, value, (size_t)100 << 20, NULL), FIRN_ETOOLARGE);
     char text[200];
     firn_last_message(cache, text, sizeof text);
     ck_assert_ptr_nonnull(strstr(text, "neither tier"));
