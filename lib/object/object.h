@@ -33,8 +33,8 @@
  *      flush, write-behind, write-through:  INDEXED|RESIDENT|QUEUED -- batch done -->
  *                                           INDEXED|RESIDENT|STORED
  *      delete:           a new object INDEXED|QUEUED|TOMBSTONE takes the place of the old
- *      overwrite:        the old one loses INDEXED|RESIDENT at once, and QUEUED when the writer
- * meets it reclaim below:    STORED is cleared, so that the entry is written again when it leaves
+ *      overwrite:        the old one loses INDEXED|RESIDENT at once, QUEUED when the writer sees it
+ *      reclaim below:    STORED is cleared: the entry is written again when it leaves
  *
  * With none set an object is detached: only handles keep it. */
 enum {
