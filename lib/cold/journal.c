@@ -116,9 +116,19 @@ int firn_journal_create(const char *directory, uint64_t store_id, firn_heap *hea
     return result;
 }
 
-/* The map is at least as long as a header. */
+static bool is_zero(const header *head) {
+    static const header zero;
+    return memcmp(head, &zero, sizeof zero) == 0;
+}
+
 static int check_header(const header *head, uint64_t file_size, const char *path,
                         firn_detail *detail) {
+    if (is_zero(head)) {
+        return firn_detail_set(detail, FIRN_ECORRUPT,
+                               "%s: the header is empty; remove the store or open with "
+                               "set_aside_damaged",
+                               path);
+    }
     if (memcmp(head->magic, magic, sizeof magic) != 0) {
         return firn_detail_set(detail, FIRN_ENOTSTORE, "%s: not a journal of firn", path);
     }
@@ -217,20 +227,21 @@ int firn_journal_open(firn_journal **journal, const char *directory, bool writab
     return result;
 }
 
-bool firn_journal_is_unfinished(const char *directory, firn_heap *heap) {
+bool firn_journal_is_unfinished(const char *directory, bool has_data, firn_heap *heap) {
     char *path = firn_path_join(heap, directory, FIRN_JOURNAL_FILE);
-    if (path == NULL) {
-        return false;
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     firn_path_free(heap, path);
+    header head;
+    struct stat status;
     if (fd < 0) {
         return false;
     }
-    header head;
-    struct stat status;
-    bool read = fstat(fd, &status) == 0 && firn_read_at(fd, &head, sizeof head, 0) == 0;
+    bool regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    bool read = regular && firn_read_at(fd, &head, sizeof head, 0) == 0;
     close(fd);
+    if (regular && (status.st_size == 0 || (read && is_zero(&head)))) {
+        return !has_data; /* a journal is on the device before any data is made */
+    }
     return read && check_header(&head, FIRN_JOURNAL_FILE_SIZE, directory, NULL) == FIRN_OK &&
            le32toh(head.state) == FIRN_JOURNAL_CREATING;
 }
@@ -368,7 +379,8 @@ int firn_journal_append(firn_journal *journal, uint64_t hash, uint64_t version) 
         /* Acquire, against the release in firn_journal_release: slots before the tail are seen
          * empty before they are filled again. */
         uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
-        if (position - tail >= FIRN_JOURNAL_SLOTS) {
+        /* Signed: position may be older than tail by now, and then the swap fails anyway. */
+        if ((int64_t)(position - tail) >= FIRN_JOURNAL_SLOTS) {
             return FIRN_EBUSY;
         }
     } while (!atomic_compare_exchange_weak_explicit(&journal->head, &position, position + 1,

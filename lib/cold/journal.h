@@ -72,13 +72,13 @@ int firn_journal_create(const char *directory, uint64_t store_id, firn_heap *hea
  * FIRN_NOT_FOUND  there is none
  * FIRN_ENOTSTORE  it is another kind of file
  * FIRN_EVERSION   another format or byte order
- * FIRN_ECORRUPT   its size or the checksum of its header is wrong. While a store is being made this
- *                 is what a half-made journal looks like: see firn_store_files_identify
+ * FIRN_ECORRUPT   its size or the checksum of its header is wrong
  * FIRN_EREADONLY, FIRN_EIO, FIRN_ENOMEM */
 int firn_journal_open(firn_journal **journal, const char *directory, bool writable, firn_heap *heap,
                       firn_detail *detail);
-/* Whether the making of the store was broken off: its journal is in state CREATING. */
-bool firn_journal_is_unfinished(const char *directory, firn_heap *heap);
+/* Whether the making of the store was broken off: its journal is in state CREATING or, when there
+ * is no data file, has not even a header. */
+bool firn_journal_is_unfinished(const char *directory, bool has_data, firn_heap *heap);
 /* NULL is ignored. */
 void firn_journal_close(firn_journal *journal);
 

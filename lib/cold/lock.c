@@ -49,13 +49,15 @@ static int failed(firn_detail *detail, const char *path, const char *what) {
 static int lock_process(int fd, bool can_write, const char *path, firn_detail *detail) {
     off_t byte = PROCESS_BYTES + (off_t)getpid();
     struct flock lock = lock_of(can_write ? F_WRLCK : F_RDLCK, byte);
-    if (held_by_other(fd, byte) ||
-        (fcntl(fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES))) {
-        return firn_detail_set(detail, FIRN_EBUSY,
-                               "%s: this process has the store open already; use that handle",
-                               path);
+    bool held = held_by_other(fd, byte);
+    if (!held && fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        held = errno == EAGAIN || errno == EACCES;
+        if (!held) {
+            return failed(detail, path, "lock");
+        }
     }
-    if (held_by_other(fd, byte)) { /* not by us: another reader took it shared at the same time */
+    /* Asked once more: another reader may have taken it shared at the same time. */
+    if (held || held_by_other(fd, byte)) {
         return firn_detail_set(detail, FIRN_EBUSY,
                                "%s: this process has the store open already; use that handle",
                                path);

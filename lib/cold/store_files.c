@@ -85,9 +85,9 @@ static int identify_directory(const char *path, firn_store_kind *kind, firn_heap
                                "%s: holds other files (%s); choose an empty or new directory", path,
                                found.foreign_name);
     }
-    *kind = !found.journal                           ? FIRN_STORE_EMPTY
-            : firn_journal_is_unfinished(path, heap) ? FIRN_STORE_UNFINISHED
-                                                     : FIRN_STORE_PRESENT;
+    *kind = !found.journal                                       ? FIRN_STORE_EMPTY
+            : firn_journal_is_unfinished(path, found.data, heap) ? FIRN_STORE_UNFINISHED
+                                                                 : FIRN_STORE_PRESENT;
     return FIRN_OK;
 }
 
