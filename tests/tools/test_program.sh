@@ -1,0 +1,281 @@
+#!/bin/sh
+# Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
+# with a word of help. Usage: test_program.sh FIRN ODD_STORE TRACE
+set -u
+firn=$1 odd_store=$2 trace=$3
+work=$(mktemp -d)
+writer=
+trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+
+# Runs a command; its output goes to the files out and err.
+# expect CODE COMMAND...
+expect() {
+    code=$1
+    shift
+    "$@" >out 2>err </dev/null
+    got=$?
+    if [ "$got" != "$code" ]; then
+        echo "FAILED: $*: exit code $got, not $code"
+        head -n 5 err
+        failed=1
+    fi
+    unharmed "$@"
+}
+# No sanitizer, if there is one, has complained.
+unharmed() {
+    if grep -qE 'Sanitizer|runtime error' err; then
+        echo "FAILED: $*"
+        cat err
+        failed=1
+    fi
+}
+# The file has the fixed string.
+has() {
+    grep -qF -- "$2" "$1" || {
+        echo "FAILED: no '$2' in:"
+        head -n 20 "$1"
+        failed=1
+    }
+}
+lacks() {
+    if grep -qF -- "$2" "$1"; then
+        echo "FAILED: '$2' in $1"
+        failed=1
+    fi
+}
+is() {
+    [ "$1" = "$2" ] || {
+        echo "FAILED: '$1' is not '$2'"
+        failed=1
+    }
+}
+
+# --- help, version, misuse ---
+expect 0 "$firn" --help
+has out dump
+expect 0 "$firn" --version
+has out "firn "
+expect 2 "$firn"
+expect 2 "$firn" nonsense
+has err "no command 'nonsense'"
+expect 2 "$firn" help nonsense
+for command in dump get stat verify replay; do
+    expect 0 "$firn" "$command" --help
+    has out "Usage: firn $command"
+    cp out once
+    expect 0 "$firn" help "$command"
+    cmp -s out once || { echo "FAILED: help $command differs from $command --help"; failed=1; }
+    expect 2 "$firn" "$command"
+    has err --help
+    expect 2 "$firn" "$command" --nonsense
+    has err --help
+    expect 2 "$firn" "$command" a b c d
+done
+if [ -c /dev/full ]; then
+    "$firn" --help >/dev/full 2>err
+    is $? 4
+fi
+
+# --- what is not a store ---
+mkdir nothing-in-it
+echo text >file
+for command in dump stat verify; do
+    for path in missing file nothing-in-it; do
+        expect 4 "$firn" "$command" "$path"
+        has err "firn $command: "
+        has err "$path"
+    done
+done
+expect 4 "$firn" get file key
+[ ! -e missing ] || { echo "FAILED: a store was made by looking"; failed=1; }
+is "$(ls -A nothing-in-it)" ""
+
+# --- values of options ---
+# shellcheck disable=SC1003
+for bad in --min-size=x --min-size=-1 --max-size=1Q --max-size= --max-size=0x10 --max-size=1e3 \
+    --max-size=99999999999999999999 --max-size=99999999999G --newer=soon --newer=-1s --older=5y \
+    --older=99999999999999d --limit=-1 --limit=1x '--prefix=\xzz' '--prefix=a\' '--separator=\q'; do
+    expect 2 "$firn" dump "$bad" missing
+    has err --help
+done
+for bad in --hot=0 --hot=x --cold=0 --policy=none --tier=cold --threads=9 --promotion=never \
+    --write-mode=x --durability=x --level=20 --value-size=0 --ttl=x --restart-at=0 \
+    --restart-at=100 --shards=x; do
+    expect 2 "$firn" replay "$bad" "$trace"
+done
+expect 2 "$firn" replay --policy none "$trace"
+has err lru
+expect 2 "$firn" dump --raw --json missing
+expect 2 "$firn" get --escaped-key missing '\x1'
+expect 2 "$firn" get missing ''
+
+# --- dump and get ---
+expect 0 "$odd_store" odd
+expect 0 "$firn" dump --values odd
+cp out text
+is "$(wc -l <text | tr -d ' ')" 9
+is "$(LC_ALL=C tr -d '\11\12\40-\176\200-\377' <text | wc -c | tr -d ' ')" 0
+has text 'café'
+has text 'tab\there'
+has text 'line one\nline two\r\n'
+has text '\x1b[31mred'
+has text '\x1b]0;title\x07 \x7f \xc2\x9b'
+has text 'back\\slash"quote'
+has text 'bytes\x00\xff\x01'
+has text '\xe2\x80\xaexyz'
+lacks text short-lived
+expect 0 "$firn" dump odd
+lacks out 'simple text'
+expect 0 "$firn" dump --expired odd
+has out short-lived
+expect 0 "$firn" dump --prefix '\x1b[' odd
+is "$(wc -l <out | tr -d ' ')" 1
+expect 0 "$firn" dump --min-size 4K odd
+is "$(cut -f 1 out)" large
+expect 0 "$firn" dump --max-size 0 odd
+is "$(cut -f 1 out)" empty
+expect 0 "$firn" dump --older 1h odd
+is "$(cat out)" ""
+expect 0 "$firn" dump --newer 1h --limit 2 odd
+is "$(wc -l <out | tr -d ' ')" 2
+expect 0 "$firn" dump --raw --prefix plain odd
+is "$(cat out)" "simple text"
+"$firn" dump --raw -0 odd | tr -dc '\0' | wc -c >zeros
+[ "$(tr -d ' ' <zeros)" -ge 9 ] || { echo "FAILED: --null"; failed=1; }
+expect 0 "$firn" dump --raw --separator '--\n' --prefix empty odd
+is "$(cat out)" "--"
+if [ -c /dev/full ]; then
+    "$firn" dump odd >/dev/full 2>err
+    is $? 4
+    has err "standard output"
+fi
+
+expect 0 "$firn" get odd plain
+is "$(cat out)" "simple text"
+is "$(wc -c <out | tr -d ' ')" 11
+expect 0 "$firn" get --escaped-key --escape odd 'bytes\x00\xff\x01'
+is "$(cat out)" '\xff\xfe\x00\x80'
+expect 0 "$firn" get odd empty
+is "$(wc -c <out | tr -d ' ')" 0
+expect 1 "$firn" get odd absent
+expect 1 "$firn" get odd short-lived
+expect 0 "$firn" get odd large
+is "$(wc -c <out | tr -d ' ')" 5000
+
+# --- stat and verify ---
+expect 0 "$firn" stat odd
+has out "compression ratio"
+has out "closed clean"
+expect 0 "$firn" verify odd
+has out sound
+expect 0 "$firn" verify --quiet odd
+is "$(cat out err)" ""
+
+# --- JSON ---
+if command -v python3 >/dev/null; then
+    # The Python expression over d, a list of the objects in the file, is true.
+    json() {
+        python3 -c "
+import base64, json, sys
+d = [json.loads(line) for line in open(sys.argv[1], encoding='utf-8')]
+assert $2, str(d)[:2000]" "$1" || { echo "FAILED: $1: $2"; failed=1; }
+    }
+    expect 0 "$firn" dump --json --values odd
+    LC_ALL=C grep -q '[[:cntrl:]]' out && { echo "FAILED: control characters in JSON"; failed=1; }
+    json out "len(d) == 9 and {'key', 'value'} <= d[1].keys()"
+    json out "[e['value'] for e in d if e.get('key') == '\\x1b[31mred'] == ['\\x1b]0;title\\x07 \\x7f \\x9b']"
+    json out "[base64.b64decode(e['value_base64']) for e in d if 'key_base64' in e and \
+base64.b64decode(e['key_base64']) == b'bytes\\0\\xff\\1'] == [b'\\xff\\xfe\\0\\x80']"
+    json out "[e['value'] for e in d if e.get('key') == 'back\\\\slash\"quote'] == ['\\\\x41 is not A']"
+    json out "[e['value'] for e in d if e.get('key') == 'turned\\u202e'] == ['\\u202exyz']"
+    expect 0 "$firn" get --json odd empty
+    json out "d[0]['value'] == '' and d[0]['value_size'] == 0"
+    expect 0 "$firn" stat --json odd
+    json out "d[0]['entries'] == d[0]['records'] == 10 and d[0]['closed_clean'] == 1"
+    expect 0 "$firn" verify --json odd
+    json out "d[0]['sound'] is True and d[0]['pages_checked'] > 0"
+fi
+
+# --- beside a live writer ---
+mkfifo hold
+"$odd_store" odd wait <hold >ready &
+writer=$!
+exec 3>hold
+tries=0
+until [ -s ready ] || [ "$tries" = 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+expect 0 "$firn" stat odd
+has out "pid $writer"
+expect 0 "$firn" dump odd
+expect 0 "$firn" get odd plain
+expect 0 "$firn" verify odd
+has out "a writer is active"
+expect 4 "$firn" replay --no-restart "$trace" odd
+exec 3>&-
+wait "$writer" || { echo "FAILED: the writer"; failed=1; }
+writer=
+
+# --- damage ---
+cp -R odd hurt
+data=$(find hurt -type f -name '*.mdb' ! -name 'lock*' | head -n 1)
+size=$(wc -c <"$data" | tr -d ' ')
+printf 'XXXXXXXXXXXXXXXX' | dd of="$data" bs=1 seek=$((size - 2048)) conv=notrunc 2>/dev/null
+printf 'aaaaXaaaXXXXXXXX' | dd of="$data" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+for command in dump stat "get --raw" verify; do
+    # shellcheck disable=SC2086
+    timeout 60 "$firn" $command hurt plain >out 2>err </dev/null
+    [ $? -le 4 ] || { echo "FAILED: firn $command on a damaged store"; failed=1; }
+    unharmed "firn $command" on a damaged store
+done
+
+# --- replay ---
+printf '1,100\n2,200\n1,100\n3\n18446744073709551615,5\r\n0,70\n\n1,100' >small.csv
+expect 0 "$firn" replay small.csv kept
+has out "requests                         7"
+has out "wrong_values                     0"
+expect 0 "$firn" get kept 2
+is "$(wc -c <out | tr -d ' ')" 200
+expect 0 "$firn" get kept 3
+is "$(wc -c <out | tr -d ' ')" 1024
+expect 0 "$firn" replay --tier hot --hot 1M small.csv
+expect 2 "$firn" replay --tier hot small.csv kept
+expect 0 "$firn" replay --threads 0 --no-restart small.csv
+expect 2 "$firn" replay -
+"$firn" replay --hot 1M --cold 2M - <small.csv >out 2>err
+is $? 0
+has out "hit_ratio"
+for bad in 'x' '1,' '1,x' '1;2' '-1' '18446744073709551616' '1,2,3' ' 1'; do
+    printf '1\n%s\n' "$bad" >bad.csv
+    expect 4 "$firn" replay bad.csv
+    has err "line 2"
+done
+: >empty.csv
+expect 4 "$firn" replay empty.csv
+has err "no requests"
+expect 4 "$firn" replay missing.csv
+expect 4 "$firn" replay .
+head -c 5000 "$trace" >cut.csv.zst
+expect 4 "$firn" replay cut.csv.zst
+has err "ends early"
+printf '1,99999999999999\n2,10\n' >huge.csv
+expect 0 "$firn" replay --hot 1M --cold 2M huge.csv
+has out "refused_too_large                1"
+mkdir scratch
+TMPDIR=$work/scratch
+export TMPDIR
+expect 0 "$firn" replay --quiet --json "$trace"
+is "$(ls -A scratch)" ""
+if command -v python3 >/dev/null; then
+    json out "d[0]['wrong_values'] == 0 and d[0]['requests'] > 1000 and 0 < d[0]['hit_ratio'] < 1"
+    json out "d[0]['warmed'] > 0 and len(d[0]['hot_hit_ratio_windows']) > 0"
+fi
+expect 0 "$firn" replay --keep --no-restart small.csv
+kept=$(sed -n 's/^The store is kept in //p' err)
+expect 0 "$firn" verify "$kept"
+
+[ "$failed" = 0 ] && echo "all is well"
+exit "$failed"
