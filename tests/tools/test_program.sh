@@ -2,7 +2,12 @@
 # Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
 # with a word of help. Usage: test_program.sh FIRN ODD_STORE TRACE
 set -u
-firn=$1 odd_store=$2 trace=$3
+absolute() {
+    echo "$(cd "$(dirname "$1")" && pwd)/${1##*/}"
+}
+firn=$(absolute "$1")
+odd_store=$(absolute "$2")
+trace=$(absolute "$3")
 work=$(mktemp -d)
 writer=
 trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
