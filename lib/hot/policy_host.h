@@ -20,6 +20,6 @@ struct firn_policy_host {
 };
 
 /* NULL: no such policy. name NULL: the default. */
-const firn_policy *firn_policy_find(const char *name);
+const firn_policy *firn_policy_by_name(const char *name);
 
 #endif
