@@ -1,4 +1,4 @@
-/* The cache: open, close, put, get, delete.
+/* The cache: open, close, put, get, delete, and the atomic changes.
  *
  * Unless a comment says otherwise, a function may be called from any thread at any time between
  * firn_open and firn_close, also at the same time as any other; firn_close must be the last call
@@ -91,6 +91,25 @@ FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t 
 FIRN_API FIRN_NODISCARD int firn_get(firn_cache *cache, const void *key, size_t key_size,
                                      firn_object **object);
 
+/* A key of a batch: 1 to FIRN_KEY_SIZE_MAX bytes. */
+typedef struct firn_key {
+    const void *data;
+    size_t size;
+} firn_key;
+
+/* Gets many entries. It brings the memory of several entries on its way at once, so that a batch of
+ * 16 costs much less than 16 gets of entries that no cache of the processor holds.
+ *
+ * count    keys and objects; may be 0
+ * objects  where the objects go, in the order of the keys: NULL for a key without an entry. The
+ *          caller owns one reference to each, also when an error is returned.
+ * found    may be NULL; how many there were
+ *
+ * FIRN_OK also when none was found.
+ * FIRN_ENOMEM, FIRN_EIO: at least one key could not be looked up; the others were */
+FIRN_API FIRN_NODISCARD int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys,
+                                          firn_object **objects, size_t *found);
+
 /* Copies the entry's value into a buffer of the caller.
  *
  * buffer, capacity  where to, and its size in bytes; buffer may be NULL when capacity is 0
@@ -108,11 +127,74 @@ FIRN_API FIRN_NODISCARD int firn_get_copy(firn_cache *cache, const void *key, si
  * FIRN_ENOMEM, FIRN_EIO */
 FIRN_API FIRN_NODISCARD int firn_contains(firn_cache *cache, const void *key, size_t key_size);
 
+/* The atomic changes. Each takes effect at one instant: between what it looked at and what it did,
+ * no other change of the entry comes. (Except for a value so large that it goes straight to the
+ * cold tier: there its condition holds at the start only.) Otherwise all is as with firn_put, and
+ * so are the errors. */
+
+/* Puts the value if there is no entry. FIRN_EXISTS: there is one, and nothing was changed. */
+FIRN_API FIRN_NODISCARD int firn_add(firn_cache *cache, const void *key, size_t key_size,
+                                     const void *value, size_t value_size,
+                                     const firn_put_options *options);
+
+/* Puts the value if there is an entry. FIRN_NOT_FOUND: there is none, and nothing was changed. */
+FIRN_API FIRN_NODISCARD int firn_replace(firn_cache *cache, const void *key, size_t key_size,
+                                         const void *value, size_t value_size,
+                                         const firn_put_options *options);
+
+/* Puts the value if the entry is still the one that was seen.
+ *
+ * expected  the version of the object that was got: firn_object_version
+ * version   may be NULL; the new entry's version, 0 unless FIRN_OK is returned
+ *
+ * FIRN_CONFLICT   the entry has another version: get it again
+ * FIRN_NOT_FOUND  there is no entry any more */
+FIRN_API FIRN_NODISCARD int firn_compare_and_swap(firn_cache *cache, const void *key,
+                                                  size_t key_size, uint64_t expected,
+                                                  const void *value, size_t value_size,
+                                                  const firn_put_options *options,
+                                                  uint64_t *version);
+
+/* Adds to a number. Its value is the 8 bytes of an int64_t in the machine's byte order, so that
+ * firn_get_copy into an int64_t reads it; sums wrap round.
+ *
+ * by       what is added; may be negative
+ * initial  what the entry becomes if there is none; `by` is not added then
+ * options  NULL: an entry that is there keeps its expiry
+ * value    may be NULL; the number afterwards, 0 after an error
+ *
+ * FIRN_EINVAL  there is an entry, and its value is not of 8 bytes */
+FIRN_API FIRN_NODISCARD int firn_increment(firn_cache *cache, const void *key, size_t key_size,
+                                           int64_t by, int64_t initial,
+                                           const firn_put_options *options, int64_t *value);
+
+/* Gives the entry a new lifetime, counted from now, and counts as a hit.
+ *
+ * ttl_ms  milliseconds; 0: the cache's default; FIRN_TTL_NONE: never expires
+ *
+ * The value stays, but the entry may get a new version: one that is in the cold tier is written
+ * there again. FIRN_NOT_FOUND: there is no entry. */
+FIRN_API FIRN_NODISCARD int firn_touch(firn_cache *cache, const void *key, size_t key_size,
+                                       uint64_t ttl_ms);
+
+/* firn_get and firn_touch in one. The object is the one that was found, and may still have the
+ * expiry and the version from before. object as for firn_get; NULL: the same as firn_touch. */
+FIRN_API FIRN_NODISCARD int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size,
+                                               uint64_t ttl_ms, firn_object **object);
+
 /* Deletes the entry from both tiers. FIRN_OK if there was one, FIRN_NOT_FOUND if not.
  *
  * FIRN_EREADONLY
  * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT: the entry is still there */
 FIRN_API int firn_delete(firn_cache *cache, const void *key, size_t key_size);
+
+/* Changes options.hot_bytes while the cache is in use. When it grows, nothing happens at once; when
+ * it shrinks, what is too much is evicted before the call returns, which for a lot of memory takes
+ * a while, but keeps nobody else from working. With a cold tier, demotion may go on after it.
+ *
+ * FIRN_EINVAL  below the least that firn_open takes, or the cache was opened with 0
+ * FIRN_EREADONLY */
+FIRN_API FIRN_NODISCARD int firn_set_hot_bytes(firn_cache *cache, uint64_t hot_bytes);
 
 /* Does background work on the calling thread: demotion, warm-up, write-behind, syncing. For caches
  * opened with threads = 0, where it should be called regularly; harmless with threads.

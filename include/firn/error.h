@@ -23,6 +23,8 @@ enum {
     FIRN_OK = 0,        /* done */
     FIRN_NOT_FOUND = 1, /* no such entry, or it has expired: a miss is not an error */
     FIRN_AGAIN = 2,     /* firn_run: the budget is used up and work is left */
+    FIRN_EXISTS = 3,    /* firn_add: there is an entry already */
+    FIRN_CONFLICT = 4,  /* firn_compare_and_swap: the entry has another version by now */
 
     FIRN_ENOMEM = -1,     /* the allocator gave no memory */
     FIRN_ENOSPC = -2,     /* the disk is full, or the memory bound is reached while it is */

@@ -106,6 +106,8 @@ typedef struct firn_options {
     firn_clock clock;          /* default: the system's wall clock */
     char *error_buffer;        /* where a failed firn_open writes what happened; may be NULL */
     size_t error_buffer_size;  /* bytes of error_buffer */
+    const struct firn_policy *hot_policy_ops; /* an eviction policy of the program's own, in place
+                                  of one by name; see firn/policy.h. Stays valid until firn_close */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -114,7 +116,7 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0                        \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL                      \
     }
 
 /* Options of one firn_put. */

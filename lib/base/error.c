@@ -9,6 +9,10 @@ const char *firn_strerror(int code) {
         return "not found";
     case FIRN_AGAIN:
         return "work is left";
+    case FIRN_EXISTS:
+        return "there is an entry already";
+    case FIRN_CONFLICT:
+        return "the entry has changed";
     case FIRN_ENOMEM:
         return "out of memory";
     case FIRN_ENOSPC:

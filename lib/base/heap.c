@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct firn_heap {
     firn_allocator functions; /* immutable */
@@ -90,6 +92,60 @@ void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size) {
         void *block;
         memcpy(&block, (unsigned char *)memory - sizeof(void *), sizeof(void *));
         firn_heap_free(heap, block, size + LINE + sizeof(void *));
+    }
+}
+
+bool firn_heap_is_users(const firn_heap *heap) {
+    return heap->functions.alloc != system_alloc;
+}
+
+/* The user's memory, cut to where it is aligned; its address stands behind what is given out. */
+static void *alloc_aligned_users(firn_heap *heap, size_t size) {
+    unsigned char *block = firn_heap_alloc(heap, 2 * size + sizeof(void *));
+    if (block == NULL) {
+        return NULL;
+    }
+    size_t skip = (size - (uintptr_t)block % size) % size;
+    memcpy(block + skip + size, &block, sizeof block);
+    return block + skip;
+}
+
+static void *alloc_aligned_system(size_t size, bool huge) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t excess = size > page ? size - page : 0;
+    unsigned char *block = mmap(NULL, size + excess, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) {
+        return NULL;
+    }
+    size_t skip = (size - (uintptr_t)block % size) % size;
+    if (skip > 0) {
+        munmap(block, skip);
+    }
+    if (excess > skip) {
+        munmap(block + skip + size, excess - skip);
+    }
+    if (huge) {
+        (void)madvise(block + skip, size, MADV_HUGEPAGE); /* a wish */
+    }
+    return block + skip;
+}
+
+void *firn_heap_alloc_aligned(firn_heap *heap, size_t size, bool huge) {
+    return firn_heap_is_users(heap) ? alloc_aligned_users(heap, size)
+                                    : alloc_aligned_system(size, huge);
+}
+
+void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size) {
+    if (memory == NULL) {
+        return;
+    }
+    if (firn_heap_is_users(heap)) {
+        void *block;
+        memcpy(&block, (unsigned char *)memory + size, sizeof block);
+        firn_heap_free(heap, block, 2 * size + sizeof(void *));
+    } else {
+        munmap(memory, size);
     }
 }
 

@@ -1,80 +1,126 @@
 /* See hot.h. */
 #include "hot/hot.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+#include <sched.h>
 
-#include "hot/table.h"
 
-struct firn_hot_shard {
-    _Alignas(64) pthread_mutex_t lock; /* guards all below, and the state of the objects indexed */
-    firn_table table;
-    void *policy_state;
-    firn_hot *hot; /* immutable */
+enum {
+    /* With several shards, what a shard did to the tier's bytes is told the tier in grains, of
+     * which that many over all shards make the capacity. */
+    GRAINS = 256,
+    /* FIRN_HITS_RECENT: a hit is passed on again when this part of the shard was replaced. */
+    RECENT_SHARE = 16,
+    SWEPT_AT_A_TIME = 8, /* buckets looked through for objects to be moved, at an insertion */
 };
 
-struct firn_hot {
-    firn_heap *heap; /* lent; immutable, as the next three */
-    const firn_policy_ops *policy;
-    unsigned shard_count;
-    unsigned shard_shift; /* the hash's top bits choose the shard, its low bits the slot */
-    size_t allocation;    /* bytes of this block */
+#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
-    /* Gauges: changed under a shard's lock, read by anybody; relaxed, for no other data hangs on
-     * them. */
-    _Alignas(64) _Atomic uint64_t resident_bytes;
-    _Atomic uint64_t held_bytes;
-    _Atomic uint64_t resident_entries;
-    _Atomic uint64_t table_bytes;
-    _Alignas(64) _Atomic unsigned turn; /* relaxed: any order of turns will do */
-
-    firn_hot_shard shards[];
-};
-
-static void add(_Atomic uint64_t *gauge, uint64_t amount) {
-    atomic_fetch_add_explicit(gauge, amount, memory_order_relaxed);
+static firn_object *object_of(const firn_entry *entry) {
+    return (firn_object *)(uintptr_t)entry;
 }
 
-static void subtract(_Atomic uint64_t *gauge, uint64_t amount) {
-    atomic_fetch_sub_explicit(gauge, amount, memory_order_relaxed);
+static uint64_t host_hash(const firn_policy_host *host, const firn_entry *entry) {
+    (void)host;
+    return firn_object_hash(object_of(entry));
+}
+
+static uint64_t host_charge(const firn_policy_host *host, const firn_entry *entry) {
+    (void)host;
+    return firn_object_charge(object_of(entry));
+}
+
+/* Tells the tier of what the shard did, when it is enough to be worth the shared line. */
+static void tell_locked(firn_hot_shard *shard) {
+    firn_hot *hot = shard->hot;
+    size_t overhead = LOAD(shard->table.bytes);
+    int64_t grown = (int64_t)overhead - (int64_t)shard->overhead_seen;
+    shard->overhead_seen = overhead;
+    shard->resident_untold += grown;
+    shard->held_untold += grown;
+    int64_t grain = firn_hot_is_exact(hot) ? 0 : (int64_t)(LOAD(hot->capacity) / GRAINS / hot->shard_count);
+    if (shard->resident_untold > grain || shard->resident_untold < -grain) {
+        atomic_fetch_add_explicit(&hot->resident_bytes, (uint64_t)shard->resident_untold,
+                                  memory_order_relaxed);
+        shard->resident_untold = 0;
+    }
+    if (shard->held_untold > grain || shard->held_untold < -grain) {
+        atomic_fetch_add_explicit(&hot->held_bytes, (uint64_t)shard->held_untold,
+                                  memory_order_relaxed);
+        shard->held_untold = 0;
+    }
+}
+
+static void shard_fini(firn_hot_shard *shard) {
+    firn_hot *hot = shard->hot;
+    firn_table_fini(&shard->table);
+    if (shard->policy_state != NULL) {
+        hot->policy->fini(shard->policy_state);
+        firn_heap_free(hot->heap, shard->policy_state, hot->policy->state_size);
+    }
+    firn_heap_free_lines(hot->heap, shard->rings, hot->ring_count * sizeof(firn_hot_ring));
+    pthread_mutex_destroy(&shard->lock);
 }
 
 static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
+    if (pthread_mutex_init(&shard->lock, NULL) != 0) {
+        return FIRN_ENOMEM;
+    }
+    if (firn_table_init(&shard->table, hot->heap, &hot->segments) != FIRN_OK) {
+        pthread_mutex_destroy(&shard->lock);
+        return FIRN_ENOMEM;
+    }
     shard->hot = hot;
-    shard->policy_state = firn_heap_zalloc(hot->heap, hot->policy->state_size);
-    if (shard->policy_state == NULL) {
-        return FIRN_ENOMEM;
+    shard->host = (firn_policy_host){host_hash, host_charge, hot->heap, &hot->policy_overhead};
+    STORE(shard->generation, 1);
+    if (hot->ring_count > 0) {
+        shard->rings = firn_heap_alloc_lines(hot->heap, hot->ring_count * sizeof(firn_hot_ring));
     }
-    hot->policy->init(shard->policy_state);
-    if (firn_table_init(&shard->table, hot->heap) != FIRN_OK ||
-        pthread_mutex_init(&shard->lock, NULL) != 0) {
-        firn_table_fini(&shard->table, hot->heap);
-        firn_heap_free(hot->heap, shard->policy_state, hot->policy->state_size);
-        return FIRN_ENOMEM;
+    void *state = firn_heap_zalloc(hot->heap, hot->policy->state_size);
+    uint64_t capacity = LOAD(hot->capacity) / hot->shard_count;
+    if ((hot->ring_count == 0 || shard->rings != NULL) && state != NULL &&
+        hot->policy->init(state, &shard->host, capacity) == FIRN_OK) {
+        shard->policy_state = state;
+        tell_locked(shard);
+        return FIRN_OK;
     }
-    add(&hot->table_bytes, firn_table_bytes(&shard->table));
-    return FIRN_OK;
+    firn_heap_free(hot->heap, state, hot->policy->state_size);
+    shard_fini(shard);
+    return FIRN_ENOMEM;
 }
 
-firn_hot *firn_hot_new(firn_heap *heap, const firn_policy_ops *policy, unsigned shards) {
+firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *policy, unsigned shards,
+                       uint64_t capacity) {
     size_t size = sizeof(firn_hot) + shards * sizeof(firn_hot_shard);
     firn_hot *hot = firn_heap_alloc_lines(heap, size);
     if (hot == NULL) {
         return NULL;
     }
     hot->heap = heap;
+    hot->pool = pool;
     hot->policy = policy;
+    hot->hits = policy->hits;
+    hot->mark_max = policy->mark_max;
     hot->allocation = size;
+    hot->ring_count = policy->hits == FIRN_HITS_MARK ? 0 : shards == 1 ? 1 : FIRN_HOT_RINGS;
+    STORE(hot->capacity, capacity);
     hot->shard_shift = 64;
     for (unsigned n = shards; n > 1; n /= 2) {
         hot->shard_shift--;
     }
-    for (unsigned i = 0; i < shards; i++) {
-        if (shard_init(&hot->shards[i], hot) != FIRN_OK) {
-            firn_hot_free(hot);
-            return NULL;
-        }
-        hot->shard_count++;
+    if (firn_segments_init(&hot->segments, heap, capacity) != 0) {
+        firn_heap_free_lines(heap, hot, size);
+        return NULL;
+    }
+    unsigned made = 0;
+    hot->shard_count = shards;
+    while (made < shards && shard_init(&hot->shards[made], hot) == FIRN_OK) {
+        made++;
+    }
+    if (made < shards) {
+        hot->shard_count = made;
+        firn_hot_free(hot);
+        return NULL;
     }
     return hot;
 }
@@ -84,30 +130,105 @@ void firn_hot_free(firn_hot *hot) {
         return;
     }
     for (unsigned i = 0; i < hot->shard_count; i++) {
-        firn_hot_shard *shard = &hot->shards[i];
-        for (size_t place = 0; place <= shard->table.mask; place++) {
-            firn_object_unref(shard->table.slots[place].object);
-        }
-        firn_table_fini(&shard->table, hot->heap);
-        firn_heap_free(hot->heap, shard->policy_state, hot->policy->state_size);
-        pthread_mutex_destroy(&shard->lock);
+        shard_fini(&hot->shards[i]);
     }
+    firn_segments_fini(&hot->segments);
     firn_heap_free_lines(hot->heap, hot, hot->allocation);
 }
+
+/* Looking up */
+
+void firn_hot_prefetch(firn_hot *hot, uint64_t hash) {
+    firn_table_prefetch(&firn_hot_shard_of(hot, hash)->table, hash);
+}
+
+void firn_hot_prefetch_object(firn_hot *hot, uint64_t hash) {
+    firn_table_prefetch_object(&firn_hot_shard_of(hot, hash)->table, hash);
+}
+
+static void tell_policy_locked(firn_hot_shard *shard, firn_object *object) {
+    firn_hot *hot = shard->hot;
+    if (hot->hits != FIRN_HITS_MARK) {
+        hot->policy->hit(shard->policy_state, &object->entry);
+        return;
+    }
+    unsigned mark = firn_entry_mark(&object->entry);
+    if (mark < hot->mark_max) {
+        firn_entry_set_mark(&object->entry, mark + 1);
+    }
+}
+
+/* Tells the policy of what readers noted. */
+static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
+    uint32_t end = LOAD(noted->noted);
+    uint32_t at = LOAD(noted->told);
+    if (end - at > FIRN_HOT_RING_HITS) {
+        at = end - FIRN_HOT_RING_HITS; /* readers met, or ran ahead of a busy lock */
+    }
+    for (; at != end; at++) {
+        uint64_t hash = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].hash);
+        firn_object *object = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].object);
+        /* The two may be of different hits, and the object may be gone. */
+        if (object != NULL && firn_table_holds(&shard->table, hash, object) &&
+            (firn_object_state(object) & FIRN_RESIDENT) != 0) {
+            shard->hot->policy->hit(shard->policy_state, &object->entry);
+        }
+    }
+    STORE(noted->told, end);
+}
+
+static void drain_all_locked(firn_hot_shard *shard) {
+    for (unsigned i = 0; i < shard->hot->ring_count; i++) {
+        if (LOAD(shard->rings[i].noted) != LOAD(shard->rings[i].told)) {
+            drain_locked(shard, &shard->rings[i]);
+        }
+    }
+}
+
+void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object) {
+    firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
+    firn_hot_ring *mine = &shard->rings[hot->ring_count == 1 ? 0 : (unsigned)sched_getcpu() % FIRN_HOT_RINGS];
+    uint32_t at = LOAD(mine->noted);
+    if (at - LOAD(mine->told) >= FIRN_HOT_RING_HITS) {
+        if (pthread_mutex_trylock(&shard->lock) != 0) {
+            return; /* lost: rather than that a reader waits */
+        }
+        drain_locked(shard, mine);
+        pthread_mutex_unlock(&shard->lock);
+        at = LOAD(mine->noted);
+    }
+    STORE(mine->hits[at % FIRN_HOT_RING_HITS].hash, hash);
+    STORE(mine->hits[at % FIRN_HOT_RING_HITS].object, object);
+    STORE(mine->noted, at + 1);
+}
+
+/* Locks */
 
 unsigned firn_hot_shard_count(const firn_hot *hot) {
     return hot->shard_count;
 }
 
-firn_hot_shard *firn_hot_lock_number(firn_hot *hot, unsigned number) {
-    firn_hot_shard *shard = &hot->shards[number];
-    pthread_mutex_lock(&shard->lock);
+static firn_hot_shard *locked(firn_hot_shard *shard) {
+    if (firn_hot_is_exact(shard->hot)) {
+        drain_all_locked(shard);
+    }
     return shard;
 }
 
+firn_hot_shard *firn_hot_lock_number(firn_hot *hot, unsigned number) {
+    pthread_mutex_lock(&hot->shards[number].lock);
+    return locked(&hot->shards[number]);
+}
+
 firn_hot_shard *firn_hot_lock(firn_hot *hot, uint64_t hash) {
-    return firn_hot_lock_number(hot,
-                                hot->shard_shift == 64 ? 0 : (unsigned)(hash >> hot->shard_shift));
+    firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
+    pthread_mutex_lock(&shard->lock);
+    return locked(shard);
+}
+
+firn_hot_shard *firn_hot_try_lock(firn_hot *hot, uint64_t hash) {
+    firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
+    return pthread_mutex_trylock(&shard->lock) == 0 ? locked(shard) : NULL;
 }
 
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot) {
@@ -128,112 +249,231 @@ firn_object *firn_hot_find_hash_locked(firn_hot_shard *shard, uint64_t hash, uin
     return firn_table_find_hash(&shard->table, hash, version);
 }
 
-int firn_hot_reserve_locked(firn_hot_shard *shard) {
-    size_t before = firn_table_bytes(&shard->table);
-    int result = firn_table_reserve(&shard->table, shard->hot->heap);
-    add(&shard->hot->table_bytes, firn_table_bytes(&shard->table) - before);
+int firn_hot_reserve_locked(firn_hot_shard *shard, uint64_t hash) {
+    int result = firn_table_reserve(&shard->table, hash);
+    tell_locked(shard);
     return result;
 }
 
+/* Changing */
+
 /* The one place where states and accounts change, so that they cannot part. */
-static void change_locked(firn_hot_shard *shard, firn_object *object, uint32_t clear,
-                          uint32_t set) {
-    firn_hot *hot = shard->hot;
-    uint32_t before = object->state;
+static void change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
+                          unsigned set) {
+    unsigned before = firn_object_state(object);
     firn_object_change_state_locked(object, clear, set);
-    uint32_t after = object->state;
-    uint64_t charge = firn_object_charge(object);
+    unsigned after = firn_object_state(object);
+    int64_t charge = (int64_t)firn_object_charge(object);
     bool held_before = (before & (FIRN_INDEXED | FIRN_QUEUED)) != 0;
     bool held_after = (after & (FIRN_INDEXED | FIRN_QUEUED)) != 0;
-    if (held_after && !held_before) {
-        add(&hot->held_bytes, charge);
-    } else if (held_before && !held_after) {
-        subtract(&hot->held_bytes, charge);
+    if (held_after != held_before) {
+        int64_t change = held_after ? charge : -charge;
+        shard->held_untold += change;
+        STORE(shard->held_bytes, LOAD(shard->held_bytes) + (uint64_t)change);
     }
-    if ((after & ~before & FIRN_RESIDENT) != 0) {
-        add(&hot->resident_bytes, charge);
-        add(&hot->resident_entries, 1);
-    } else if ((before & ~after & FIRN_RESIDENT) != 0) {
-        subtract(&hot->resident_bytes, charge);
-        subtract(&hot->resident_entries, 1);
+    bool resident_before = (before & FIRN_RESIDENT) != 0;
+    bool resident_after = (after & FIRN_RESIDENT) != 0;
+    if (resident_after != resident_before) {
+        int64_t change = resident_after ? charge : -charge;
+        shard->resident_untold += change;
+        STORE(shard->resident_bytes, LOAD(shard->resident_bytes) + (uint64_t)change);
+        STORE(shard->resident_entries, LOAD(shard->resident_entries) + (resident_after ? 1 : -1));
     }
+    tell_locked(shard);
 }
 
-void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, uint32_t clear,
-                            uint32_t set) {
+void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
+                            unsigned set) {
     change_locked(shard, object, clear, set);
 }
 
-void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object) {
-    if ((object->state & FIRN_RESIDENT) != 0) {
-        shard->hot->policy->remove(shard->policy_state, object);
+void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evicted) {
+    if ((firn_object_state(object) & FIRN_RESIDENT) != 0) {
+        shard->hot->policy->remove(shard->policy_state, &object->entry, evicted);
         change_locked(shard, object, FIRN_RESIDENT, 0);
     }
 }
 
-static void index_locked(firn_hot_shard *shard, firn_object *object, firn_object *old,
-                         uint32_t set) {
-    firn_object_ref(object);
-    if (old != NULL) {
-        firn_hot_retire_locked(shard, old);
-        change_locked(shard, old, FIRN_INDEXED, 0);
-        firn_table_replace(&shard->table, old, object);
+static void arrived_locked(firn_hot_shard *shard, firn_object *object) {
+    shard->turnover += firn_object_charge(object);
+    if (shard->hot->hits != FIRN_HITS_RECENT || firn_hot_is_exact(shard->hot)) {
+        return;
+    }
+    unsigned generation = LOAD(shard->generation);
+    if (shard->turnover > LOAD(shard->resident_bytes) / RECENT_SHARE) {
+        shard->turnover = 0;
+        generation = generation == UINT8_MAX ? 1 : generation + 1;
+        STORE(shard->generation, (uint8_t)generation);
+    }
+    /* It is as recent as can be. */
+    firn_entry_set_mark(&object->entry, generation);
+}
+
+/* The policy is told last, when the object is what it will be. */
+static void admit_locked(firn_hot_shard *shard, firn_object *object) {
+    change_locked(shard, object, 0, FIRN_RESIDENT);
+    firn_entry_set_prev(&object->entry, NULL);
+    firn_entry_set_next(&object->entry, NULL);
+    firn_entry_set_bits(&object->entry, 0);
+    firn_entry_set_mark(&object->entry, 0);
+    shard->hot->policy->insert(shard->policy_state, &object->entry);
+    arrived_locked(shard, object);
+}
+
+static void sweep_locked(firn_hot_shard *shard);
+
+void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                            firn_object *old, unsigned set) {
+    bool resident = (set & FIRN_RESIDENT) != 0;
+    if (old == NULL) {
+        firn_table_insert(&shard->table, hash, object);
+        change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
     } else {
-        firn_table_insert(&shard->table, object);
+        bool overwrites = resident && (firn_object_state(old) & FIRN_RESIDENT) != 0;
+        firn_table_replace(&shard->table, hash, old, object);
+        change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
+        if (overwrites) {
+            shard->hot->policy->replace(shard->policy_state, &old->entry, &object->entry);
+            change_locked(shard, old, FIRN_INDEXED | FIRN_RESIDENT, 0);
+            change_locked(shard, object, 0, FIRN_RESIDENT);
+            tell_policy_locked(shard, object);
+            resident = false;
+        } else {
+            firn_hot_retire_locked(shard, old, false);
+            change_locked(shard, old, FIRN_INDEXED, 0);
+        }
     }
-    change_locked(shard, object, 0, FIRN_INDEXED | set);
-}
-
-void firn_hot_insert_locked(firn_hot_shard *shard, firn_object *object, firn_object *old,
-                            uint32_t set) {
-    index_locked(shard, object, old, set);
-    if ((set & FIRN_RESIDENT) != 0) {
-        shard->hot->policy->insert(shard->policy_state, object);
+    if (resident) {
+        admit_locked(shard, object);
     }
+    sweep_locked(shard);
 }
 
-void firn_hot_restore_locked(firn_hot_shard *shard, firn_object *object, uint32_t set) {
-    index_locked(shard, object, NULL, set | FIRN_RESIDENT);
-    shard->hot->policy->restore(shard->policy_state, object);
+void firn_hot_restore_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                             unsigned set) {
+    firn_table_insert(&shard->table, hash, object);
+    change_locked(shard, object, 0, FIRN_INDEXED | FIRN_RESIDENT | set);
+    shard->hot->policy->restore(shard->policy_state, &object->entry);
 }
 
-void firn_hot_remove_locked(firn_hot_shard *shard, firn_object *object) {
-    firn_hot_retire_locked(shard, object);
-    firn_table_remove(&shard->table, object);
+void firn_hot_remove_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                            bool evicted) {
+    firn_hot_retire_locked(shard, object, evicted);
+    firn_table_remove(&shard->table, hash, object);
     change_locked(shard, object, FIRN_INDEXED, 0);
 }
 
 void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object) {
-    if ((object->state & FIRN_RESIDENT) != 0) {
-        shard->hot->policy->hit(shard->policy_state, object);
+    if ((firn_object_state(object) & FIRN_RESIDENT) != 0) {
+        tell_policy_locked(shard, object);
     } else {
-        change_locked(shard, object, 0, FIRN_RESIDENT);
-        shard->hot->policy->insert(shard->policy_state, object);
+        admit_locked(shard, object);
     }
 }
 
 firn_object *firn_hot_victim_locked(firn_hot_shard *shard) {
-    return shard->hot->policy->victim(shard->policy_state);
+    drain_all_locked(shard);
+    firn_entry *victim = shard->hot->policy->victim(shard->policy_state);
+    return victim != NULL ? object_of(victim) : NULL;
 }
 
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object,
-                                  enum firn_policy_order order) {
-    return shard->hot->policy->walk(shard->policy_state, object, order);
+                                  unsigned order) {
+    const firn_entry *entry = object != NULL ? &object->entry : NULL;
+    firn_entry *next = shard->hot->policy->walk(shard->policy_state, entry, order);
+    return next != NULL ? object_of(next) : NULL;
 }
 
-uint64_t firn_hot_table_bytes(const firn_hot *hot) {
-    return atomic_load_explicit(&hot->table_bytes, memory_order_relaxed);
+void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity) {
+    STORE(hot->capacity, capacity);
+    for (unsigned i = 0; i < hot->shard_count; i++) {
+        firn_hot_shard *shard = firn_hot_lock_number(hot, i);
+        hot->policy->resize(shard->policy_state, capacity / hot->shard_count);
+        firn_hot_unlock(shard);
+    }
 }
+
+/* Moving objects out of slabs that are to be given up */
+
+static void move_if_asked(void *context, firn_object *object) {
+    firn_hot_shard *shard = context;
+    /* What waits to be written leaves by itself, and the queue knows it by its address. */
+    unsigned state = firn_object_state(object);
+    if (!firn_object_should_move(object) || (state & FIRN_RESIDENT) == 0 ||
+        (state & FIRN_QUEUED) != 0) {
+        return;
+    }
+    firn_object *copy = firn_object_copy(shard->hot->pool, object);
+    if (copy == NULL) {
+        return;
+    }
+    firn_table_replace(&shard->table, firn_object_hash(object), object, copy);
+    shard->hot->policy->replace(shard->policy_state, &object->entry, &copy->entry);
+    change_locked(shard, object, FIRN_INDEXED | FIRN_RESIDENT | FIRN_STORED, 0);
+    change_locked(shard, copy, 0, state);
+    firn_object_unref(object);
+    firn_object_unref(copy);
+}
+
+/* Slack above this is worth moving objects for. */
+static uint64_t slack_max(const firn_hot *hot) {
+    return LOAD(hot->capacity) / 16;
+}
+
+/* A small part of what is to do: each shard looks through its table once a round. */
+static void sweep_locked(firn_hot_shard *shard) {
+    firn_hot *hot = shard->hot;
+    if (!firn_pool_draining(hot->pool)) {
+        return;
+    }
+    unsigned round = atomic_load_explicit(&hot->sweep_round, memory_order_acquire);
+    if (shard->sweep_round == round) {
+        return;
+    }
+    if (firn_table_sweep(&shard->table, &shard->sweep_position, SWEPT_AT_A_TIME, move_if_asked,
+                         shard)) {
+        shard->sweep_position = 0;
+        shard->sweep_round = round;
+        /* Acquire-release: the last one ends what all took part in. */
+        if (atomic_fetch_sub_explicit(&hot->sweep_left, 1, memory_order_acq_rel) == 1) {
+            firn_pool_end_drain(hot->pool);
+        }
+    }
+}
+
+void firn_hot_tidy(firn_hot *hot) {
+    if (firn_pool_draining(hot->pool) || LOAD(hot->sweep_left) != 0 ||
+        !firn_pool_plan_drain(hot->pool, slack_max(hot))) {
+        return;
+    }
+    unsigned none = 0;
+    /* One thread begins the round. */
+    if (atomic_compare_exchange_strong_explicit(&hot->sweep_left, &none, hot->shard_count,
+                                                memory_order_acq_rel, memory_order_relaxed)) {
+        atomic_fetch_add_explicit(&hot->sweep_round, 1, memory_order_release);
+    }
+}
+
+/* Totals */
 
 uint64_t firn_hot_resident_bytes(const firn_hot *hot) {
-    return atomic_load_explicit(&hot->resident_bytes, memory_order_relaxed) +
-           firn_hot_table_bytes(hot);
+    return LOAD(hot->resident_bytes) + LOAD(hot->policy_overhead);
 }
 
 uint64_t firn_hot_held_bytes(const firn_hot *hot) {
-    return atomic_load_explicit(&hot->held_bytes, memory_order_relaxed) + firn_hot_table_bytes(hot);
+    return LOAD(hot->held_bytes) + LOAD(hot->policy_overhead);
 }
 
-uint64_t firn_hot_resident_entries(const firn_hot *hot) {
-    return atomic_load_explicit(&hot->resident_entries, memory_order_relaxed);
+firn_hot_totals firn_hot_total(const firn_hot *hot) {
+    firn_hot_totals totals = {.overhead_bytes = LOAD(hot->policy_overhead)};
+    for (unsigned i = 0; i < hot->shard_count; i++) {
+        const firn_hot_shard *shard = &hot->shards[i];
+        totals.resident_entries += LOAD(shard->resident_entries);
+        totals.resident_bytes += LOAD(shard->resident_bytes);
+        totals.held_bytes += LOAD(shard->held_bytes);
+        totals.overhead_bytes += LOAD(shard->table.bytes);
+    }
+    totals.resident_bytes += totals.overhead_bytes;
+    totals.held_bytes += totals.overhead_bytes;
+    return totals;
 }

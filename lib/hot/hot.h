@@ -1,29 +1,44 @@
 /* The hot tier: a sharded table of objects, the bytes they take, and one eviction policy a shard.
  *
  * It finds, indexes and accounts; when something is to be evicted, and where it goes from here, is
- * decided above. It knows objects, not the disk. Functions that end in _locked want the shard
- * locked; a thread holds one shard at a time. */
+ * decided above. It knows objects, not the disk. A look-up takes no lock. Functions that end in
+ * _locked want the shard locked; a thread holds one shard at a time. */
 #ifndef FIRN_HOT_HOT_H
 #define FIRN_HOT_HOT_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <firn/policy.h>
+
 #include "base/heap.h"
-#include "hot/policy.h"
+#include "base/pool.h"
+#include "hot/policy_host.h"
+#include "hot/segments.h"
+#include "hot/table.h"
 #include "object/object.h"
 
 typedef struct firn_hot firn_hot;
 typedef struct firn_hot_shard firn_hot_shard;
 
-/* NULL: no memory. shards: a power of two. */
-firn_hot *firn_hot_new(firn_heap *heap, const firn_policy_ops *policy, unsigned shards);
-/* Drops the index's references. Nobody may hold a shard. */
+/* NULL: no memory. policy: lent for good. shards: a power of two. capacity: bytes that residents
+ * may take, for the policy to divide; to keep to it is the caller's. */
+firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *policy, unsigned shards,
+                       uint64_t capacity);
+/* Drops the index's references. Nobody may hold a shard or look anything up. */
 void firn_hot_free(firn_hot *hot);
+
+/* Two steps on the way to a firn_hot_get that is to come soon: the first for several hashes, then
+ * the second. */
+void firn_hot_prefetch(firn_hot *hot, uint64_t hash);
+void firn_hot_prefetch_object(firn_hot *hot, uint64_t hash);
 
 unsigned firn_hot_shard_count(const firn_hot *hot);
 firn_hot_shard *firn_hot_lock(firn_hot *hot, uint64_t hash);
+firn_hot_shard *firn_hot_try_lock(firn_hot *hot, uint64_t hash);
 firn_hot_shard *firn_hot_lock_number(firn_hot *hot, unsigned number);
 void firn_hot_unlock(firn_hot_shard *shard);
 
@@ -33,37 +48,163 @@ firn_object *firn_hot_find_locked(firn_hot_shard *shard, uint64_t hash, const vo
 /* The first object indexed under the hash for which version matches, or any when version is 0. */
 firn_object *firn_hot_find_hash_locked(firn_hot_shard *shard, uint64_t hash, uint64_t version);
 
-/* Makes sure that one firn_hot_insert_locked will find room. FIRN_OK or FIRN_ENOMEM. */
-int firn_hot_reserve_locked(firn_hot_shard *shard);
+/* Makes sure that a firn_hot_insert_locked for that hash will find room. FIRN_OK or FIRN_ENOMEM. */
+int firn_hot_reserve_locked(firn_hot_shard *shard, uint64_t hash);
 /* Indexes the object, taking a reference of its own, in the place of `old` if that is not NULL.
  * Then old is no longer indexed nor resident, and the caller gets the index's reference to it. set:
- * further state bits for the new one; with FIRN_RESIDENT the policy is told of an arrival. */
-void firn_hot_insert_locked(firn_hot_shard *shard, firn_object *object, firn_object *old,
-                            uint32_t set);
+ * further state bits for the new one; with FIRN_RESIDENT the policy is told: of an arrival, or of
+ * an overwrite if old was resident. */
+void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                            firn_object *old, unsigned set);
 /* The same for an entry that comes back after a restart: it ranks below all that is there. */
-void firn_hot_restore_locked(firn_hot_shard *shard, firn_object *object, uint32_t set);
-/* Takes the object out of the index and the policy; the caller gets the index's reference. */
-void firn_hot_remove_locked(firn_hot_shard *shard, firn_object *object);
+void firn_hot_restore_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                             unsigned set);
+/* Takes the object out of the index and the policy; the caller gets the index's reference.
+ * evicted: it was the policy's victim. */
+void firn_hot_remove_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
+                            bool evicted);
 /* A hit: tells the policy, or admits the object to it again if it was on its way out. */
 void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object);
 /* Takes the object out of the policy; it stays indexed. */
-void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object);
+void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evicted);
 /* Sets and clears FIRN_QUEUED, FIRN_STORED and FIRN_TOMBSTONE, keeping the accounts. */
-void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, uint32_t clear,
-                            uint32_t set);
+void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
+                            unsigned set);
 /* The policy's next victim, still resident, lent; NULL: the shard has none. */
 firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
-/* Residents in order of value, from NULL to NULL. */
-firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object,
-                                  enum firn_policy_order order);
+/* Residents in order of value, from NULL to NULL; order: FIRN_HOTTEST_FIRST or
+ * FIRN_COLDEST_FIRST. */
+firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object, unsigned order);
 /* Locks the shard whose turn it is to give a victim. */
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot);
 
-/* Bytes of residents and of the tables; and of all that is indexed or queued, tables included.
- * Exact when nobody changes them meanwhile. */
+/* Looks whether slabs of the pool have become sparse, and if so has the objects in them moved, a
+ * few at each insertion. Cheap enough to be called now and then; no shard is locked. */
+void firn_hot_tidy(firn_hot *hot);
+
+/* The residents' bytes may come to that much from now on. */
+void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity);
+
+/* Bytes of residents, tables and the policy's own; and of all that is indexed or queued, with the
+ * same. What shards did lately may not be in it yet: with several shards it is right to 1/256 of
+ * the capacity, with one it is exact. */
 uint64_t firn_hot_resident_bytes(const firn_hot *hot);
 uint64_t firn_hot_held_bytes(const firn_hot *hot);
-uint64_t firn_hot_resident_entries(const firn_hot *hot);
-uint64_t firn_hot_table_bytes(const firn_hot *hot);
+/* Exact when nobody changes them meanwhile. */
+typedef struct firn_hot_totals {
+    uint64_t resident_entries;
+    uint64_t resident_bytes; /* as above, but exact */
+    uint64_t held_bytes;
+    uint64_t overhead_bytes; /* of both: tables and the policy's own */
+} firn_hot_totals;
+firn_hot_totals firn_hot_total(const firn_hot *hot);
+
+/* What follows is hot.c's, and stands here so that a look-up becomes part of its caller. */
+
+enum {
+    FIRN_HOT_RINGS = 4,      /* a shard's, where there are several shards */
+    FIRN_HOT_RING_HITS = 32, /* a power of two */
+};
+
+/* Hits that readers noted and the policy was not told of yet. Whoever holds the shard's lock tells
+ * it. Readers write without a lock and without an atomic addition: when two meet, a hit is lost,
+ * which a policy can bear; what is found in a slot is checked before it is believed. */
+typedef struct firn_hot_ring {
+    _Alignas(64) _Atomic uint32_t noted; /* relaxed; the low bits give the next slot */
+    _Atomic uint32_t told;               /* changed under the lock; relaxed */
+    struct {
+        _Atomic uint64_t hash;
+        _Atomic(firn_object *) object; /* may be gone meanwhile: to be compared, not looked at */
+    } hits[FIRN_HOT_RING_HITS];                 /* relaxed */
+} firn_hot_ring;
+
+struct firn_hot_shard {
+    firn_table table; /* see there */
+
+    _Alignas(64) pthread_mutex_t lock; /* guards what follows, and the state of the objects */
+    firn_hot *hot;                     /* immutable, as the next three */
+    firn_policy_host host;             /* what the policy knows of the shard */
+    void *policy_state;
+    firn_hot_ring *rings;
+    /* Bytes that are not in the tier's gauges yet. */
+    int64_t resident_untold;
+    int64_t held_untold;
+    size_t overhead_seen;   /* bytes of the table that the tier was told of */
+    uint64_t turnover;      /* charges that came since the generation changed */
+    size_t sweep_position;
+    unsigned sweep_round;   /* that the position is of */
+    /* Gauges, written under the lock and read by anybody, relaxed. */
+    _Atomic uint64_t resident_entries;
+    _Atomic uint64_t resident_bytes; /* charges */
+    _Atomic uint64_t held_bytes;
+    /* Of FIRN_HITS_RECENT: a hit on an entry whose mark says the same is not passed on. Never 0.
+     * Written under the lock, read by readers, relaxed. */
+    _Alignas(64) _Atomic uint8_t generation;
+};
+
+struct firn_hot {
+    firn_heap *heap; /* lent; immutable, as all up to the gauges */
+    firn_pool *pool;
+    const firn_policy *policy;
+    unsigned hits;     /* FIRN_HITS_... of the policy */
+    unsigned mark_max; /* of FIRN_HITS_MARK */
+    unsigned shard_count;
+    unsigned shard_shift; /* the hash's top bits choose the shard */
+    unsigned ring_count;
+    size_t allocation; /* bytes of this block */
+    firn_segments segments; /* has a lock of its own */
+
+    /* Relaxed: no other data hangs on any of them. */
+    _Alignas(64) _Atomic uint64_t capacity;
+    _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
+    _Atomic uint64_t held_bytes;
+    _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */
+    _Alignas(64) _Atomic unsigned turn;        /* any order of turns will do */
+    _Atomic unsigned sweep_round;              /* of moving objects out of sparse slabs; 0: none yet */
+    _Atomic unsigned sweep_left;               /* shards that are not through with it */
+
+    firn_hot_shard shards[];
+};
+
+static inline firn_hot_shard *firn_hot_shard_of(firn_hot *hot, uint64_t hash) {
+    /* In two steps, for a shift by 64 is none. */
+    return &hot->shards[hash >> 1 >> (hot->shard_shift - 1)];
+}
+
+/* With one shard, policies are told of every hit in order. */
+static inline bool firn_hot_is_exact(const firn_hot *hot) {
+    return hot->shard_count == 1;
+}
+
+/* Without a lock, and without waiting for anybody: the object indexed under the key, tombstones
+ * too, with a reference for the caller. NULL: none. */
+static inline firn_object *firn_hot_get(firn_hot *hot, uint64_t hash, const void *key,
+                                        size_t key_size) {
+    return firn_table_get(&firn_hot_shard_of(hot, hash)->table, hash, key, key_size);
+}
+
+/* The part of firn_hot_note_hit that writes to a ring. */
+void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object);
+
+/* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
+static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
+    unsigned mark = firn_entry_mark(&object->entry);
+    if (hot->hits == FIRN_HITS_MARK) {
+        /* Not an atomic addition: a hit that is lost to another reader's is no harm. */
+        if (mark < hot->mark_max) {
+            firn_entry_set_mark(&object->entry, mark + 1);
+        }
+        return;
+    }
+    if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
+        unsigned generation = atomic_load_explicit(&firn_hot_shard_of(hot, hash)->generation,
+                                                   memory_order_relaxed);
+        if (mark == generation) {
+            return;
+        }
+        firn_entry_set_mark(&object->entry, generation);
+    }
+    firn_hot_note(hot, hash, object);
+}
 
 #endif

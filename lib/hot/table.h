@@ -1,42 +1,224 @@
-/* An open-addressing table from a 64-bit hash to objects, for one shard.
+/* The index of one shard: from a key's hash to its object, read by any thread without a lock.
  *
- * Linear probing over slots of 16 bytes; a removal shifts its successors back, so there are no
- * marks of the dead and a lookup ends at the first empty slot. Doubles when three quarters full.
- * Knows no locks and takes no references: its owner does both. */
+ * A bucket is a cache line: seven slots, their tags (a byte of the hash each) and a count of the
+ * entries that found it full and went on to the next. A slot is one word: the object's address, and
+ * above it a count of the references that readers took through the slot. So a reader finds, and
+ * owns, an object by one atomic addition to a line it has to touch anyway, and an object whose slot
+ * let go stays alive for those who came in time: its count takes the slot's over. Nothing that can
+ * be freed is ever touched without a reference; no epochs, no hazards, no locks.
+ *
+ * Buckets lie in segments, which go from one use to another but back to the system only with the
+ * table: a reader that is late may look into a segment that has become something else, and sees
+ * other buckets, never other memory. What it finds there it finds by key, and is therefore right;
+ * that it finds nothing there it does not believe, for the count of moves tells it to look again.
+ *
+ * The table grows by a quarter at a time, and a few buckets at each insertion. A bucket's number is
+ * the hash times the number of buckets over 2^32, so that order is kept: entries move from the
+ * front on, and the segments they leave behind serve as the end of where they go. At no time is
+ * there much more memory than the larger of both takes, or any longer pause.
+ *
+ * Who changes the table holds the shard's lock. Knows nothing of policies and budgets. */
 #ifndef FIRN_HOT_TABLE_H
 #define FIRN_HOT_TABLE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/heap.h"
+#include "hot/segments.h"
 #include "object/object.h"
 
-typedef struct firn_table_slot {
-    uint64_t hash;
-    firn_object *object; /* NULL: empty */
-} firn_table_slot;
+typedef struct firn_bucket firn_bucket;
+typedef struct firn_table_directory firn_table_directory;
+
+enum {
+    FIRN_TABLE_SLOTS = 7,
+    FIRN_TABLE_OVERFLOW_SHIFT = 56, /* of the overflow count in the bucket's meta word */
+    FIRN_TABLE_SEGMENT_SHIFT = 6,
+    FIRN_TABLE_SEGMENT_BUCKETS = 1 << FIRN_TABLE_SEGMENT_SHIFT,
+    FIRN_TABLE_POINTER_BITS = 44,
+};
+
+#define FIRN_TABLE_POINTER_MASK ((UINT64_C(1) << FIRN_TABLE_POINTER_BITS) - 1)
+#define FIRN_TABLE_ONE_READER (UINT64_C(1) << FIRN_TABLE_POINTER_BITS)
+/* A slot whose readers' count gets here has it brought over to the object: half of what the count's
+ * 20 bits hold, so that as many threads would have to be between two instructions of
+ * firn_table_slot_acquire for it to overflow. */
+#define FIRN_TABLE_READERS_FULL (UINT64_C(1) << 63)
+#define FIRN_TABLE_LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+struct firn_bucket {
+    /* Tags of the slots, byte by byte from the low end, 0 for none; on top the overflow count.
+     * Written under the lock; a tag is released after its slot was written. */
+    _Atomic uint64_t meta;
+    /* Address over 16, and above it the readers' count. Everybody adds readers; addresses change
+     * under the lock. A count over an address of NULL is what was left by readers that were late,
+     * and counts nothing. */
+    _Atomic uint64_t slots[FIRN_TABLE_SLOTS];
+};
+
+/* The segments of a range of buckets. Its capacity never changes, which bounds even those readers
+ * that see it in the midst of a change. */
+struct firn_table_directory {
+    firn_table_directory *next; /* of all; immutable, like the next */
+    size_t capacity;            /* segments */
+    _Atomic(firn_bucket *) segments[]; /* NULL: none yet; released when given */
+};
+
+/* Where the buckets are: those of `from`, but if new_count is not 0, those below `moved` went to
+ * `to`. A view is written while it is not the table's, but readers that are late may be at it
+ * still: all is atomic and relaxed unless said, and what they make of a mixture is stopped by the
+ * directory's capacity and the count of moves. */
+typedef struct firn_table_view {
+    _Atomic(firn_table_directory *) from;
+    _Atomic(firn_table_directory *) to;
+    _Atomic uint32_t old_count;
+    _Atomic uint32_t new_count;
+    _Atomic uint32_t moved; /* released when the entries are in their new places */
+} firn_table_view;
 
 typedef struct firn_table {
-    firn_table_slot *slots;
-    size_t mask; /* capacity - 1; the capacity is a power of two */
-    size_t count;
+    /* What readers read, on lines that are seldom written. */
+    _Alignas(64) _Atomic(firn_table_view *) view; /* one of the two; released by who changes it */
+    _Atomic uint64_t moves; /* counts what could make a reader miss what is there. Raised, with
+                               release, between the entry's being at its new place and its leaving
+                               the old one */
+    firn_table_view views[2];
+    _Alignas(64) _Atomic size_t bytes; /* of buckets in use and directories. Changed under the lock, read by
+                             anybody, relaxed */
+    /* The lock guards the rest. */
+    firn_heap *heap;         /* lent, like the next */
+    firn_segments *segments; /* has a lock of its own */
+    size_t count;    /* entries */
+    size_t retired;  /* segments of `from` that were given up already */
+    firn_table_directory *directories; /* all there are: late readers may look into any */
 } firn_table;
 
-/* FIRN_OK or FIRN_ENOMEM. */
-int firn_table_init(firn_table *table, firn_heap *heap);
-void firn_table_fini(firn_table *table, firn_heap *heap);
-size_t firn_table_bytes(const firn_table *table);
+/* FIRN_OK or FIRN_ENOMEM, after which the table needs no fini. */
+int firn_table_init(firn_table *table, firn_heap *heap, firn_segments *segments);
+/* Drops the index's references; nobody else uses the table. */
+void firn_table_fini(firn_table *table);
 
-/* Room for one more. FIRN_OK or FIRN_ENOMEM. */
-int firn_table_reserve(firn_table *table, firn_heap *heap);
-void firn_table_insert(firn_table *table, firn_object *object);
-/* Puts object where old is; both have the same hash. */
-void firn_table_replace(firn_table *table, const firn_object *old, firn_object *object);
-void firn_table_remove(firn_table *table, const firn_object *object);
+/* Brings the bucket of a key to be asked for soon into the processor's cache. */
+void firn_table_prefetch(firn_table *table, uint64_t hash);
+/* The same for the object that is likely to be found there, once the bucket has come. */
+void firn_table_prefetch_object(firn_table *table, uint64_t hash);
 
-firn_object *firn_table_find(const firn_table *table, uint64_t hash, const void *key,
-                             size_t key_size);
-firn_object *firn_table_find_hash(const firn_table *table, uint64_t hash, uint64_t version);
+/* All that follows wants the shard's lock. Objects are lent. */
+firn_object *firn_table_find(firn_table *table, uint64_t hash, const void *key, size_t key_size);
+/* version 0: any version. */
+firn_object *firn_table_find_hash(firn_table *table, uint64_t hash, uint64_t version);
+/* Whether the hash's place points to the object, whose memory is not looked at. */
+bool firn_table_holds(firn_table *table, uint64_t hash, const firn_object *object);
+
+/* Room for one more under that hash, and a step of growing or shrinking if that is due. FIRN_OK or
+ * FIRN_ENOMEM. */
+int firn_table_reserve(firn_table *table, uint64_t hash);
+/* Takes a reference of the index's own. Only after a reserve for the hash. */
+void firn_table_insert(firn_table *table, uint64_t hash, firn_object *object);
+/* Puts object in the place of old; the caller gets a reference to old in the index's stead. */
+void firn_table_replace(firn_table *table, uint64_t hash, firn_object *old, firn_object *object);
+/* Likewise: the caller gets a reference to the object in the index's stead. */
+void firn_table_remove(firn_table *table, uint64_t hash, firn_object *object);
+
+/* Calls visit with every object of some buckets from *position on, and moves *position on: 0 to
+ * begin. True: the end was reached. visit may replace the object it is given and no other. */
+bool firn_table_sweep(firn_table *table, size_t *position, size_t buckets,
+                      void (*visit)(void *context, firn_object *object), void *context);
+
+/* The look-up without a lock, in this file so that it becomes part of its caller: what it costs is
+ * how many instructions lie between one miss of the processor's cache and the next. */
+
+/* Hashes: the low 32 bits give the bucket, the next 8 the tag; the shard is chosen by the top. */
+
+static inline size_t firn_table_home_of(uint64_t hash, uint32_t count) {
+    return (size_t)(((hash & UINT32_MAX) * count) >> 32);
+}
+
+static inline uint64_t firn_table_tag_of(uint64_t hash) {
+    uint64_t tag = hash >> 32 & 0xff;
+    return tag != 0 ? tag : 1;
+}
+
+/* The top bit of each byte of the tags that may equal tag: all that do, and seldom one more. */
+static inline uint64_t firn_table_matches(uint64_t meta, uint64_t tag) {
+    const uint64_t ones = UINT64_C(0x0001010101010101);
+    uint64_t difference = meta ^ tag * ones;
+    return (difference - ones) & ~difference & ones << 7;
+}
+
+static inline unsigned firn_table_slot_of_match(uint64_t match) {
+    return (unsigned)__builtin_ctzll(match) / 8;
+}
+
+static inline unsigned firn_table_overflow_of(uint64_t meta) {
+    return (unsigned)(meta >> FIRN_TABLE_OVERFLOW_SHIFT);
+}
+
+static inline firn_object *firn_table_object_in(uint64_t slot) {
+    return (firn_object *)(uintptr_t)((slot & FIRN_TABLE_POINTER_MASK) << 4);
+}
+
+/* NULL: beyond what the directory knows. */
+static inline firn_bucket *firn_table_bucket_at(const firn_table_directory *places, size_t number) {
+    size_t segment = number >> FIRN_TABLE_SEGMENT_SHIFT;
+    if (segment >= places->capacity) {
+        return NULL;
+    }
+    /* Acquire, like all that a look-up which finds nothing may have read last: the count of moves
+     * is looked at after it. */
+    firn_bucket *first = atomic_load_explicit(&places->segments[segment], memory_order_acquire);
+    return first != NULL ? first + (number & (FIRN_TABLE_SEGMENT_BUCKETS - 1)) : NULL;
+}
+
+/* Brings a count that is getting full over to the object, to which the caller has a reference. */
+void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object);
+
+/* Takes a reference through the slot to whatever object it holds at that instant. NULL: none.
+ * Acquire: what was written to the object before it was put here is seen. */
+static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
+    /* The object's lines are on their way while the slot's count goes up. */
+    const char *likely = (const char *)firn_table_object_in(FIRN_TABLE_LOAD(*slot));
+    __builtin_prefetch(likely);
+    __builtin_prefetch(likely + 128);
+    uint64_t value = atomic_fetch_add_explicit(slot, FIRN_TABLE_ONE_READER, memory_order_acquire);
+    firn_object *object = firn_table_object_in(value);
+    if (object != NULL && value >= FIRN_TABLE_READERS_FULL) {
+        firn_table_settle_readers(slot, object);
+    }
+    return object;
+}
+
+/* The whole of a look-up, for those that the first glance did not settle. */
+__attribute__((cold)) firn_object *firn_table_get_further(firn_table *table, uint64_t hash, const void *key,
+                                    size_t key_size);
+
+/* Without a lock: the object under the key with a reference for the caller, or NULL. */
+static inline firn_object *firn_table_get(firn_table *table, uint64_t hash, const void *key,
+                                          size_t key_size) {
+    /* Only what is commonest: no move is on, the entry is in its home bucket, and no other there
+     * has its tag. */
+    const firn_table_view *view = atomic_load_explicit(&table->view, memory_order_acquire);
+    const firn_table_directory *places = atomic_load_explicit(&view->from, memory_order_acquire);
+    firn_bucket *bucket = firn_table_bucket_at(
+        places, firn_table_home_of(hash, FIRN_TABLE_LOAD(view->old_count)));
+    if (bucket != NULL && FIRN_TABLE_LOAD(view->new_count) == 0) {
+        uint64_t meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
+        uint64_t match = firn_table_matches(meta, firn_table_tag_of(hash));
+        if (match != 0) {
+            firn_object *object =
+                firn_table_slot_acquire(&bucket->slots[firn_table_slot_of_match(match)]);
+            if (object != NULL) {
+                if (firn_object_has_key(object, key, key_size)) {
+                    return object;
+                }
+                firn_object_unref(object);
+            }
+        }
+    }
+    return firn_table_get_further(table, hash, key, key_size);
+}
 
 #endif

@@ -3,87 +3,157 @@
 
 #include <string.h>
 
-_Static_assert(sizeof(firn_object) % 16 == 0, "key and value are aligned from the header's end");
+#include "base/hash.h"
 
-static size_t padded(size_t key_size) {
-    return (key_size + 15) & ~(size_t)15;
+_Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 16,
+               "what follows is aligned");
+_Static_assert(FIRN_KEY_SIZE_MAX <= FIRN_ENTRY_LOW_MASK + 1, "a key's size less one has 20 bits");
+
+#define VERSION_MASK ((UINT64_C(1) << FIRN_OBJECT_VERSION_BITS) - 1)
+
+static unsigned flags_for(size_t value_size, uint64_t expires_ms) {
+    return (expires_ms != 0 ? FIRN_OBJECT_EXPIRES : 0u) |
+           (value_size > FIRN_ENTRY_LOW_MASK ? FIRN_OBJECT_LARGE : 0u);
 }
 
-size_t firn_object_charge_for(size_t key_size, size_t value_size) {
-    size_t head = sizeof(firn_object) + padded(key_size);
-    return value_size > SIZE_MAX - head ? SIZE_MAX : head + value_size;
+/* The bytes of header and extension. */
+static size_t head_size(unsigned flags) {
+    return sizeof(firn_object) + (flags != 0 ? sizeof(firn_object_extension) : 0);
 }
 
-firn_object *firn_object_new(firn_heap *heap, uint64_t hash, const void *key, size_t key_size,
-                             size_t value_size) {
-    size_t size = firn_object_charge_for(key_size, value_size);
-    if (size == SIZE_MAX || size > INT64_MAX) {
+static size_t padded(size_t size) {
+    return (size + 15) & ~(size_t)15;
+}
+
+static size_t size_for(size_t key_size, size_t value_size, unsigned flags) {
+    size_t head = head_size(flags);
+    if (firn_object_key_is_last(key_size, value_size)) {
+        return head + value_size + key_size;
+    }
+    head += padded(key_size);
+    return value_size > SIZE_MAX - 64 - head ? SIZE_MAX : head + value_size;
+}
+
+static size_t size_of(const firn_object *object) {
+    return size_for(firn_object_key_size(object), firn_object_value_size(object),
+                    firn_object_flags(object));
+}
+
+size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
+                              uint64_t expires_ms) {
+    size_t size = size_for(key_size, value_size, flags_for(value_size, expires_ms));
+    return size > INT64_MAX ? SIZE_MAX : firn_pool_charge(pool, size);
+}
+
+firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
+                             uint64_t expires_ms) {
+    unsigned flags = flags_for(value_size, expires_ms);
+    size_t size = size_for(key_size, value_size, flags);
+    if (size > INT64_MAX) {
         return NULL;
     }
-    firn_object *object = firn_heap_alloc(heap, size);
+    firn_object *object = firn_pool_alloc(pool, size);
     if (object == NULL) {
         return NULL;
     }
-    *object = (firn_object){
-        .hash = hash,
-        .value_size = value_size,
-        .key_size = (uint32_t)key_size,
-        .heap = firn_heap_ref(heap),
-    };
-    atomic_init(&object->refs, 1);
-    memcpy(object + 1, key, key_size);
-    firn_heap_count_object(heap, (int64_t)size);
+    atomic_init(&object->entry.refs, 1);
+    atomic_init(&object->entry.mark, 0);
+    atomic_init(&object->entry.state, 0);
+    object->entry.policy_bits = 0;
+    object->entry.version_flags = (uint64_t)flags << FIRN_OBJECT_VERSION_BITS;
+    atomic_init(&object->entry.prev_word, key_size - 1);
+    atomic_init(&object->entry.next_word, (flags & FIRN_OBJECT_LARGE) != 0 ? 0 : value_size);
+    if (flags != 0) {
+        atomic_init(&firn_object_extension_of(object)->expires_ms, expires_ms);
+        firn_object_extension_of(object)->value_size = value_size;
+    }
+    memcpy((unsigned char *)(uintptr_t)firn_object_key_bytes(object, key_size), key, key_size);
     return object;
 }
 
 void *firn_object_value(firn_object *object) {
-    return (unsigned char *)(object + 1) + padded(object->key_size);
+    return (void *)(uintptr_t)firn_object_data(object);
+}
+
+void firn_object_set_version(firn_object *object, uint64_t version) {
+    object->entry.version_flags =
+        (object->entry.version_flags & ~VERSION_MASK) | (version & VERSION_MASK);
+}
+
+bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms) {
+    if ((firn_object_flags(object) & FIRN_OBJECT_EXPIRES) == 0) {
+        return expires_ms == 0;
+    }
+    atomic_store_explicit(&firn_object_extension_of(object)->expires_ms, expires_ms, memory_order_relaxed);
+    return true;
+}
+
+bool firn_object_should_move(const firn_object *object) {
+    return firn_pool_should_move(object, size_of(object));
+}
+
+firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
+    size_t key_size = firn_object_key_size(object);
+    size_t value_size = firn_object_value_size(object);
+    bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
+    firn_object *copy = firn_object_new(pool, firn_object_key_bytes(object, key_size), key_size, value_size,
+                                        expires ? 1 : 0);
+    if (copy != NULL) {
+        firn_object_set_version(copy, firn_object_version(object));
+        firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));
+        memcpy(firn_object_value(copy), firn_object_data(object), value_size);
+    }
+    return copy;
 }
 
 size_t firn_object_charge(const firn_object *object) {
-    return firn_object_charge_for(object->key_size, object->value_size);
+    size_t size = size_of(object);
+    return firn_pool_charge(firn_pool_of(object, size), size);
 }
 
-bool firn_object_has_key(const firn_object *object, uint64_t hash, const void *key,
-                         size_t key_size) {
-    return object->hash == hash && object->key_size == key_size &&
-           memcmp(object + 1, key, key_size) == 0;
+uint64_t firn_object_hash(const firn_object *object) {
+    size_t key_size = firn_object_key_size(object);
+    uint64_t seed = firn_pool_seed(firn_pool_of(object, size_of(object)));
+    return firn_hash64(seed, firn_object_key_bytes(object, key_size), key_size);
 }
 
 bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
-    return object->expires_ms != 0 && object->expires_ms <= now_ms;
-}
-
-void firn_object_change_state_locked(firn_object *object, uint32_t clear, uint32_t set) {
-    object->state = (object->state & ~clear) | set;
+    uint64_t expires_ms = firn_object_expires_ms(object);
+    return expires_ms != 0 && expires_ms <= now_ms;
 }
 
 const void *firn_object_data(const firn_object *object) {
-    return (const unsigned char *)(object + 1) + padded(object->key_size);
+    const unsigned char *body = (const unsigned char *)object + head_size(firn_object_flags(object));
+    size_t key_size = firn_object_key_size(object);
+    bool key_last = firn_object_key_is_last(key_size, firn_object_value_size(object));
+    return key_last ? body : body + padded(key_size);
 }
 
 size_t firn_object_size(const firn_object *object) {
-    return object->value_size;
+    return firn_object_value_size(object);
 }
 
 const void *firn_object_key(const firn_object *object, size_t *key_size) {
+    size_t size = firn_object_key_size(object);
     if (key_size != NULL) {
-        *key_size = object->key_size;
+        *key_size = size;
     }
-    return object + 1;
+    return firn_object_key_bytes(object, size);
 }
 
 uint64_t firn_object_expires_ms(const firn_object *object) {
-    return object->expires_ms;
+    if ((firn_object_flags(object) & FIRN_OBJECT_EXPIRES) == 0) {
+        return 0;
+    }
+    return atomic_load_explicit(&firn_object_extension_of(object)->expires_ms, memory_order_relaxed);
 }
 
 uint64_t firn_object_version(const firn_object *object) {
-    return object->version;
+    return object->entry.version_flags & VERSION_MASK;
 }
 
 firn_object *firn_object_ref(firn_object *object) {
-    /* Relaxed: the caller holds a reference, so the object cannot go meanwhile. */
-    atomic_fetch_add_explicit(&object->refs, 1, memory_order_relaxed);
+    firn_object_add_refs(object, 1);
     return object;
 }
 
@@ -92,11 +162,7 @@ void firn_object_unref(firn_object *object) {
         return;
     }
     /* Acquire-release: all uses of other holders happen before the memory is given back. */
-    if (atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) == 1) {
-        firn_heap *heap = object->heap;
-        size_t size = firn_object_charge(object);
-        firn_heap_count_object(heap, -(int64_t)size);
-        firn_heap_free(heap, object, size);
-        firn_heap_unref(heap);
+    if (atomic_fetch_sub_explicit(&object->entry.refs, 1, memory_order_acq_rel) == 1) {
+        firn_pool_free(object, size_of(object));
     }
 }

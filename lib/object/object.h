@@ -1,13 +1,19 @@
-/* The object: one key and one immutable value in one allocation, with a reference count.
+/* The object: one key and one immutable value in one block of the pool, with a reference count.
  *
- *     +--------------------------+-----------+---------+-------------------+
- *     | header, 80 bytes         | key       | padding | value             |
- *     +--------------------------+-----------+---------+-------------------+
- *                                                      ^ aligned to 16
+ *     +------------------+-- - - - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | 16, see below |  key  | pad |  value  |  |   the key first, or
+ *     +------------------+-- - - - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | 16, see below |  value  |  key  |        |   the key last
+ *     +------------------+-- - - - - - --+---------+-------+--------+
+ *                                        ^ both are aligned to 16
  *
- * The count is the only thing that frees an object. The hot table's index holds one reference, the
- * write queue one, each handle of the program one. Knows nothing of tiers: what the state bits
- * mean is told here, what they cause is decided above. */
+ * A small value has its key behind it where that saves the padding: 16 bytes of 150. A large one
+ * has it in front, so that a look-up that compares the key touches one line and not two. The 16
+ * bytes are there only for an entry that expires, or one of 1 MiB and more.
+ *
+ * The count is the only thing that frees an object. Each handle of the program and the write queue
+ * hold one; what the index holds is told at FIRN_OBJECT_INDEXED. Knows nothing of tiers: what the
+ * state bits mean is told here, what they cause is decided above. */
 #ifndef FIRN_OBJECT_INTERNAL_H
 #define FIRN_OBJECT_INTERNAL_H
 
@@ -15,12 +21,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <firn/object.h>
 
-#include "base/heap.h"
+#include "base/pool.h"
+#include "object/entry.h"
 
-/* State bits. All are guarded by the lock of the hash's shard in the hot table.
+/* State bits. All are changed under the lock of the hash's shard in the hot table; readers without
+ * it see an older state, which they must be able to live with.
  *
  *                       put, promote, restore
  *      (detached) ---------------------------------> INDEXED|RESIDENT [|STORED after a cold read]
@@ -38,45 +47,136 @@
  *
  * With none set an object is detached: only handles keep it. */
 enum {
-    FIRN_INDEXED = 1,  /* the table points to it and holds a reference: this is the entry's truth */
+    FIRN_INDEXED = 1,  /* the table points to it and holds references: this is the entry's truth */
     FIRN_RESIDENT = 2, /* the policy manages it */
     FIRN_QUEUED = 4,   /* the write queue, or a batch on its way, holds a reference */
     FIRN_STORED = 8,   /* the cold tier holds exactly this version */
-    FIRN_TOMBSTONE = 16 /* says that the entry is gone, while the cold tier may not know yet */
+    FIRN_TOMBSTONE = 16 /* says that the entry is gone, while the cold tier may not know yet. Set
+                           before the object is indexed, and for ever */
 };
+
+/* What each slot of the table that points to an object adds to its count. Readers take their
+ * references by raising a count in the slot, and drop them here; the slot's count is brought over
+ * when the slot lets go, and now and then before. Until then the count here is too low by what the
+ * slot has, which the bias hides: it cannot come near 0 while a slot points here. */
+#define FIRN_OBJECT_INDEXED (UINT32_C(1) << 30)
 
 struct firn_object {
-    _Atomic uint32_t refs;   /* relaxed up; acquire-release down, see firn_object_unref */
-    uint32_t state;          /* shard lock; changed only by firn_object_change_state */
-    uint64_t hash;           /* immutable */
-    uint64_t version;        /* immutable once indexed */
-    uint64_t expires_ms;     /* immutable once indexed; 0: never */
-    uint64_t value_size;     /* immutable, bytes */
-    uint32_t key_size;       /* immutable, bytes */
-    uint32_t policy_bits;    /* shard lock; the policy's */
-    firn_heap *heap;         /* immutable, one reference */
-    firn_object *prev;       /* shard lock; the policy's */
-    firn_object *next;       /* shard lock; the policy's */
-    firn_object *queue_next; /* the write queue's lock while QUEUED */
+    struct firn_entry entry;
 };
 
+enum {
+    /* Flags, above the version: */
+    FIRN_OBJECT_EXPIRES = 1, /* there is an extension, and its expires_ms counts */
+    FIRN_OBJECT_LARGE = 2,   /* there is an extension, and its value_size counts */
+
+    FIRN_OBJECT_VERSION_BITS = 56,
+    FIRN_OBJECT_KEY_LAST_MAX = 192, /* bytes; a larger value has its key in front */
+};
+
+/* Behind the header of those that need it. */
+typedef struct firn_object_extension {
+    _Atomic uint64_t expires_ms; /* 0: never; shard lock, read by anybody, relaxed */
+    uint64_t value_size;         /* immutable */
+} firn_object_extension;
+
 /* A new object with one reference, its key copied and its value to be filled in before anybody
- * else sees it. NULL: no memory. */
-firn_object *firn_object_new(firn_heap *heap, uint64_t hash, const void *key, size_t key_size,
-                             size_t value_size);
+ * else sees it. expires_ms: 0 for never. NULL: no memory. */
+firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
+                             uint64_t expires_ms);
 
 /* Where the value goes while the object is still its maker's own. */
 void *firn_object_value(firn_object *object);
+/* Only before the object is indexed. */
+void firn_object_set_version(firn_object *object, uint64_t version);
+/* True: the object now expires then (0: never). False: it has no room for that, and another has to
+ * take its place. The shard's lock is held. */
+bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms);
 
-/* The bytes of its allocation, as the budget counts them; SIZE_MAX if they overflow. */
-size_t firn_object_charge_for(size_t key_size, size_t value_size);
+/* Whether the pool wants its block back, and an object that says the same in another block: with
+ * one reference, no state, and its policy's part not yet copied. */
+bool firn_object_should_move(const firn_object *object);
+firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
+
+/* The bytes the budget counts for it: its block in the pool; SIZE_MAX if they overflow. */
+size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
+                              uint64_t expires_ms);
 size_t firn_object_charge(const firn_object *object);
 
-bool firn_object_has_key(const firn_object *object, uint64_t hash, const void *key,
-                         size_t key_size);
+/* The key's hash, computed anew: the key is at hand wherever it is needed. */
+uint64_t firn_object_hash(const firn_object *object);
 bool firn_object_expired(const firn_object *object, uint64_t now_ms);
 
-/* The shard lock is held. */
-void firn_object_change_state_locked(firn_object *object, uint32_t clear, uint32_t set);
+/* What a look-up needs of the layout, here so that it is part of the look-up. */
+
+static inline unsigned firn_object_flags(const firn_object *object) {
+    return (unsigned)(object->entry.version_flags >> FIRN_OBJECT_VERSION_BITS);
+}
+
+static inline firn_object_extension *firn_object_extension_of(const firn_object *object) {
+    return (firn_object_extension *)(uintptr_t)(object + 1);
+}
+
+static inline size_t firn_object_key_size(const firn_object *object) {
+    uint64_t word = atomic_load_explicit(&object->entry.prev_word, memory_order_relaxed);
+    return (size_t)(word & FIRN_ENTRY_LOW_MASK) + 1;
+}
+
+static inline size_t firn_object_value_size(const firn_object *object) {
+    if ((firn_object_flags(object) & FIRN_OBJECT_LARGE) != 0) {
+        return (size_t)firn_object_extension_of(object)->value_size;
+    }
+    uint64_t word = atomic_load_explicit(&object->entry.next_word, memory_order_relaxed);
+    return (size_t)(word & FIRN_ENTRY_LOW_MASK);
+}
+
+/* True if that saves 16 bytes, and both are small. */
+static inline bool firn_object_key_is_last(size_t key_size, size_t value_size) {
+    return value_size <= FIRN_OBJECT_KEY_LAST_MAX && key_size <= FIRN_OBJECT_KEY_LAST_MAX &&
+           ((value_size + 15) & 15) + ((key_size + 15) & 15) < 15;
+}
+
+static inline const unsigned char *firn_object_key_bytes(const firn_object *object,
+                                                         size_t key_size) {
+    const unsigned char *body = (const unsigned char *)(object + 1);
+    if (firn_object_flags(object) != 0) {
+        body += sizeof(firn_object_extension);
+    }
+    size_t value_size = firn_object_value_size(object);
+    return firn_object_key_is_last(key_size, value_size) ? body + value_size : body;
+}
+
+static inline bool firn_object_has_key(const firn_object *object, const void *key,
+                                       size_t key_size) {
+    if (firn_object_key_size(object) != key_size) {
+        return false;
+    }
+    const unsigned char *own = firn_object_key_bytes(object, key_size);
+    if (key_size == sizeof(uint64_t)) { /* the commonest, and no call */
+        uint64_t a;
+        uint64_t b;
+        memcpy(&a, own, sizeof a);
+        memcpy(&b, key, sizeof b);
+        return a == b;
+    }
+    return memcmp(own, key, key_size) == 0;
+}
+
+static inline unsigned firn_object_state(const firn_object *object) {
+    return atomic_load_explicit(&object->entry.state, memory_order_relaxed);
+}
+
+/* The shard lock is held, or the object is its maker's own. */
+static inline void firn_object_change_state_locked(firn_object *object, unsigned clear,
+                                                   unsigned set) {
+    unsigned state = (firn_object_state(object) & ~clear) | set;
+    atomic_store_explicit(&object->entry.state, (uint8_t)state, memory_order_relaxed);
+}
+
+/* Adds to the count (a negative number: takes off). Relaxed: the caller holds a reference, so the
+ * object cannot go meanwhile; what it takes off leaves at least that one. */
+static inline void firn_object_add_refs(firn_object *object, int64_t count) {
+    atomic_fetch_add_explicit(&object->entry.refs, (uint32_t)count, memory_order_relaxed);
+}
 
 #endif

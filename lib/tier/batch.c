@@ -11,7 +11,7 @@ int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t h
     }
     /* An old object that the cold tier does not have, and that is not on its way there, got its
      * own line in the journal when it came, which voids all that is below. */
-    if (old != NULL && (old->state & (FIRN_STORED | FIRN_QUEUED)) == 0) {
+    if (old != NULL && (firn_object_state(old) & (FIRN_STORED | FIRN_QUEUED)) == 0) {
         return FIRN_OK;
     }
     int result = firn_cold_invalidate(cache->cold, hash, version);
@@ -35,8 +35,9 @@ int firn_relieve_journal(firn_cache *cache) {
 /* What the writer makes of an object at the moment it takes it. False: it was overwritten or
  * deleted meanwhile, so that nothing is left to write. */
 static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn_cold_item *item) {
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, object->hash);
-    uint32_t state = object->state;
+    uint64_t hash = firn_object_hash(object);
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
+    unsigned state = firn_object_state(object);
     firn_hot_unlock(shard);
     if ((state & FIRN_INDEXED) == 0) {
         return false;
@@ -44,9 +45,9 @@ static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, fir
     size_t key_size;
     const void *key = firn_object_key(object, &key_size);
     *item = (firn_cold_item){
-        .hash = object->hash,
-        .version = object->version,
-        .expires_ms = object->expires_ms,
+        .hash = hash,
+        .version = firn_object_version(object),
+        .expires_ms = firn_object_expires_ms(object),
         .key = key,
         .key_size = key_size,
         .value = firn_object_data(object),
@@ -60,35 +61,37 @@ static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, fir
  * drops. */
 static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object,
                                   const firn_cold_item *item) {
-    bool resident = (object->state & FIRN_RESIDENT) != 0;
-    bool indexed = (object->state & FIRN_INDEXED) != 0;
-    firn_removals_bump(cache, object->hash);
+    unsigned state = firn_object_state(object);
+    bool resident = (state & FIRN_RESIDENT) != 0;
+    bool indexed = (state & FIRN_INDEXED) != 0;
+    bool tombstone = (state & FIRN_TOMBSTONE) != 0;
+    firn_removals_bump(cache, item->hash);
     firn_hot_change_locked(shard, object, FIRN_QUEUED, 0);
     if (item->remove) {
-        if ((object->state & FIRN_TOMBSTONE) == 0) {
-            firn_count(cache->counters, object->hash, FIRN_EVENT_EXPIRED, 1);
+        if (!tombstone) {
+            firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
         }
         resident = false;
     } else if (item->result == FIRN_OK) {
-        firn_count(cache->counters, object->hash, FIRN_EVENT_WRITE, 1);
+        firn_count(cache->counters, FIRN_EVENT_WRITE, 1);
         if (indexed) {
             firn_hot_change_locked(shard, object, 0, FIRN_STORED);
         }
-        if (indexed && !resident && (object->state & FIRN_TOMBSTONE) == 0) {
-            firn_count(cache->counters, object->hash, FIRN_EVENT_DEMOTION, 1);
+        if (indexed && !resident && !tombstone) {
+            firn_count(cache->counters, FIRN_EVENT_DEMOTION, 1);
         }
     } else if (!resident) {
-        firn_count(cache->counters, object->hash, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
+        firn_count(cache->counters, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
     }
     if (!indexed || resident) {
         return NULL;
     }
-    firn_hot_remove_locked(shard, object);
+    firn_hot_remove_locked(shard, item->hash, object, false);
     return object;
 }
 
 static void settle(firn_cache *cache, firn_object *object, const firn_cold_item *item) {
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, object->hash);
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, item->hash);
     firn_object *gone = settle_locked(cache, shard, object, item);
     firn_hot_unlock(shard);
     firn_object_unref(gone);
@@ -96,45 +99,43 @@ static void settle(firn_cache *cache, firn_object *object, const firn_cold_item 
 
 /* An object of the batch that had no item: it only leaves the queue. */
 static void release(firn_cache *cache, firn_object *object) {
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, object->hash);
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, firn_object_hash(object));
     firn_hot_change_locked(shard, object, FIRN_QUEUED, 0);
     firn_hot_unlock(shard);
 }
 
 /* write_lock is held. */
 static int write_batch(firn_cache *cache) {
-    size_t count;
-    firn_object *batch =
-        firn_queue_take(&cache->queue, cache->batch_items_max, cache->batch_bytes_max, &count);
+    firn_object **objects = cache->batch_objects;
+    size_t count = firn_queue_peek(&cache->queue, cache->batch_items_max, cache->batch_bytes_max,
+                                   objects);
     uint64_t now_ms = firn_now_ms(cache);
     firn_cold_item *items = cache->batch_items;
     size_t used = 0;
-    for (firn_object *object = batch; object != NULL; object = object->queue_next) {
-        used += item_of(cache, object, now_ms, &items[used]);
+    for (size_t i = 0; i < count; i++) {
+        used += item_of(cache, objects[i], now_ms, &items[used]);
     }
     uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
     int result = firn_cold_write(cache->cold, items, used, version);
     if (result != FIRN_OK) {
-        if (batch != NULL) {
-            firn_queue_return(&cache->queue, batch);
-        }
         return result;
     }
     uint64_t bytes = 0;
     size_t settled = 0;
-    while (batch != NULL) {
-        firn_object *object = batch;
-        batch = object->queue_next;
+    for (size_t i = 0; i < count; i++) {
         /* Items were made in the order of the batch, and lend the object's key. */
-        if (settled < used && items[settled].key == firn_object_key(object, NULL)) {
-            settle(cache, object, &items[settled++]);
+        if (settled < used && items[settled].key == firn_object_key(objects[i], NULL)) {
+            settle(cache, objects[i], &items[settled++]);
         } else {
-            release(cache, object);
+            release(cache, objects[i]);
         }
-        bytes += firn_object_charge(object);
-        firn_object_unref(object);
+        bytes += firn_object_charge(objects[i]);
     }
+    /* The queue's references are ours with this; objects are not in the array for long. */
     firn_queue_complete(&cache->queue, count, bytes);
+    for (size_t i = 0; i < count; i++) {
+        firn_object_unref(objects[i]);
+    }
     return FIRN_OK;
 }
 
@@ -156,94 +157,121 @@ int firn_write_until(firn_cache *cache, uint64_t ticket) {
 }
 
 /* Puts the placeholder in the table: from then on the entry is neither the old nor the new one. */
-static int place_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *placeholder,
-                        firn_object **old) {
+static int place_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                        firn_object *placeholder, firn_object **old) {
     size_t key_size;
     const void *key = firn_object_key(placeholder, &key_size);
-    *old = firn_hot_find_locked(shard, placeholder->hash, key, key_size);
-    int result = *old == NULL ? firn_hot_reserve_locked(shard) : FIRN_OK;
+    *old = firn_hot_find_locked(shard, hash, key, key_size);
+    int result = *old == NULL ? firn_hot_reserve_locked(shard, hash) : FIRN_OK;
     if (result != FIRN_OK) {
         return result;
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-    result = firn_void_below_locked(cache, *old, placeholder->hash, version);
+    result = firn_void_below_locked(cache, *old, hash, version);
     if (result != FIRN_OK) {
         return result;
     }
-    placeholder->version = version;
-    firn_hot_insert_locked(shard, placeholder, *old, FIRN_TOMBSTONE | FIRN_QUEUED);
+    firn_object_set_version(placeholder, version);
+    firn_hot_insert_locked(shard, hash, placeholder, *old, FIRN_TOMBSTONE | FIRN_QUEUED);
     return FIRN_OK;
 }
 
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, const void *value,
-                      size_t value_size, uint64_t expires_ms) {
-    uint64_t hash = placeholder->hash;
-    firn_object *old = NULL;
-    pthread_mutex_lock(&cache->write_lock);
-    int result;
-    do {
+/* write_lock is held. */
+static int place(firn_cache *cache, uint64_t hash, firn_object *placeholder) {
+    for (;;) {
+        firn_object *old = NULL;
         firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-        result = place_locked(cache, shard, placeholder, &old);
+        int result = place_locked(cache, shard, hash, placeholder, &old);
         firn_hot_unlock(shard);
-        if (result == FIRN_EBUSY) {
-            uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
-            int relieved = firn_cold_write(cache->cold, NULL, 0, version);
-            result = relieved == FIRN_OK ? FIRN_EBUSY : relieved;
+        if (result == FIRN_OK) {
+            firn_object_unref(old);
         }
-    } while (result == FIRN_EBUSY);
-    if (result != FIRN_OK) {
-        pthread_mutex_unlock(&cache->write_lock);
-        return result;
+        if (result != FIRN_EBUSY) {
+            return result;
+        }
+        uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
+        result = firn_cold_write(cache->cold, NULL, 0, version);
+        if (result != FIRN_OK) {
+            return result;
+        }
     }
-    firn_object_unref(old);
-    size_t key_size;
-    const void *key = firn_object_key(placeholder, &key_size);
-    firn_cold_item item = {
-        .hash = hash,
-        .version = placeholder->version,
-        .expires_ms = expires_ms,
-        .key = key,
-        .key_size = key_size,
-        .value = value,
-        .value_size = value_size,
-    };
+}
+
+/* write_lock is held, the placeholder is in the table, and a place in the queue is reserved. */
+static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_item *item) {
     uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
-    result = firn_cold_write(cache->cold, &item, 1, version);
+    int result = firn_cold_write(cache->cold, item, 1, version);
+    firn_object *gone = NULL;
+    bool queued = false;
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, item->hash);
     if (result == FIRN_OK) {
-        result = item.result;
-        item.remove = item.result != FIRN_OK; /* the placeholder goes either way */
-        if (item.result != FIRN_OK) {
-            firn_count(cache->counters, hash, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
+        result = item->result;
+        item->remove = item->result != FIRN_OK; /* the placeholder goes either way */
+        if (item->result != FIRN_OK) {
+            firn_count(cache->counters, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
         }
-        firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-        firn_object *gone = settle_locked(cache, shard, placeholder, &item);
-        firn_hot_unlock(shard);
-        firn_object_unref(gone);
+        gone = settle_locked(cache, shard, placeholder, item);
     } else {
         /* The old record still has to go: the placeholder becomes an ordinary tombstone. */
-        firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
         firn_hot_change_locked(shard, placeholder, FIRN_QUEUED, 0);
-        if ((placeholder->state & FIRN_INDEXED) != 0) {
+        if ((firn_object_state(placeholder) & FIRN_INDEXED) != 0) {
             firn_enqueue_locked(cache, shard, placeholder);
+            queued = true;
         }
-        firn_hot_unlock(shard);
+    }
+    firn_hot_unlock(shard);
+    firn_object_unref(gone);
+    if (!queued) {
+        firn_queue_release(&cache->queue);
+    }
+    return result;
+}
+
+int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash,
+                      const void *value, size_t value_size, uint64_t expires_ms) {
+    if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
+        return FIRN_ENOMEM;
+    }
+    pthread_mutex_lock(&cache->write_lock);
+    int result = place(cache, hash, placeholder);
+    if (result == FIRN_OK) {
+        size_t key_size;
+        const void *key = firn_object_key(placeholder, &key_size);
+        firn_cold_item item = {
+            .hash = hash,
+            .version = firn_object_version(placeholder),
+            .expires_ms = expires_ms,
+            .key = key,
+            .key_size = key_size,
+            .value = value,
+            .value_size = value_size,
+        };
+        result = write_placed(cache, placeholder, &item);
+    } else {
+        firn_queue_release(&cache->queue);
     }
     pthread_mutex_unlock(&cache->write_lock);
     return result;
 }
 
-uint64_t firn_enqueue_dirty(firn_cache *cache) {
-    for (unsigned i = 0; i < firn_hot_shard_count(cache->hot); i++) {
+int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket) {
+    int result = FIRN_OK;
+    for (unsigned i = 0; i < firn_hot_shard_count(cache->hot) && result == FIRN_OK; i++) {
         firn_hot_shard *shard = firn_hot_lock_number(cache->hot, i);
         firn_object *object = NULL;
-        while ((object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
-            if ((object->state & (FIRN_STORED | FIRN_QUEUED)) == 0) {
-                firn_enqueue_locked(cache, shard, object);
+        while (result == FIRN_OK &&
+               (object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
+            if ((firn_object_state(object) & (FIRN_STORED | FIRN_QUEUED)) == 0) {
+                result = firn_queue_reserve(&cache->queue);
+                if (result == FIRN_OK) {
+                    firn_enqueue_locked(cache, shard, object);
+                }
             }
         }
         firn_hot_unlock(shard);
     }
-    return firn_queue_look(&cache->queue).pushed;
+    *ticket = firn_queue_look(&cache->queue).pushed;
+    return result;
 }
 
 int firn_flush(firn_cache *cache) {
@@ -258,6 +286,9 @@ int firn_flush(firn_cache *cache) {
                                "%s was opened read-only: there is nothing to flush",
                                firn_cold_path(cache->cold));
     }
-    int result = firn_write_until(cache, firn_enqueue_dirty(cache));
+    uint64_t ticket;
+    int result = firn_enqueue_dirty(cache, &ticket);
+    int written = firn_write_until(cache, ticket);
+    result = result == FIRN_OK ? written : result;
     return result == FIRN_OK ? firn_cold_sync(cache->cold) : result;
 }

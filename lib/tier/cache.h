@@ -25,6 +25,7 @@
 #include "base/detail.h"
 #include "base/hash.h"
 #include "base/heap.h"
+#include "base/pool.h"
 #include "cold/cold.h"
 #include "cold/warm_list.h"
 #include "hot/hot.h"
@@ -34,28 +35,44 @@
 enum {
     FIRN_REMOVAL_COUNTERS = 4096,
     FIRN_SECOND_HIT_TAGS = 16384,
+    FIRN_VICTIMS_AT_ONCE = 32, /* that one hold of a shard's lock may take */
+    FIRN_LARGE_CHARGE = 16384, /* bytes: room for more than that is made before it is taken */
 };
+
+/* Objects whose index references are to be dropped once the shard is unlocked. */
+typedef struct firn_victims {
+    unsigned count;
+    firn_object *objects[FIRN_VICTIMS_AT_ONCE + 1]; /* and one that was overwritten */
+} firn_victims;
+
+static inline void firn_victims_add(firn_victims *victims, firn_object *object) {
+    victims->objects[victims->count++] = object;
+}
 
 struct firn_cache {
     firn_options options; /* immutable; pointers into the user's memory are cleared */
     firn_heap *heap;      /* immutable */
+    firn_pool *pool;      /* immutable; where objects come from. It outlives the cache if they do */
     firn_hot *hot;        /* immutable */
     firn_cold *cold;      /* immutable; NULL: memory only */
     uint64_t seed;        /* immutable; of the key hash in both tiers */
     firn_detail detail;   /* has a lock of its own */
     firn_counters *counters;
 
-    /* Immutable. What is resident stays below resident_max; what is resident, waits to be written
-     * or shadows the cold tier stays below held_max; the difference is the queue's share. */
-    uint64_t resident_max;
-    uint64_t held_max;
+    /* What is resident stays below resident_max; what is resident, waits to be written or shadows
+     * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread
+     * that sees an older budget keeps to that one for a moment more. */
+    _Atomic uint64_t hot_bytes; /* what was asked for */
+    _Atomic uint64_t resident_max;
+    _Atomic uint64_t held_max;
 
     _Atomic uint64_t version; /* next to give; drawn while the entry's shard is locked, so that
                                  versions of one key grow. Relaxed: the shard's lock orders. */
     firn_queue queue;
 
-    pthread_mutex_t write_lock; /* held over a batch; guards the next three */
+    pthread_mutex_t write_lock; /* held over a batch; guards the next four */
     firn_cold_item *batch_items;
+    firn_object **batch_objects;
     size_t batch_items_max;
     size_t batch_bytes_max;
 
@@ -99,34 +116,57 @@ int firn_open_with(firn_cache **cache, const char *path, const firn_options *opt
 /* close.c: releases what there is of a cache; nothing is written. */
 void firn_cache_abandon(firn_cache *cache);
 
+/* open.c: divides the memory budget. */
+void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold);
+
 /* options.c: fills *full from what the user gave, or says what is wrong with it. */
 int firn_options_read(firn_options *full, const firn_options *given, const char *path,
                       firn_detail *detail);
-/* The same for a put. */
+int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail);
+/* The same as the first for a put. */
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms);
 
 /* get.c */
 int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
-uint32_t firn_removals_look(firn_cache *cache, uint64_t hash); /* the shard is locked */
+/* Before the look into the table that finds nothing: see promote. */
+uint32_t firn_removals_look(firn_cache *cache, uint64_t hash);
 void firn_removals_bump(firn_cache *cache, uint64_t hash);     /* the shard is locked */
 uint64_t firn_now_ms(const firn_cache *cache);
+/* The clock is only asked about an object that expires at all. */
+static inline bool firn_is_expired(const firn_cache *cache, const firn_object *object) {
+    return firn_object_expires_ms(object) != 0 && firn_object_expired(object, firn_now_ms(cache));
+}
+static inline uint64_t firn_resident_max(const firn_cache *cache) {
+    return atomic_load_explicit(&cache->resident_max, memory_order_relaxed);
+}
+static inline uint64_t firn_held_max(const firn_cache *cache) {
+    return atomic_load_explicit(&cache->held_max, memory_order_relaxed);
+}
 /* Reads an entry from the cold tier into a new object of the caller's. key NULL: any of the hash.
  * Results as firn_cold_read. */
+/* Gets an entry without counting it, telling the policy or promoting it. */
+int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object);
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object);
 
-/* evict.c: no lock is held by the caller. */
+/* evict.c: no lock is held by the caller, unless a name ends in _locked. */
+void firn_victims_release(firn_victims *victims);
+/* Evicts from that shard until `charge` more bytes may become resident, it has nothing more, or
+ * enough was done at once. True: something was evicted. */
+bool firn_evict_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t charge,
+                       firn_victims *victims);
 /* Evicts until `charge` more bytes may become resident. */
 void firn_make_resident_room(firn_cache *cache, uint64_t charge);
-/* The same, and waits or drops as the back-pressure policy says until as many may be held. FIRN_OK
- * or what keeps the cold tier from taking entries. */
+/* With a cold tier: evicts, and waits or drops as the back-pressure policy says, until `charge`
+ * more bytes may be held. FIRN_OK or what keeps the cold tier from taking entries. */
 int firn_make_room(firn_cache *cache, uint64_t charge);
 bool firn_has_room(const firn_cache *cache, uint64_t charge);
-/* Puts a dirty object in the queue; its shard is locked. Returns the ticket. */
+/* Puts a dirty object in the queue, where a place is reserved. Returns the ticket. */
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
-/* Takes care of an expired object that was met; its shard is locked. The caller drops a reference
- * to what is returned, after the unlock. */
-firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
+/* Takes care of an expired object that was met. The caller drops a reference to what is returned,
+ * after the unlock. */
+firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                                firn_object *object);
 
 /* batch.c */
 /* Writes one batch, or only applies the journal if the queue is empty. write_lock is not held. */
@@ -134,10 +174,11 @@ int firn_write_batch(firn_cache *cache);
 /* Writes batches until the ticket is done. */
 int firn_write_until(firn_cache *cache, uint64_t ticket);
 /* Writes one value from the caller's memory as the entry of key. */
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, const void *value,
-                      size_t value_size, uint64_t expires_ms);
-/* Queues every resident the cold tier does not have, coldest first. Returns the last ticket. */
-uint64_t firn_enqueue_dirty(firn_cache *cache);
+int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash,
+                      const void *value, size_t value_size, uint64_t expires_ms);
+/* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
+ * FIRN_OK, or FIRN_ENOMEM: not all. */
+int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);
 
 /* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
  * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */

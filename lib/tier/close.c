@@ -10,10 +10,13 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap *heap = cache->heap;
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
+    firn_pool_close(cache->pool);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
     firn_heap_free(heap, cache->batch_items, cache->batch_items_max * sizeof *cache->batch_items);
+    firn_heap_free(heap, cache->batch_objects,
+                   cache->batch_items_max * sizeof *cache->batch_objects);
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->worker_lock);
     pthread_mutex_destroy(&cache->wake_lock);
@@ -24,7 +27,10 @@ void firn_cache_abandon(firn_cache *cache) {
 }
 
 static int close_store(firn_cache *cache) {
-    int result = firn_write_until(cache, firn_enqueue_dirty(cache));
+    uint64_t ticket;
+    int queued = firn_enqueue_dirty(cache, &ticket);
+    int result = firn_write_until(cache, ticket);
+    result = result == FIRN_OK ? queued : result;
     if (result == FIRN_OK) {
         /* An error here makes the next start colder, and loses nothing. */
         (void)firn_warm_save(cache);

@@ -1,6 +1,7 @@
 /* Looking entries up in both tiers, and bringing them up: firn_get and its kin. */
 #include <string.h>
 
+#include "base/hash_inline.h"
 #include "tier/cache.h"
 
 uint64_t firn_now_ms(const firn_cache *cache) {
@@ -25,7 +26,8 @@ static _Atomic uint32_t *removal_counter(firn_cache *cache, uint64_t hash) {
 }
 
 uint32_t firn_removals_look(firn_cache *cache, uint64_t hash) {
-    return atomic_load_explicit(removal_counter(cache, hash), memory_order_relaxed);
+    /* Acquire: the look into the table comes after it. */
+    return atomic_load_explicit(removal_counter(cache, hash), memory_order_acquire);
 }
 
 void firn_removals_bump(firn_cache *cache, uint64_t hash) {
@@ -35,25 +37,24 @@ void firn_removals_bump(firn_cache *cache, uint64_t hash) {
 }
 
 typedef struct below {
-    firn_heap *heap;
+    firn_pool *pool;
     firn_object *object;
 } below;
 
 static void *place_below(void *context, const firn_cold_meta *meta) {
     below *self = context;
-    self->object =
-        firn_object_new(self->heap, meta->hash, meta->key, meta->key_size, meta->value_size);
+    self->object = firn_object_new(self->pool, meta->key, meta->key_size, meta->value_size,
+                                   meta->expires_ms);
     if (self->object == NULL) {
         return NULL;
     }
-    self->object->version = meta->version;
-    self->object->expires_ms = meta->expires_ms;
+    firn_object_set_version(self->object, meta->version);
     return firn_object_value(self->object);
 }
 
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
-    below self = {cache->heap, NULL};
+    below self = {cache->pool, NULL};
     int result = firn_cold_read(cache->cold, hash, key, key_size, place_below, &self, NULL);
     if (result != FIRN_OK) {
         firn_object_unref(self.object);
@@ -79,12 +80,13 @@ static bool wants_promotion(firn_cache *cache, uint64_t hash) {
 }
 
 /* An object was read below: makes it resident if policy, room and the state of things allow. If the
- * entry was put meanwhile, the object in the table takes the place of *object. */
-static void promote(firn_cache *cache, firn_object **object, uint32_t removals) {
+ * entry was put meanwhile, the object in the table takes the place of *object. removals: what
+ * firn_removals_look gave before the table was found to hold nothing. */
+static void promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
-    bool admitted = !cache->options.read_only && charge <= cache->resident_max &&
-                    wants_promotion(cache, found->hash);
+    bool admitted = !cache->options.read_only && charge <= firn_resident_max(cache) &&
+                    wants_promotion(cache, hash);
     if (admitted) {
         firn_make_resident_room(cache, charge);
         admitted = firn_has_room(cache, charge);
@@ -92,21 +94,22 @@ static void promote(firn_cache *cache, firn_object **object, uint32_t removals) 
     if (admitted) {
         size_t key_size;
         const void *key = firn_object_key(found, &key_size);
-        firn_hot_shard *shard = firn_hot_lock(cache->hot, found->hash);
-        firn_object *indexed = firn_hot_find_locked(shard, found->hash, key, key_size);
-        admitted = indexed == NULL && removals == firn_removals_look(cache, found->hash) &&
-                   firn_hot_reserve_locked(shard) == FIRN_OK;
+        firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
+        firn_object *indexed = firn_hot_find_locked(shard, hash, key, key_size);
+        admitted = indexed == NULL && removals == firn_removals_look(cache, hash) &&
+                   firn_hot_reserve_locked(shard, hash) == FIRN_OK;
         if (admitted) {
-            firn_hot_insert_locked(shard, found, NULL, FIRN_RESIDENT | FIRN_STORED);
-        } else if (indexed != NULL && indexed->version == found->version &&
-                   (indexed->state & FIRN_TOMBSTONE) == 0) {
+            firn_hot_insert_locked(shard, hash, found, NULL, FIRN_RESIDENT | FIRN_STORED);
+        } else if (indexed != NULL &&
+                   firn_object_version(indexed) == firn_object_version(found) &&
+                   (firn_object_state(indexed) & FIRN_TOMBSTONE) == 0) {
             /* Another reader was faster: one object for both. */
             *object = firn_object_ref(indexed);
             firn_hot_hit_locked(shard, indexed);
         }
         firn_hot_unlock(shard);
     }
-    firn_count(cache->counters, found->hash,
+    firn_count(cache->counters,
                admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
     if (*object != found) {
         firn_object_unref(found);
@@ -124,12 +127,85 @@ static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t k
                      ? FIRN_NOT_FOUND
                      : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
     if (result == FIRN_OK) {
-        firn_count(cache->counters, hash, FIRN_EVENT_COLD_HIT, 1);
-        promote(cache, object, removals);
+        firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+        promote(cache, hash, object, removals);
     } else {
-        firn_count(cache->counters, hash, FIRN_EVENT_MISS, 1);
+        firn_count(cache->counters, FIRN_EVENT_MISS, 1);
     }
     return result;
+}
+
+/* The table held the entry in a state that wants more than a note, and that a reader need not see
+ * to: if the shard is busy, somebody else will. */
+static void attend(firn_cache *cache, uint64_t hash, firn_object *object, bool expired) {
+    firn_hot_shard *shard = firn_hot_try_lock(cache->hot, hash);
+    if (shard == NULL) {
+        return;
+    }
+    firn_object *gone = NULL;
+    bool readmitted = false;
+    unsigned state = firn_object_state(object);
+    if ((state & FIRN_INDEXED) == 0) {
+        /* It was overwritten, deleted or evicted meanwhile. */
+    } else if (expired) {
+        gone = firn_expire_locked(cache, shard, hash, object);
+    } else if ((state & FIRN_RESIDENT) != 0 ||
+               firn_object_charge(object) <= firn_resident_max(cache)) {
+        readmitted = (state & FIRN_RESIDENT) == 0;
+        firn_hot_hit_locked(shard, object);
+    }
+    firn_hot_unlock(shard);
+    firn_object_unref(gone);
+    if (readmitted) {
+        firn_make_resident_room(cache, 0);
+    }
+}
+
+/* What get_hot does with an object that expires, is not resident, or is a tombstone. */
+static int get_odd(firn_cache *cache, uint64_t hash, firn_object *found, unsigned state,
+                   firn_object **object) {
+    bool expired = firn_is_expired(cache, found);
+    if ((state & FIRN_TOMBSTONE) != 0 || expired) {
+        if (expired) {
+            attend(cache, hash, found, true);
+        }
+        firn_object_unref(found);
+        return FIRN_NOT_FOUND;
+    }
+    if ((state & FIRN_RESIDENT) != 0) {
+        firn_hot_note_hit(cache->hot, hash, found);
+    } else {
+        attend(cache, hash, found, false);
+    }
+    *object = found;
+    return FIRN_OK;
+}
+
+/* The rest of a get that found nothing in the table, or an object that is not simply a hit. */
+static __attribute__((noinline)) int get_other(firn_cache *cache, uint64_t hash, const void *key,
+                                               size_t key_size, uint32_t removals,
+                                               firn_object *found, firn_object **object) {
+    if (found == NULL) {
+        return get_below(cache, hash, key, key_size, removals, object);
+    }
+    int result = get_odd(cache, hash, found, firn_object_state(found), object);
+    firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+    return result;
+}
+
+/* The rest of a get, for a hash that was computed. */
+static inline int get_hashed(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                             firn_object **object) {
+    uint32_t removals = cache->cold != NULL ? firn_removals_look(cache, hash) : 0;
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    if (found == NULL || firn_object_flags(found) != 0 ||
+        (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT) {
+        return get_other(cache, hash, key, key_size, removals, found, object);
+    }
+    firn_hot_note_hit(cache->hot, hash, found);
+    firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
+    *object = found;
+    return FIRN_OK;
 }
 
 int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
@@ -140,42 +216,88 @@ int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **
     if (cache == NULL) {
         return FIRN_EINVAL;
     }
+    if (key == NULL || key_size - 1 >= FIRN_KEY_SIZE_MAX) {
+        return firn_check_key(cache, key, key_size);
+    }
+    return get_hashed(cache, firn_hash64_inline(cache->seed, key, key_size), key, key_size,
+                      object);
+}
+
+int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+    *object = NULL;
+    if (cache == NULL) {
+        return FIRN_EINVAL;
+    }
     int result = firn_check_key(cache, key, key_size);
     if (result != FIRN_OK) {
         return result;
     }
     uint64_t hash = firn_hash64(cache->seed, key, key_size);
-    firn_object *gone = NULL;
-    bool readmitted = false;
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-    firn_object *indexed = firn_hot_find_locked(shard, hash, key, key_size);
-    bool shadowed = indexed != NULL;
-    if (indexed != NULL && (indexed->state & FIRN_TOMBSTONE) == 0) {
-        if (indexed->expires_ms != 0 && firn_object_expired(indexed, firn_now_ms(cache))) {
-            gone = firn_expire_locked(cache, shard, indexed);
-        } else {
-            *object = firn_object_ref(indexed);
-            readmitted = (indexed->state & FIRN_RESIDENT) == 0;
-            if (!readmitted || firn_object_charge(indexed) <= cache->resident_max) {
-                firn_hot_hit_locked(shard, indexed);
-            }
-        }
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    if (found == NULL) {
+        return cache->cold == NULL
+                   ? FIRN_NOT_FOUND
+                   : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
     }
-    uint32_t removals = shadowed ? 0 : firn_removals_look(cache, hash);
-    firn_hot_unlock(shard);
-    firn_object_unref(gone);
-    if (*object != NULL) {
-        firn_count(cache->counters, hash, FIRN_EVENT_HOT_HIT, 1);
-        if (readmitted) {
-            firn_make_resident_room(cache, 0);
-        }
-        return FIRN_OK;
-    }
-    if (shadowed) {
-        firn_count(cache->counters, hash, FIRN_EVENT_MISS, 1);
+    if ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found)) {
+        firn_object_unref(found);
         return FIRN_NOT_FOUND;
     }
-    return get_below(cache, hash, key, key_size, removals, object);
+    *object = found;
+    return FIRN_OK;
+}
+
+/* Keys whose memory is on its way while others are looked at: as many misses as a core keeps in
+ * flight, about. */
+enum { GET_MANY_AT_ONCE = 16 };
+
+static int get_some(firn_cache *cache, size_t count, const firn_key *keys, firn_object **objects,
+                    size_t *found) {
+    uint64_t hashes[GET_MANY_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = firn_hash64(cache->seed, keys[i].data, keys[i].size);
+        firn_hot_prefetch(cache->hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        firn_hot_prefetch_object(cache->hot, hashes[i]);
+    }
+    int result = FIRN_OK;
+    for (size_t i = 0; i < count; i++) {
+        int one = get_hashed(cache, hashes[i], keys[i].data, keys[i].size, &objects[i]);
+        *found += one == FIRN_OK;
+        result = one < 0 && result == FIRN_OK ? one : result;
+    }
+    return result;
+}
+
+int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_object **objects,
+                  size_t *found) {
+    if (found != NULL) {
+        *found = 0;
+    }
+    if (cache == NULL || ((keys == NULL || objects == NULL) && count > 0)) {
+        return FIRN_EINVAL;
+    }
+    int result = FIRN_OK;
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = NULL;
+    }
+    for (size_t i = 0; i < count && result == FIRN_OK; i++) {
+        result = firn_check_key(cache, keys[i].data, keys[i].size);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    size_t found_now = 0;
+    for (size_t at = 0; at < count; at += GET_MANY_AT_ONCE) {
+        size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
+        int one = get_some(cache, some, keys + at, objects + at, &found_now);
+        result = result == FIRN_OK ? one : result;
+    }
+    if (found != NULL) {
+        *found = found_now;
+    }
+    return result;
 }
 
 int firn_get_copy(firn_cache *cache, const void *key, size_t key_size, void *buffer,
@@ -213,12 +335,11 @@ int firn_contains(firn_cache *cache, const void *key, size_t key_size) {
         return result;
     }
     uint64_t hash = firn_hash64(cache->seed, key, key_size);
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-    const firn_object *indexed = firn_hot_find_locked(shard, hash, key, key_size);
-    bool shadowed = indexed != NULL;
-    bool there = shadowed && (indexed->state & FIRN_TOMBSTONE) == 0 &&
-                 (indexed->expires_ms == 0 || !firn_object_expired(indexed, firn_now_ms(cache)));
-    firn_hot_unlock(shard);
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    bool shadowed = found != NULL;
+    bool there = shadowed && (firn_object_state(found) & FIRN_TOMBSTONE) == 0 &&
+                 !firn_is_expired(cache, found);
+    firn_object_unref(found);
     if (shadowed || cache->cold == NULL) {
         return there ? FIRN_OK : FIRN_NOT_FOUND;
     }

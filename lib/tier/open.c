@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hot/policy_host.h"
 #include "tier/cache.h"
 
 enum {
@@ -12,12 +13,15 @@ enum {
 /* Told by the cold tier, after the commit: an entry is no longer below. */
 static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
     firn_cache *cache = context;
+    if (cache->hot == NULL) {
+        return; /* still opening: nothing is in memory */
+    }
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     firn_removals_bump(cache, hash);
     firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
-    if (object != NULL && (object->state & FIRN_STORED) != 0) {
+    if (object != NULL && (firn_object_state(object) & FIRN_STORED) != 0) {
         firn_hot_change_locked(shard, object, FIRN_STORED, 0);
-        firn_count(cache->counters, hash, FIRN_EVENT_RECLAIMED_HOT, 1);
+        firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
     }
     firn_hot_unlock(shard);
 }
@@ -45,13 +49,14 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
     firn_cold_batch_limits(cache->cold, &cache->batch_items_max, &cache->batch_bytes_max);
     cache->batch_items =
         firn_heap_alloc(cache->heap, cache->batch_items_max * sizeof *cache->batch_items);
-    return cache->batch_items != NULL ? FIRN_OK : FIRN_ENOMEM;
+    cache->batch_objects =
+        firn_heap_alloc(cache->heap, cache->batch_items_max * sizeof *cache->batch_objects);
+    return cache->batch_items != NULL && cache->batch_objects != NULL ? FIRN_OK : FIRN_ENOMEM;
 }
 
 /* The share of what waits to be written is cut from the memory budget, so that the whole stays
  * within it when the disk is slow. */
-static void set_budgets(firn_cache *cache, bool has_cold) {
-    uint64_t hot_bytes = cache->options.hot_bytes;
+void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold) {
     if (cache->options.read_only) {
         hot_bytes = 0;
     }
@@ -59,13 +64,22 @@ static void set_budgets(firn_cache *cache, bool has_cold) {
     if (has_cold) {
         queue = hot_bytes / 8 < QUEUE_SHARE_MAX ? hot_bytes / 8 : QUEUE_SHARE_MAX;
     }
-    cache->resident_max = hot_bytes - queue;
-    cache->held_max = hot_bytes > 0 ? hot_bytes : DISK_CACHE_QUEUE;
+    /* Shards tell of their bytes in grains, which together come to that much. */
+    uint64_t untold = cache->options.shards > 1 ? hot_bytes / 256 : 0;
+    uint64_t held_max = hot_bytes > 0 ? hot_bytes - untold : DISK_CACHE_QUEUE;
+    uint64_t resident_max = hot_bytes - queue - untold;
+    atomic_store_explicit(&cache->hot_bytes, hot_bytes, memory_order_relaxed);
+    atomic_store_explicit(&cache->held_max, held_max, memory_order_relaxed);
+    atomic_store_explicit(&cache->resident_max, resident_max, memory_order_relaxed);
 }
 
-static int make_tables(firn_cache *cache, const firn_policy_ops *policy) {
-    unsigned shards = cache->resident_max > 0 ? cache->options.shards : 1;
-    cache->hot = firn_hot_new(cache->heap, policy, shards);
+static int make_tables(firn_cache *cache, const firn_policy *policy) {
+    cache->pool = firn_pool_new(cache->heap, cache->options.hot_bytes, cache->seed);
+    if (cache->pool == NULL) {
+        return FIRN_ENOMEM;
+    }
+    cache->hot = firn_hot_new(cache->heap, cache->pool, policy, cache->options.shards,
+                              firn_resident_max(cache));
     cache->counters = firn_heap_alloc_lines(cache->heap, sizeof *cache->counters);
     cache->removals =
         firn_heap_zalloc(cache->heap, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
@@ -84,7 +98,7 @@ static int make_locks(firn_cache *cache) {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    int failed = firn_queue_init(&cache->queue);
+    int failed = firn_queue_init(&cache->queue, cache->heap);
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
@@ -94,15 +108,18 @@ static int make_locks(firn_cache *cache) {
 }
 
 static int open_parts(firn_cache *cache, const char *path, const struct firn_backend_ops *backend) {
-    const firn_policy_ops *policy = firn_policy_find(cache->options.hot_policy);
-    cache->options.hot_policy = policy->name; /* the user's string need not live on */
-    set_budgets(cache, path != NULL);
-    int result = make_tables(cache, policy);
-    if (result != FIRN_OK) {
-        return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
+    const firn_policy *policy = cache->options.hot_policy_ops;
+    if (policy == NULL) {
+        policy = firn_policy_by_name(cache->options.hot_policy);
     }
+    cache->options.hot_policy = policy->name; /* the user's string need not live on */
+    if (cache->options.read_only || cache->options.hot_bytes == 0) {
+        cache->options.shards = 1;
+    }
+    firn_set_budgets(cache, cache->options.hot_bytes, path != NULL);
     cache->seed = firn_random64();
     uint64_t version = 1;
+    int result = FIRN_OK;
     if (path != NULL) {
         result = open_cold(cache, path, backend);
         if (result != FIRN_OK) {
@@ -110,7 +127,13 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
         }
         cache->seed = firn_cold_seed(cache->cold);
         version = firn_cold_version_next(cache->cold);
-        uint64_t share = (cache->held_max - cache->resident_max) / 4;
+    }
+    result = make_tables(cache, policy);
+    if (result != FIRN_OK) {
+        return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
+    }
+    if (path != NULL) {
+        uint64_t share = (firn_held_max(cache) - firn_resident_max(cache)) / 4;
         cache->batch_ready_bytes = share < cache->batch_bytes_max ? share : cache->batch_bytes_max;
     }
     atomic_init(&cache->version, version);

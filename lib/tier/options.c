@@ -2,6 +2,7 @@
  * that they may come from an older or a newer header. */
 #include <string.h>
 
+#include "hot/policy_host.h"
 #include "tier/cache.h"
 
 enum {
@@ -102,7 +103,7 @@ static int check_budgets(const firn_options *options, const char *path, firn_det
 }
 
 static int check_others(const firn_options *options, firn_detail *detail) {
-    if (firn_policy_find(options->hot_policy) == NULL) {
+    if (options->hot_policy_ops == NULL && firn_policy_by_name(options->hot_policy) == NULL) {
         return firn_detail_set(detail, FIRN_EINVAL,
                                "options.hot_policy: there is no policy named '%.64s' (see "
                                "firn_policy_name)",
@@ -153,6 +154,15 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
         full->shards = default_shards(full->hot_bytes);
     }
     return result;
+}
+
+int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail) {
+    if (hot_bytes < HOT_BYTES_MIN || hot_bytes > INT64_MAX) {
+        return firn_detail_set(detail, FIRN_EINVAL,
+                               "hot_bytes is %llu; the least is %d, and it must be below 2^63",
+                               (unsigned long long)hot_bytes, HOT_BYTES_MIN);
+    }
+    return FIRN_OK;
 }
 
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms) {

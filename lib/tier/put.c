@@ -1,4 +1,4 @@
-/* Changing entries: firn_put and firn_delete. */
+/* Changing entries: firn_put, firn_delete, and the atomic ones, which are puts on a condition. */
 #include <string.h>
 
 #include "tier/cache.h"
@@ -6,100 +6,258 @@
 /* Where a new value goes. */
 enum destination { TO_RESIDENTS, TO_QUEUE, TO_COLD_TIER, TO_NOWHERE };
 
-static enum destination destination_of(const firn_cache *cache, size_t key_size,
-                                       size_t value_size) {
-    uint64_t charge = firn_object_charge_for(key_size, value_size);
+/* What has to be so for a put to be done. */
+enum condition { ALWAYS, IF_ABSENT, IF_PRESENT, IF_VERSION };
+
+/* A put on its way. */
+typedef struct change {
+    const void *key;
+    size_t key_size;
+    uint64_t hash;
+    const void *value;
+    size_t value_size;
+    uint64_t expires_ms;
+    enum condition condition;
+    uint64_t expected; /* IF_VERSION */
+    uint64_t version;  /* out: what the entry got */
+} change;
+
+/* What the cold tier said of a key that is not in the table. It holds for as long as the key's
+ * counter of removals stands at the same number. */
+typedef struct below {
+    bool asked;
+    uint32_t removals;
+    int result; /* FIRN_OK: there is an entry; FIRN_NOT_FOUND; or an error */
+    uint64_t version;
+} below;
+
+static enum destination destination_of(const firn_cache *cache, const change *put) {
+    uint64_t charge =
+        firn_object_charge_for(cache->pool, put->key_size, put->value_size, put->expires_ms);
     bool has_cold = cache->cold != NULL;
-    if (has_cold && value_size > firn_cold_value_max(cache->cold, key_size)) {
+    if (has_cold && put->value_size > firn_cold_value_max(cache->cold, put->key_size)) {
         if (cache->options.write_mode == FIRN_WRITE_THROUGH) {
             return TO_NOWHERE; /* to keep it in memory alone would break the promise */
         }
         has_cold = false;
     }
-    if (charge <= cache->resident_max) {
+    if (charge <= firn_resident_max(cache)) {
         return TO_RESIDENTS;
     }
     if (!has_cold) {
         return TO_NOWHERE;
     }
-    return charge <= cache->held_max - cache->resident_max ? TO_QUEUE : TO_COLD_TIER;
+    return charge <= firn_held_max(cache) - firn_resident_max(cache) ? TO_QUEUE : TO_COLD_TIER;
 }
 
 static int refuse(firn_cache *cache, size_t value_size) {
     uint64_t cold_max = cache->cold != NULL ? cache->options.cold_bytes : 0;
-    return firn_detail_set(&cache->detail, FIRN_ETOOLARGE,
-                           "a value of %zu bytes fits into neither tier (hot_bytes %llu, "
-                           "cold_bytes %llu): raise a budget or put it in parts",
-                           value_size, (unsigned long long)cache->options.hot_bytes,
-                           (unsigned long long)cold_max);
+    return firn_detail_set(
+        &cache->detail, FIRN_ETOOLARGE,
+        "a value of %zu bytes fits into neither tier (hot_bytes %llu, cold_bytes %llu): raise a "
+        "budget or put it in parts",
+        value_size,
+        (unsigned long long)atomic_load_explicit(&cache->hot_bytes, memory_order_relaxed),
+        (unsigned long long)cold_max);
 }
 
 static bool writes_at_put(const firn_cache *cache) {
     return cache->cold != NULL && cache->options.write_mode != FIRN_WRITE_ON_EVICTION;
 }
 
-/* Indexes the object in place of what is there. *ticket: of the queue, if it went there. */
-static int publish(firn_cache *cache, firn_object *object, bool resident, uint64_t *ticket) {
-    size_t key_size;
-    const void *key = firn_object_key(object, &key_size);
-    int result;
-    do {
-        firn_hot_shard *shard = firn_hot_lock(cache->hot, object->hash);
-        firn_object *old = firn_hot_find_locked(shard, object->hash, key, key_size);
-        result = old == NULL ? firn_hot_reserve_locked(shard) : FIRN_OK;
-        if (result == FIRN_OK) {
-            uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-            result = firn_void_below_locked(cache, old, object->hash, version);
-            if (result == FIRN_OK) {
-                object->version = version;
-                firn_hot_insert_locked(shard, object, old, resident ? FIRN_RESIDENT : 0);
-                if (!resident || writes_at_put(cache)) {
-                    *ticket = firn_enqueue_locked(cache, shard, object);
-                }
-            }
-        }
-        firn_hot_unlock(shard);
-        if (result == FIRN_OK) {
-            firn_object_unref(old);
-        } else if (result == FIRN_EBUSY) {
-            int relieved = firn_relieve_journal(cache);
-            result = relieved == FIRN_OK ? FIRN_EBUSY : relieved;
-        }
-    } while (result == FIRN_EBUSY);
-    return result;
+static void ask_below(firn_cache *cache, const change *put, below *known) {
+    firn_cold_meta meta = {.version = 0};
+    known->result =
+        firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL, NULL, &meta);
+    if (known->result == FIRN_ECORRUPT) {
+        known->result = FIRN_NOT_FOUND;
+    }
+    known->version = meta.version;
+    known->asked = true;
 }
 
-static int put_in_memory(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
-                         const void *value, size_t value_size, uint64_t expires_ms, bool resident) {
-    int result = firn_make_room(cache, firn_object_charge_for(key_size, value_size));
+/* Whether the change may be made. old: what the table holds. FIRN_OK, FIRN_NOT_FOUND, FIRN_EXISTS,
+ * FIRN_CONFLICT or an error of the cold tier; FIRN_AGAIN: it has to be asked, with no lock held. */
+static int check_condition_locked(firn_cache *cache, const change *put, const firn_object *old,
+                                  below *known) {
+    if (put->condition == ALWAYS) {
+        return FIRN_OK;
+    }
+    uint64_t version = 0;
+    int there = FIRN_NOT_FOUND;
+    if (old != NULL) {
+        if ((firn_object_state(old) & FIRN_TOMBSTONE) == 0 && !firn_is_expired(cache, old)) {
+            there = FIRN_OK;
+            version = firn_object_version(old);
+        }
+    } else if (cache->cold != NULL) {
+        uint32_t removals = firn_removals_look(cache, put->hash);
+        if (!known->asked || known->removals != removals) {
+            known->removals = removals;
+            return FIRN_AGAIN;
+        }
+        there = known->result;
+        version = known->version;
+    }
+    if (put->condition == IF_ABSENT) {
+        return there == FIRN_OK ? FIRN_EXISTS : there == FIRN_NOT_FOUND ? FIRN_OK : there;
+    }
+    if (there == FIRN_OK && put->condition == IF_VERSION && version != put->expected) {
+        return FIRN_CONFLICT;
+    }
+    return there;
+}
+
+/* Bytes that the object needs beyond what it frees. */
+static uint64_t bytes_to_find(const firn_object *object, const firn_object *old) {
+    uint64_t charge = firn_object_charge(object);
+    uint64_t freed = 0;
+    if (old != NULL && (firn_object_state(old) & FIRN_RESIDENT) != 0) {
+        freed = firn_object_charge(old);
+    }
+    return charge > freed ? charge - freed : 0;
+}
+
+/* With the shard locked: makes room and indexes the object. FIRN_OK; FIRN_EBUSY: the journal is
+ * full; FIRN_AGAIN: see check_condition_locked; FIRN_ENOMEM or what stands against the change. */
+static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
+                          firn_object *object, bool resident, below *known, firn_victims *victims,
+                          uint64_t *ticket) {
+    firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+    int result = check_condition_locked(cache, put, old, known);
     if (result != FIRN_OK) {
         return result;
     }
-    firn_object *object = firn_object_new(cache->heap, hash, key, key_size, value_size);
-    if (object == NULL) {
-        return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
-                               value_size);
+    if (resident) {
+        uint64_t needed = bytes_to_find(object, old);
+        if (firn_evict_locked(cache, shard, needed, victims) && old != NULL) {
+            /* It may have been the very one that was overwritten. */
+            old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+        }
     }
-    object->expires_ms = expires_ms;
-    if (value_size > 0) {
-        memcpy(firn_object_value(object), value, value_size);
+    result = old == NULL ? firn_hot_reserve_locked(shard, put->hash) : FIRN_OK;
+    if (result != FIRN_OK) {
+        return result;
+    }
+    bool queued = !resident || writes_at_put(cache);
+    if (queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
+        return FIRN_ENOMEM;
+    }
+    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
+    result = firn_void_below_locked(cache, old, put->hash, version);
+    if (result != FIRN_OK) {
+        if (queued) {
+            firn_queue_release(&cache->queue);
+        }
+        return result;
+    }
+    put->version = version;
+    firn_object_set_version(object, version);
+    firn_hot_insert_locked(shard, put->hash, object, old, resident ? FIRN_RESIDENT : 0);
+    if (queued) {
+        *ticket = firn_enqueue_locked(cache, shard, object);
+    }
+    if (old != NULL) {
+        firn_victims_add(victims, old);
+    }
+    return FIRN_OK;
+}
+
+/* Indexes the object in place of what is there. *ticket: of the queue, if it went there. */
+static int publish(firn_cache *cache, change *put, firn_object *object, bool resident,
+                   uint64_t *ticket) {
+    below known = {.asked = false};
+    for (;;) {
+        firn_victims victims = {.count = 0};
+        firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
+        int result =
+            publish_locked(cache, shard, put, object, resident, &known, &victims, ticket);
+        firn_hot_unlock(shard);
+        firn_victims_release(&victims);
+        if (result == FIRN_AGAIN) {
+            ask_below(cache, put, &known);
+        } else if (result == FIRN_EBUSY) {
+            int relieved = firn_relieve_journal(cache);
+            if (relieved != FIRN_OK) {
+                return relieved;
+            }
+        } else {
+            return result;
+        }
+    }
+}
+
+/* What the shard itself could not give, others have to; and now and then, the tier is tidied. */
+static void settle_room(firn_cache *cache, uint64_t version) {
+    firn_make_resident_room(cache, 0);
+    enum { TIDY_EVERY = 1024 };
+    if (version % TIDY_EVERY == 0) {
+        firn_hot_tidy(cache->hot);
+    }
+}
+
+static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bool resident) {
+    uint64_t charge = firn_object_charge(object);
+    int result = firn_make_room(cache, charge);
+    if (result == FIRN_OK && resident && charge >= FIRN_LARGE_CHARGE) {
+        firn_make_resident_room(cache, charge);
+    }
+    if (result != FIRN_OK) {
+        return result;
     }
     uint64_t ticket = 0;
-    result = publish(cache, object, resident, &ticket);
-    firn_object_unref(object);
+    result = publish(cache, put, object, resident, &ticket);
+    if (result == FIRN_OK) {
+        settle_room(cache, put->version);
+    }
     if (result == FIRN_OK && cache->options.write_mode == FIRN_WRITE_THROUGH && ticket > 0) {
         result = firn_write_until(cache, ticket);
     }
     return result;
 }
 
-static int put_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
-                     const void *value, size_t value_size, uint64_t expires_ms) {
-    firn_object *placeholder = firn_object_new(cache->heap, hash, key, key_size, 0);
+static int put_copy(firn_cache *cache, change *put, bool resident) {
+    firn_object *object = firn_object_new(cache->pool, put->key, put->key_size, put->value_size,
+                                          put->expires_ms);
+    if (object == NULL) {
+        return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
+                               put->value_size);
+    }
+    if (put->value_size > 0) {
+        memcpy(firn_object_value(object), put->value, put->value_size);
+    }
+    int result = put_in_memory(cache, put, object, resident);
+    firn_object_unref(object);
+    return result;
+}
+
+/* Past memory, for a value larger than it. A condition is looked at before, and holds no longer
+ * than that. */
+static int put_below(firn_cache *cache, change *put) {
+    if (put->condition != ALWAYS) {
+        below known = {.asked = false};
+        int result;
+        do {
+            firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
+            const firn_object *old =
+                firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+            result = check_condition_locked(cache, put, old, &known);
+            firn_hot_unlock(shard);
+            if (result == FIRN_AGAIN) {
+                ask_below(cache, put, &known);
+            }
+        } while (result == FIRN_AGAIN);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    firn_object *placeholder = firn_object_new(cache->pool, put->key, put->key_size, 0, 0);
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
-    int result = firn_write_direct(cache, placeholder, value, value_size, expires_ms);
+    int result = firn_write_direct(cache, placeholder, put->hash, put->value, put->value_size,
+                                   put->expires_ms);
+    put->version = firn_object_version(placeholder);
     firn_object_unref(placeholder);
     return result;
 }
@@ -120,90 +278,273 @@ static int sync_if_asked(firn_cache *cache) {
     return firn_cold_sync_journal(cache->cold);
 }
 
-int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *value,
-             size_t value_size, const firn_put_options *options) {
-    if (cache == NULL || (value == NULL && value_size > 0)) {
-        return FIRN_EINVAL;
-    }
-    uint64_t expires_ms = 0;
-    int result = firn_check_key(cache, key, key_size);
+static int finish_put(firn_cache *cache, int result) {
     if (result == FIRN_OK) {
-        result = check_writable(cache);
-    }
-    if (result == FIRN_OK) {
-        result = firn_put_options_read(cache, options, &expires_ms);
-    }
-    if (result != FIRN_OK) {
-        return result;
-    }
-    uint64_t hash = firn_hash64(cache->seed, key, key_size);
-    enum destination to = destination_of(cache, key_size, value_size);
-    if (to == TO_NOWHERE) {
-        return refuse(cache, value_size);
-    }
-    result = to == TO_COLD_TIER
-                 ? put_below(cache, hash, key, key_size, value, value_size, expires_ms)
-                 : put_in_memory(cache, hash, key, key_size, value, value_size, expires_ms,
-                                 to == TO_RESIDENTS);
-    if (result == FIRN_OK) {
-        firn_count(cache->counters, hash, FIRN_EVENT_PUT, 1);
+        firn_count(cache->counters, FIRN_EVENT_PUT, 1);
         result = sync_if_asked(cache);
     }
     return result;
 }
 
-/* One try to delete. *below: what the cold tier said of the key, FIRN_AGAIN when it was not asked
- * yet, which makes the result FIRN_AGAIN if it has to be. */
-static int delete_once(firn_cache *cache, firn_object *tombstone, int below, firn_object **gone) {
-    uint64_t hash = tombstone->hash;
-    size_t key_size;
-    const void *key = firn_object_key(tombstone, &key_size);
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-    firn_object *old = firn_hot_find_locked(shard, hash, key, key_size);
-    int result = FIRN_OK;
-    if (old == NULL) {
-        result = cache->cold == NULL ? FIRN_NOT_FOUND : below;
-    } else if ((old->state & FIRN_TOMBSTONE) != 0) {
-        result = FIRN_NOT_FOUND;
-    } else if (old->expires_ms != 0 && firn_object_expired(old, firn_now_ms(cache))) {
-        *gone = firn_expire_locked(cache, shard, old);
-        result = FIRN_NOT_FOUND;
-    } else if (cache->cold == NULL) {
-        firn_hot_remove_locked(shard, old);
-        *gone = old;
-        firn_hot_unlock(shard);
-        return FIRN_OK;
+/* The ways of putting: all checks, and the change. put: key, value and condition are filled in, and
+ * the expiry if it is to be kept. */
+static int put_value(firn_cache *cache, change *put, const firn_put_options *options,
+                     bool keep_expiry) {
+    if (cache == NULL || (put->value == NULL && put->value_size > 0)) {
+        return FIRN_EINVAL;
     }
-    if (result == FIRN_OK && old == NULL) {
-        result = firn_hot_reserve_locked(shard);
-    }
+    int result = firn_check_key(cache, put->key, put->key_size);
     if (result == FIRN_OK) {
-        uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-        result = firn_void_below_locked(cache, old, hash, version);
+        result = check_writable(cache);
+    }
+    if (result == FIRN_OK && !keep_expiry) {
+        result = firn_put_options_read(cache, options, &put->expires_ms);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    put->hash = firn_hash64(cache->seed, put->key, put->key_size);
+    enum destination to = destination_of(cache, put);
+    if (to == TO_NOWHERE) {
+        return refuse(cache, put->value_size);
+    }
+    result = to == TO_COLD_TIER ? put_below(cache, put) : put_copy(cache, put, to == TO_RESIDENTS);
+    return finish_put(cache, result);
+}
+
+int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *value,
+             size_t value_size, const firn_put_options *options) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .value = value,
+                  .value_size = value_size,
+                  .condition = ALWAYS};
+    return put_value(cache, &put, options, false);
+}
+
+int firn_add(firn_cache *cache, const void *key, size_t key_size, const void *value,
+             size_t value_size, const firn_put_options *options) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .value = value,
+                  .value_size = value_size,
+                  .condition = IF_ABSENT};
+    return put_value(cache, &put, options, false);
+}
+
+int firn_replace(firn_cache *cache, const void *key, size_t key_size, const void *value,
+                 size_t value_size, const firn_put_options *options) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .value = value,
+                  .value_size = value_size,
+                  .condition = IF_PRESENT};
+    return put_value(cache, &put, options, false);
+}
+
+int firn_compare_and_swap(firn_cache *cache, const void *key, size_t key_size, uint64_t expected,
+                          const void *value, size_t value_size, const firn_put_options *options,
+                          uint64_t *version) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .value = value,
+                  .value_size = value_size,
+                  .condition = IF_VERSION,
+                  .expected = expected};
+    int result = put_value(cache, &put, options, false);
+    if (version != NULL) {
+        *version = result == FIRN_OK ? put.version : 0;
+    }
+    return result;
+}
+
+/* The number an entry holds, in the bytes of an int64_t, which is what firn_increment writes. */
+static int read_number(firn_cache *cache, const firn_object *object, uint64_t *number) {
+    if (firn_object_size(object) != sizeof *number) {
+        return firn_detail_set(&cache->detail, FIRN_EINVAL,
+                               "the entry's value has %zu bytes; a number has 8",
+                               firn_object_size(object));
+    }
+    memcpy(number, firn_object_data(object), sizeof *number);
+    return FIRN_OK;
+}
+
+int firn_increment(firn_cache *cache, const void *key, size_t key_size, int64_t by, int64_t initial,
+                   const firn_put_options *options, int64_t *value) {
+    if (value != NULL) {
+        *value = 0;
+    }
+    for (;;) {
+        firn_object *object;
+        int result = firn_look(cache, key, key_size, &object);
+        uint64_t number = (uint64_t)initial;
+        change put = {.key = key, .key_size = key_size, .condition = IF_ABSENT};
         if (result == FIRN_OK) {
-            tombstone->version = version;
-            firn_hot_insert_locked(shard, tombstone, old, FIRN_TOMBSTONE);
-            firn_enqueue_locked(cache, shard, tombstone);
-            *gone = old;
+            result = read_number(cache, object, &number);
+            number += (uint64_t)by; /* wraps */
+            put.condition = IF_VERSION;
+            put.expected = firn_object_version(object);
+            put.expires_ms = firn_object_expires_ms(object);
+            firn_object_unref(object);
+        } else if (result == FIRN_NOT_FOUND) {
+            result = FIRN_OK;
+        }
+        if (result != FIRN_OK) {
+            return result;
+        }
+        put.value = &number;
+        put.value_size = sizeof number;
+        bool keep_expiry = options == NULL && put.condition == IF_VERSION;
+        result = put_value(cache, &put, options, keep_expiry);
+        if (result == FIRN_OK && value != NULL) {
+            memcpy(value, &number, sizeof number);
+        }
+        /* Somebody was faster: what they left is what counts. */
+        if (result != FIRN_CONFLICT && result != FIRN_EXISTS &&
+            (result != FIRN_NOT_FOUND || put.condition != IF_VERSION)) {
+            return result;
+        }
+    }
+}
+
+/* Where the entry has room for an expiry and nothing below knows of it, that is all there is to
+ * do. *done: it was. */
+static int touch_in_place(firn_cache *cache, const change *put, bool is_hit, bool *done) {
+    *done = false;
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
+    firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+    int result = FIRN_OK;
+    if (old != NULL) {
+        unsigned state = firn_object_state(old);
+        if ((state & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, old)) {
+            result = FIRN_NOT_FOUND;
+        } else if ((state & (FIRN_STORED | FIRN_QUEUED)) == 0 && (state & FIRN_RESIDENT) != 0) {
+            *done = firn_object_set_expiry_locked(old, put->expires_ms);
+            if (*done && is_hit) {
+                firn_hot_hit_locked(shard, old);
+            }
         }
     }
     firn_hot_unlock(shard);
     return result;
 }
 
-static int delete_with(firn_cache *cache, firn_object *tombstone) {
-    int below = FIRN_AGAIN;
+int firn_touch(firn_cache *cache, const void *key, size_t key_size, uint64_t ttl_ms) {
+    return firn_get_and_touch(cache, key, key_size, ttl_ms, NULL);
+}
+
+int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint64_t ttl_ms,
+                       firn_object **object) {
+    if (object != NULL) {
+        *object = NULL;
+    }
+    if (cache == NULL) {
+        return FIRN_EINVAL;
+    }
+    int result = firn_check_key(cache, key, key_size);
+    if (result == FIRN_OK) {
+        result = check_writable(cache);
+    }
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    options.ttl_ms = ttl_ms;
+    change put = {.key = key, .key_size = key_size};
+    if (result == FIRN_OK) {
+        result = firn_put_options_read(cache, &options, &put.expires_ms);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    put.hash = firn_hash64(cache->seed, key, key_size);
     for (;;) {
-        firn_object *gone = NULL;
-        int result = delete_once(cache, tombstone, below, &gone);
-        firn_object_unref(gone);
+        firn_object *found;
+        result = object != NULL ? firn_get(cache, key, key_size, &found)
+                                : firn_look(cache, key, key_size, &found);
+        if (result != FIRN_OK) {
+            return result;
+        }
+        bool done;
+        result = touch_in_place(cache, &put, object == NULL, &done);
+        if (result == FIRN_OK && !done) {
+            /* A copy that can expire, or that the cold tier has yet to learn of. */
+            put.condition = IF_VERSION;
+            put.expected = firn_object_version(found);
+            put.value = firn_object_data(found);
+            put.value_size = firn_object_size(found);
+            enum destination to = destination_of(cache, &put);
+            result = to == TO_COLD_TIER ? put_below(cache, &put)
+                     : to == TO_NOWHERE ? refuse(cache, put.value_size)
+                                        : put_copy(cache, &put, to == TO_RESIDENTS);
+            result = result == FIRN_OK ? sync_if_asked(cache) : result;
+        }
+        if (result == FIRN_OK && object != NULL) {
+            *object = found;
+            return FIRN_OK;
+        }
+        firn_object_unref(found);
+        if (result != FIRN_CONFLICT) {
+            return result;
+        }
+    }
+}
+
+/* One try to delete. known: what the cold tier said of the key. */
+static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *tombstone,
+                         const change *put, below *known, firn_victims *victims) {
+    firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+    if (old != NULL && (firn_object_state(old) & FIRN_TOMBSTONE) == 0 &&
+        firn_is_expired(cache, old)) {
+        old = firn_expire_locked(cache, shard, put->hash, old);
+        if (old != NULL) {
+            firn_victims_add(victims, old);
+        }
+        return FIRN_NOT_FOUND;
+    }
+    int result = check_condition_locked(cache, put, old, known);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (cache->cold == NULL) {
+        firn_hot_remove_locked(shard, put->hash, old, false);
+        firn_victims_add(victims, old);
+        return FIRN_OK;
+    }
+    result = old == NULL ? firn_hot_reserve_locked(shard, put->hash) : FIRN_OK;
+    if (result == FIRN_OK) {
+        result = firn_queue_reserve(&cache->queue);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
+    result = firn_void_below_locked(cache, old, put->hash, version);
+    if (result != FIRN_OK) {
+        firn_queue_release(&cache->queue);
+        return result;
+    }
+    firn_object_set_version(tombstone, version);
+    firn_hot_insert_locked(shard, put->hash, tombstone, old, FIRN_TOMBSTONE);
+    firn_enqueue_locked(cache, shard, tombstone);
+    if (old != NULL) {
+        firn_victims_add(victims, old);
+    }
+    return FIRN_OK;
+}
+
+static int delete_with(firn_cache *cache, firn_object *tombstone, const change *put) {
+    below known = {.asked = false};
+    for (;;) {
+        firn_victims victims = {.count = 0};
+        firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
+        int result = delete_locked(cache, shard, tombstone, put, &known, &victims);
+        firn_hot_unlock(shard);
+        firn_victims_release(&victims);
         if (result == FIRN_AGAIN) {
-            size_t key_size;
-            const void *key = firn_object_key(tombstone, &key_size);
-            below = firn_cold_read(cache->cold, tombstone->hash, key, key_size, NULL, NULL, NULL);
-            if (below == FIRN_ECORRUPT) {
-                below = FIRN_OK; /* whatever it was, it is to go */
+            known.result = firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL,
+                                          NULL, NULL);
+            if (known.result == FIRN_ECORRUPT) {
+                known.result = FIRN_OK; /* whatever it was, it is to go */
             }
+            known.asked = true;
         } else if (result == FIRN_EBUSY) {
             result = firn_relieve_journal(cache);
             if (result != FIRN_OK) {
@@ -223,21 +564,26 @@ int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
     if (result == FIRN_OK) {
         result = check_writable(cache);
     }
+    firn_object *tombstone = NULL;
     if (result == FIRN_OK && cache->cold != NULL) {
-        result = firn_make_room(cache, firn_object_charge_for(key_size, 0));
+        result = firn_make_room(cache, firn_object_charge_for(cache->pool, key_size, 0, 0));
+        if (result == FIRN_OK) {
+            tombstone = firn_object_new(cache->pool, key, key_size, 0, 0);
+            if (tombstone == NULL) {
+                result = firn_detail_set(&cache->detail, FIRN_ENOMEM,
+                                         "no memory to delete an entry");
+            }
+        }
     }
     if (result != FIRN_OK) {
         return result;
     }
-    uint64_t hash = firn_hash64(cache->seed, key, key_size);
-    firn_object *tombstone = firn_object_new(cache->heap, hash, key, key_size, 0);
-    if (tombstone == NULL) {
-        return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to delete an entry");
-    }
-    result = delete_with(cache, tombstone);
+    change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT};
+    put.hash = firn_hash64(cache->seed, key, key_size);
+    result = delete_with(cache, tombstone, &put);
     firn_object_unref(tombstone);
     if (result == FIRN_OK) {
-        firn_count(cache->counters, hash, FIRN_EVENT_DELETE, 1);
+        firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
         result = sync_if_asked(cache);
     }
     return result;

@@ -5,31 +5,89 @@
 
 #include "base/clock.h"
 
-int firn_queue_init(firn_queue *queue) {
-    *queue = (firn_queue){.head = NULL};
+enum { PLACES = 510 };
+
+struct firn_queue_block {
+    firn_queue_block *next;
+    firn_object *objects[PLACES];
+};
+
+int firn_queue_init(firn_queue *queue, firn_heap *heap) {
+    *queue = (firn_queue){.heap = heap};
     return pthread_mutex_init(&queue->lock, NULL);
+}
+
+static void free_block(firn_queue *queue, firn_queue_block *block) {
+    firn_heap_free(queue->heap, block, sizeof *block);
 }
 
 void firn_queue_fini(firn_queue *queue) {
     while (queue->head != NULL) {
-        firn_object *object = queue->head;
-        queue->head = object->queue_next;
-        firn_object_unref(object);
+        firn_queue_block *block = queue->head;
+        size_t end = block == queue->tail ? queue->tail_at : PLACES;
+        if (queue->tail != NULL) {
+            for (size_t at = queue->head_at; at < end; at++) {
+                firn_object_unref(block->objects[at]);
+            }
+        }
+        if (block == queue->tail) {
+            queue->tail = NULL; /* the blocks behind it are empty */
+        }
+        queue->head_at = 0;
+        queue->head = block->next;
+        free_block(queue, block);
     }
     pthread_mutex_destroy(&queue->lock);
+}
+
+/* The lock is held. */
+static int add_block(firn_queue *queue) {
+    firn_queue_block *block = firn_heap_alloc(queue->heap, sizeof *block);
+    if (block == NULL) {
+        return FIRN_ENOMEM;
+    }
+    block->next = NULL;
+    if (queue->tail == NULL) {
+        queue->head = queue->tail = block;
+        queue->head_at = queue->tail_at = 0;
+    } else {
+        firn_queue_block *last = queue->tail;
+        while (last->next != NULL) {
+            last = last->next;
+        }
+        last->next = block;
+    }
+    queue->room += PLACES;
+    return FIRN_OK;
+}
+
+int firn_queue_reserve(firn_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    int result = queue->room > queue->reserved ? FIRN_OK : add_block(queue);
+    queue->reserved += result == FIRN_OK;
+    pthread_mutex_unlock(&queue->lock);
+    return result;
+}
+
+void firn_queue_release(firn_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    queue->reserved--;
+    pthread_mutex_unlock(&queue->lock);
 }
 
 uint64_t firn_queue_push(firn_queue *queue, firn_object *object, uint64_t *bytes_before) {
     firn_object_ref(object);
     pthread_mutex_lock(&queue->lock);
-    object->queue_next = NULL;
-    if (queue->tail != NULL) {
-        queue->tail->queue_next = object;
-    } else {
-        queue->head = object;
+    if (queue->pushed == queue->completed) {
         queue->first_ns = firn_monotonic_ns();
     }
-    queue->tail = object;
+    if (queue->tail_at == PLACES) {
+        queue->tail = queue->tail->next; /* there is one: the place was reserved */
+        queue->tail_at = 0;
+    }
+    queue->tail->objects[queue->tail_at++] = object;
+    queue->room--;
+    queue->reserved--;
     *bytes_before = queue->bytes;
     queue->bytes += firn_object_charge(object);
     uint64_t ticket = ++queue->pushed;
@@ -37,56 +95,41 @@ uint64_t firn_queue_push(firn_queue *queue, firn_object *object, uint64_t *bytes
     return ticket;
 }
 
-firn_object *firn_queue_take(firn_queue *queue, size_t items, size_t bytes, size_t *count) {
+size_t firn_queue_peek(firn_queue *queue, size_t items, size_t bytes, firn_object **objects) {
     pthread_mutex_lock(&queue->lock);
-    firn_object *first = queue->head;
-    firn_object *last = NULL;
+    uint64_t waiting = queue->pushed - queue->completed;
+    const firn_queue_block *block = queue->head;
+    size_t at = queue->head_at;
     size_t taken = 0;
     size_t sum = 0;
-    for (firn_object *object = first; object != NULL && taken < items;
-         object = object->queue_next) {
-        size_t charge = firn_object_charge(object);
+    for (; taken < items && taken < waiting; taken++, at++) {
+        if (at == PLACES) {
+            block = block->next;
+            at = 0;
+        }
+        size_t charge = firn_object_charge(block->objects[at]);
         if (taken > 0 && charge > bytes - sum) {
             break;
         }
         sum = charge < bytes ? sum + charge : bytes;
-        taken++;
-        last = object;
-    }
-    if (last != NULL) {
-        queue->head = last->queue_next;
-        if (queue->head == NULL) {
-            queue->tail = NULL;
-        }
-        last->queue_next = NULL;
+        objects[taken] = block->objects[at];
     }
     pthread_mutex_unlock(&queue->lock);
-    *count = taken;
-    return taken > 0 ? first : NULL;
-}
-
-void firn_queue_return(firn_queue *queue, firn_object *batch) {
-    pthread_mutex_lock(&queue->lock);
-    firn_object *last = batch;
-    for (size_t count = 1;; count++) {
-        if (last->queue_next == NULL) {
-            break;
-        }
-        last = last->queue_next;
-    }
-    last->queue_next = queue->head;
-    if (queue->head == NULL) {
-        queue->tail = last;
-    }
-    queue->head = batch;
-    pthread_mutex_unlock(&queue->lock);
+    return taken;
 }
 
 void firn_queue_complete(firn_queue *queue, size_t count, uint64_t bytes) {
     pthread_mutex_lock(&queue->lock);
     queue->completed += count;
     queue->bytes -= bytes;
-    if (queue->head != NULL) {
+    queue->head_at += count;
+    while (queue->head != queue->tail && queue->head_at >= PLACES) {
+        firn_queue_block *done = queue->head;
+        queue->head = done->next;
+        queue->head_at -= PLACES;
+        free_block(queue, done);
+    }
+    if (queue->pushed != queue->completed) {
         queue->first_ns = firn_monotonic_ns();
     }
     pthread_mutex_unlock(&queue->lock);

@@ -93,10 +93,15 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         return FIRN_EINVAL;
     }
     const firn_counters *counters = cache->counters;
+    uint64_t hot_bytes_max = atomic_load_explicit(&cache->hot_bytes, memory_order_relaxed);
+    if (hot_bytes_max == 0) {
+        hot_bytes_max = firn_held_max(cache);
+    }
     firn_queue_state queue = firn_queue_look(&cache->queue);
-    uint64_t hot_bytes = firn_hot_held_bytes(cache->hot);
-    uint64_t object_bytes = firn_heap_object_bytes(cache->heap);
-    uint64_t held_objects = hot_bytes - firn_hot_table_bytes(cache->hot);
+    firn_hot_totals hot = firn_hot_total(cache->hot);
+    firn_pool_stats pool;
+    firn_pool_get_stats(cache->pool, &pool);
+    uint64_t held_objects = hot.held_bytes - hot.overhead_bytes;
     firn_stats full = {
         .size = stats->size,
         .hot_hits = firn_counted(counters, FIRN_EVENT_HOT_HIT),
@@ -104,12 +109,12 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .misses = firn_counted(counters, FIRN_EVENT_MISS),
         .puts = firn_counted(counters, FIRN_EVENT_PUT),
         .deletes = firn_counted(counters, FIRN_EVENT_DELETE),
-        .hot_bytes_max = cache->held_max,
-        .hot_bytes = hot_bytes,
-        .hot_entries = firn_hot_resident_entries(cache->hot),
+        .hot_bytes_max = hot_bytes_max,
+        .hot_bytes = hot.held_bytes,
+        .hot_entries = hot.resident_entries,
         .queued_entries = queue.entries,
         .queued_bytes = queue.bytes,
-        .detached_bytes = object_bytes > held_objects ? object_bytes - held_objects : 0,
+        .detached_bytes = pool.charge_bytes > held_objects ? pool.charge_bytes - held_objects : 0,
         .evictions = firn_counted(counters, FIRN_EVENT_EVICTION),
         .demotions = firn_counted(counters, FIRN_EVENT_DEMOTION),
         .clean_demotions = firn_counted(counters, FIRN_EVENT_CLEAN_DEMOTION),

@@ -14,7 +14,7 @@ static void count_left(firn_cache *cache) {
 }
 
 void firn_warm_begin(firn_cache *cache) {
-    if (cache->cold == NULL || cache->options.read_only || cache->resident_max == 0) {
+    if (cache->cold == NULL || cache->options.read_only || firn_resident_max(cache) == 0) {
         return;
     }
     /* No list, or a bad one, makes for a cold start and no more. */
@@ -33,7 +33,8 @@ void firn_warm_end(firn_cache *cache) {
 
 static bool fits(const firn_cache *cache, uint64_t charge) {
     uint64_t resident = firn_hot_resident_bytes(cache->hot);
-    return charge <= cache->resident_max && resident <= cache->resident_max - charge &&
+    uint64_t resident_max = firn_resident_max(cache);
+    return charge <= resident_max && resident <= resident_max - charge &&
            firn_has_room(cache, charge);
 }
 
@@ -53,9 +54,9 @@ static bool restore(firn_cache *cache, uint64_t hash) {
     }
     shard = firn_hot_lock(cache->hot, hash);
     if (firn_hot_find_hash_locked(shard, hash, 0) == NULL &&
-        removals == firn_removals_look(cache, hash) && firn_hot_reserve_locked(shard) == FIRN_OK) {
-        firn_hot_restore_locked(shard, object, FIRN_STORED);
-        firn_count(cache->counters, hash, FIRN_EVENT_WARMED, 1);
+        removals == firn_removals_look(cache, hash) && firn_hot_reserve_locked(shard, hash) == FIRN_OK) {
+        firn_hot_restore_locked(shard, hash, object, FIRN_STORED);
+        firn_count(cache->counters, FIRN_EVENT_WARMED, 1);
     }
     firn_hot_unlock(shard);
     firn_object_unref(object);
@@ -100,7 +101,7 @@ static void save_residents(firn_cache *cache, firn_warm_writer *writer, firn_obj
         more = false;
         for (unsigned i = 0; i < shards; i++) {
             if (cursors[i] != NULL) {
-                firn_warm_writer_add(writer, cursors[i]->hash);
+                firn_warm_writer_add(writer, firn_object_hash(cursors[i]));
                 cursors[i] = next_resident(cache, i, cursors[i]);
                 more = true;
             }

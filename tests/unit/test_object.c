@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "object/object.h"
 #include "unit/suite.h"
 
@@ -33,42 +34,86 @@ static firn_heap *heap_on(ledger *self) {
     return heap;
 }
 
-START_TEST(an_object_is_one_allocation_that_holds_key_and_value) {
-    ledger counts = {0};
-    firn_heap *heap = heap_on(&counts);
-    size_t calls = counts.calls;
-    firn_object *object = firn_object_new(heap, 7, "key", 3, 5);
-    ck_assert_uint_eq(counts.calls, calls + 1);
-    memcpy(firn_object_value(object), "value", 5);
-    size_t key_size;
-    ck_assert_mem_eq(firn_object_key(object, &key_size), "key", 3);
-    ck_assert_uint_eq(key_size, 3);
-    ck_assert_mem_eq(firn_object_data(object), "value", 5);
-    ck_assert_uint_eq(firn_object_size(object), 5);
-    ck_assert_uint_eq(firn_object_charge(object), sizeof(firn_object) + 16 + 5);
-    firn_object_unref(object);
+enum { BUDGET = 1 << 20 };
+
+START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
+    static unsigned char key[300];
+    static unsigned char value[300];
+    for (size_t i = 0; i < sizeof key; i++) {
+        key[i] = (unsigned char)(i * 7 + 1);
+        value[i] = (unsigned char)(i * 5 + 2);
+    }
+    for (size_t key_size = 1; key_size <= sizeof key; key_size += 1 + key_size / 40) {
+        for (size_t value_size = 0; value_size <= sizeof value; value_size++) {
+            uint64_t expires_ms = value_size % 3 == 0 ? 77 : 0;
+            firn_object *object =
+                firn_object_new(pool, key, key_size, value_size, expires_ms);
+            firn_object_set_version(object, 12345);
+            memcpy(firn_object_value(object), value, value_size);
+            size_t got;
+            ck_assert_mem_eq(firn_object_key(object, &got), key, key_size);
+            ck_assert_uint_eq(got, key_size);
+            ck_assert_uint_eq((uintptr_t)firn_object_data(object) % 16, 0);
+            ck_assert_mem_eq(firn_object_data(object), value, value_size);
+            ck_assert_uint_eq(firn_object_size(object), value_size);
+            ck_assert_uint_eq(firn_object_expires_ms(object), expires_ms);
+            ck_assert_uint_eq(firn_object_version(object), 12345);
+            ck_assert(firn_object_has_key(object, key, key_size));
+            ck_assert(!firn_object_has_key(object, value, key_size));
+            ck_assert_uint_eq(firn_object_hash(object), firn_hash64(7, key, key_size));
+            ck_assert_uint_eq(firn_object_charge(object),
+                              firn_object_charge_for(pool, key_size, value_size, expires_ms));
+            ck_assert_uint_ge(firn_object_charge(object), 32 + key_size + value_size);
+            /* Another that says the same. */
+            firn_object *copy = firn_object_copy(pool, object);
+            ck_assert_mem_eq(firn_object_data(copy), value, value_size);
+            ck_assert_uint_eq(firn_object_expires_ms(copy), expires_ms);
+            ck_assert_uint_eq(firn_object_version(copy), 12345);
+            ck_assert(firn_object_has_key(copy, key, key_size));
+            firn_object_unref(object);
+            firn_object_unref(copy);
+        }
+    }
+    firn_pool_stats stats;
+    firn_pool_get_stats(pool, &stats);
+    ck_assert_uint_eq(stats.charge_bytes, 0);
+    firn_pool_close(pool);
     firn_heap_unref(heap);
-    ck_assert_uint_eq(counts.live_bytes, 0);
 }
 END_TEST
 
-START_TEST(the_value_is_aligned_for_every_key_size) {
+START_TEST(large_values_and_keys_keep_their_sizes) {
     firn_heap *heap = firn_heap_new(NULL);
-    unsigned char key[70] = {1};
-    for (size_t size = 1; size <= sizeof key; size++) {
-        firn_object *object = firn_object_new(heap, 1, key, size, 1);
-        ck_assert_uint_eq((uintptr_t)firn_object_data(object) % 16, 0);
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
+    unsigned char *key = calloc(1, FIRN_KEY_SIZE_MAX);
+    const size_t sizes[] = {(1 << 20) - 2, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20};
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        firn_object *object = firn_object_new(pool, key, FIRN_KEY_SIZE_MAX, sizes[i], i % 2);
+        memset(firn_object_value(object), 0x5a, sizes[i]);
+        size_t key_size;
+        ck_assert_mem_eq(firn_object_key(object, &key_size), key, FIRN_KEY_SIZE_MAX);
+        ck_assert_uint_eq(key_size, FIRN_KEY_SIZE_MAX);
+        ck_assert_uint_eq(firn_object_size(object), sizes[i]);
+        ck_assert_uint_eq(firn_object_expires_ms(object), i % 2);
         firn_object_unref(object);
     }
+    free(key);
+    firn_pool_close(pool);
     firn_heap_unref(heap);
 }
 END_TEST
 
-START_TEST(an_object_outlives_the_heaps_owner) {
+START_TEST(an_object_outlives_the_pools_owner) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
-    firn_object *object = firn_object_new(heap, 1, "k", 1, 1);
-    ck_assert_uint_eq(firn_heap_object_bytes(heap), firn_object_charge(object));
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
+    firn_object *object = firn_object_new(pool, "k", 1, 1, 0);
+    firn_pool_stats stats;
+    firn_pool_get_stats(pool, &stats);
+    ck_assert_uint_eq(stats.charge_bytes, firn_object_charge(object));
+    firn_pool_close(pool);
     firn_heap_unref(heap);
     ck_assert_ptr_eq(firn_object_ref(object), object);
     firn_object_unref(object);
@@ -81,11 +126,14 @@ END_TEST
 START_TEST(sizes_that_overflow_and_refusals_give_no_object) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
-    ck_assert_ptr_null(firn_object_new(heap, 1, "k", 1, SIZE_MAX));
-    ck_assert_ptr_null(firn_object_new(heap, 1, "k", 1, SIZE_MAX - 100));
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
+    ck_assert_ptr_null(firn_object_new(pool, "k", 1, SIZE_MAX, 0));
+    ck_assert_ptr_null(firn_object_new(pool, "k", 1, SIZE_MAX - 100, 0));
+    ck_assert_ptr_null(firn_object_new(pool, "k", 1, (size_t)INT64_MAX, 1));
     counts.refuse = true;
-    ck_assert_ptr_null(firn_object_new(heap, 1, "k", 1, 1));
+    ck_assert_ptr_null(firn_object_new(pool, "k", 1, 1, 0));
     firn_object_unref(NULL);
+    firn_pool_close(pool);
     firn_heap_unref(heap);
     ck_assert_uint_eq(counts.live_bytes, 0);
 }
@@ -93,20 +141,29 @@ END_TEST
 
 START_TEST(expiry_is_at_the_millisecond_and_zero_means_never) {
     firn_heap *heap = firn_heap_new(NULL);
-    firn_object *object = firn_object_new(heap, 1, "k", 1, 0);
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
+    firn_object *object = firn_object_new(pool, "k", 1, 0, 0);
     ck_assert(!firn_object_expired(object, UINT64_MAX));
-    object->expires_ms = 100;
+    ck_assert(firn_object_set_expiry_locked(object, 0));
+    ck_assert(!firn_object_set_expiry_locked(object, 5)); /* there is no room for it */
+    firn_object_unref(object);
+    object = firn_object_new(pool, "k", 1, 0, 100);
     ck_assert(!firn_object_expired(object, 99));
     ck_assert(firn_object_expired(object, 100));
+    ck_assert(firn_object_set_expiry_locked(object, 200));
+    ck_assert(!firn_object_expired(object, 199));
+    ck_assert(firn_object_set_expiry_locked(object, 0));
+    ck_assert(!firn_object_expired(object, UINT64_MAX));
     firn_object_unref(object);
+    firn_pool_close(pool);
     firn_heap_unref(heap);
 }
 END_TEST
 
 static void add(TCase *tcase) {
-    tcase_add_test(tcase, an_object_is_one_allocation_that_holds_key_and_value);
-    tcase_add_test(tcase, the_value_is_aligned_for_every_key_size);
-    tcase_add_test(tcase, an_object_outlives_the_heaps_owner);
+    tcase_add_test(tcase, an_object_holds_key_and_value_whatever_their_sizes);
+    tcase_add_test(tcase, large_values_and_keys_keep_their_sizes);
+    tcase_add_test(tcase, an_object_outlives_the_pools_owner);
     tcase_add_test(tcase, sizes_that_overflow_and_refusals_give_no_object);
     tcase_add_test(tcase, expiry_is_at_the_millisecond_and_zero_means_never);
 }

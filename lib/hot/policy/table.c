@@ -3,16 +3,19 @@
 
 #include <firn/options.h>
 
-#include "hot/policy.h"
+#include "hot/policy/policies.h"
+#include "hot/policy_host.h"
 
-static const firn_policy_ops *const policies[] = {
-    &firn_policy_lru,
-    &firn_policy_sieve,
+static const firn_policy *const policies[] = {
+    &firn_lru_policy,
+    &firn_slru_policy,
+    &firn_clock_policy,
+    &firn_sieve_policy,
 };
 
 enum { POLICY_COUNT = sizeof policies / sizeof policies[0] };
 
-const firn_policy_ops *firn_policy_find(const char *name) {
+const firn_policy *firn_policy_by_name(const char *name) {
     if (name == NULL) {
         return policies[0];
     }
