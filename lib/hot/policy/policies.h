@@ -9,5 +9,9 @@ extern const firn_policy firn_lru_policy;
 extern const firn_policy firn_slru_policy;
 extern const firn_policy firn_clock_policy;
 extern const firn_policy firn_sieve_policy;
+extern const firn_policy firn_s3fifo_policy;
+extern const firn_policy firn_arc_policy;
+extern const firn_policy firn_tinylfu_policy;
+extern const firn_policy firn_gdsf_policy;
 
 #endif

@@ -1,5 +1,6 @@
-/* Segmented LRU with four segments: entries come in at the lowest, a hit takes an entry up by one,
- * and what a segment cannot hold any more falls back to the head of the one below. (Karedla, Love,
+/* Segmented LRU with four segments: entries come in at the lowest that has room, so that none stays
+ * unused, and at the lowest of all once they are full; a hit takes an entry up by one, and what a
+ * segment cannot hold any more falls back to the head of the one below. (Karedla, Love,
  * Wherry, "Caching strategies to improve disk system performance", 1994, with two segments; with
  * four it is the variant that simulators know.) What is seen once leaves without disturbing what
  * was seen often. */
@@ -30,8 +31,14 @@ static void slru_fini(void *state) {
 
 static void slru_insert(void *state, firn_entry *entry) {
     slru *self = state;
-    firn_entry_set_bits(entry, 0);
-    firn_entry_list_push_head(&self->segments[0], entry, firn_host_charge(self->host, entry));
+    uint64_t charge = firn_host_charge(self->host, entry);
+    unsigned number = 0;
+    while (number < SEGMENTS && self->segments[number].bytes + charge > self->segment_capacity) {
+        number++;
+    }
+    number %= SEGMENTS; /* with no room in any, the lowest, where room was made */
+    firn_entry_set_bits(entry, number);
+    firn_entry_list_push_head(&self->segments[number], entry, charge);
 }
 
 static void slru_restore(void *state, firn_entry *entry) {

@@ -11,6 +11,10 @@ static const firn_policy *const policies[] = {
     &firn_slru_policy,
     &firn_clock_policy,
     &firn_sieve_policy,
+    &firn_s3fifo_policy,
+    &firn_arc_policy,
+    &firn_tinylfu_policy,
+    &firn_gdsf_policy,
 };
 
 enum { POLICY_COUNT = sizeof policies / sizeof policies[0] };
