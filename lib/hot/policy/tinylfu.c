@@ -18,7 +18,7 @@ enum { WINDOW, PROBATION, PROTECTED, PARTS }; /* bits of an entry */
 
 enum {
     SKETCH_MIN = 64,  /* words */
-    SAMPLE_TIMES = 1, /* requests between two moves of the border, times the entries */
+    SAMPLE_TIMES = 10, /* requests between two moves of the border, times the entries */
     ADMIT_LUCK_FROM = 6,  /* frequency from which a loser may be let in by chance, against */
     ADMIT_LUCK_ONE_IN = 128, /* streams that are made to collide */
 };
