@@ -27,6 +27,7 @@ static const struct option options[] = {
     {"hot", required_argument, NULL, 'h'},
     {"cold", required_argument, NULL, 'c'},
     {"policy", required_argument, NULL, 'p'},
+    {"capacity", required_argument, NULL, 'C'},
     {"tier", required_argument, NULL, 't'},
     {"threads", required_argument, NULL, 'T'},
     {"promotion", required_argument, NULL, 'P'},
@@ -54,14 +55,33 @@ static bool choose(const char *text, const char *const *names, unsigned *choice)
     return false;
 }
 
-static bool choose_policy(const char *text, const char **policy) {
+static const char *find_policy(const char *text, size_t length) {
     for (unsigned i = 0; firn_policy_name(i) != NULL; i++) {
-        if (strcmp(firn_policy_name(i), text) == 0) {
-            *policy = firn_policy_name(i);
+        const char *name = firn_policy_name(i);
+        if (strlen(name) == length && strncmp(name, text, length) == 0) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* One name, or several separated by commas, or all. */
+static bool choose_policies(replay *self, const char *text) {
+    self->policies = text;
+    self->options.hot_policy = find_policy(text, strlen(text));
+    if (self->options.hot_policy != NULL || strcmp(text, "all") == 0) {
+        return true;
+    }
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        if (find_policy(at, length) == NULL) {
+            return false;
+        }
+        at += length;
+        if (*at == '\0') {
             return true;
         }
     }
-    return false;
 }
 
 static int misuse_policy(const char *text) {
@@ -89,7 +109,10 @@ static bool read_option(replay *self, int letter, const char *text) {
     case 'c':
         return parse_size(text, &self->cold_bytes) && self->cold_bytes > 0;
     case 'p':
-        return choose_policy(text, &self->options.hot_policy);
+        return choose_policies(self, text);
+    case 'C':
+        self->capacities = text;
+        return *text != '\0';
     case 't':
         good = choose(text, tiers, &choice);
         self->hot_only = choice == 1;
@@ -210,7 +233,14 @@ static int check_options(replay *self) {
     if (self->hot_only && self->keep) {
         return misuse("replay", "--tier hot keeps nothing on disk: leave out --keep");
     }
-    bool piped = strcmp(self->trace_path, "-") == 0;
+    if (self->capacities != NULL && !self->hot_only) {
+        return misuse("replay", "--capacity is for simulations of the hot tier: give --tier hot");
+    }
+    if (self->capacities == NULL && self->options.hot_policy == NULL) {
+        return misuse("replay", "--policy: a real cache has one policy; several can be simulated "
+                                "with --tier hot --capacity N");
+    }
+    bool piped = strcmp(self->trace_path, "-") == 0 && self->capacities == NULL;
     if (piped && (self->hot_bytes == 0 || (self->cold_bytes == 0 && !self->hot_only))) {
         return misuse("replay", "the standard input can be read only once, so the budgets cannot "
                                 "be chosen by it: give --hot and --cold");
@@ -229,7 +259,7 @@ static int run(int argc, char **argv) {
         .restart_at = 50,
         .restart = true,
     };
-    self.options.hot_policy = firn_policy_name(0);
+    self.options.hot_policy = self.policies = firn_policy_name(0);
     int letter;
     int chosen = 0;
     while ((letter = getopt_long(argc, argv, "q", options, &chosen)) != -1) {
@@ -249,7 +279,10 @@ static int run(int argc, char **argv) {
     self.trace_path = argv[optind];
     self.store_path = argc - optind == 2 ? argv[optind + 1] : NULL;
     int code = check_options(&self);
-    return code != 0 ? code : measure_and_play(&self);
+    if (code == 0) {
+        code = self.capacities != NULL ? run_simulations(&self) : measure_and_play(&self);
+    }
+    return code;
 }
 
 const command command_replay = {
@@ -267,8 +300,10 @@ const command command_replay = {
     "was warm: when the hot hit ratio reached nine tenths of what it was before.\n\n"
     "      --hot SIZE          memory; default: a tenth of all the trace touches\n"
     "      --cold SIZE         disk; default: nine tenths of it\n"
-    "      --policy NAME       eviction policy\n"
+    "      --policy NAME       eviction policy; with --capacity NAME,NAME... or all\n"
     "      --tier TIER         both, or hot: memory only, values not made nor checked\n"
+    "      --capacity N,...    with --tier hot: simulate the policies with room for N bytes (N\n"
+    "                          objects if the trace has no sizes), and print their hit ratios\n"
     "      --promotion WHEN    always, second-hit\n"
     "      --write-mode MODE   on-eviction, behind, through\n"
     "      --durability MODE   periodic, none, commit\n"

@@ -1,7 +1,8 @@
 /* What the parts of `firn replay` share: what was asked for, and what was measured.
  *
  * cmd_replay.c reads the options; footprint.c reads the trace once to choose budgets; replay_run.c
- * drives the cache; replay_report.c prints. */
+ * drives the cache; replay_report.c prints; replay_simulate.c
+ * does without a cache. */
 #ifndef FIRN_TOOLS_REPLAY_H
 #define FIRN_TOOLS_REPLAY_H
 
@@ -20,6 +21,8 @@ enum {
 typedef struct replay {
     const char *trace_path; /* "-": the standard input */
     const char *store_path; /* NULL: memory only */
+    const char *capacities; /* of simulations, separated by commas; NULL: a real cache is used */
+    const char *policies;   /* as given, names separated by commas */
     bool hot_only;
     bool json;
     bool quiet;
@@ -74,6 +77,9 @@ int measure_trace(replay *self);
 static inline uint64_t value_size_of(const replay *self, uint64_t trace_size) {
     return trace_size != 0 ? trace_size : self->value_size;
 }
+
+/* Plays the trace to simulations of policies. An exit code. */
+int run_simulations(replay *self);
 
 /* Plays the trace. An exit code. */
 int run_replay(replay *self, replay_result *result);

@@ -11,6 +11,8 @@
 #include <firn/error.h>
 #include <firn/object.h>
 #include <firn/options.h>
+#include <firn/policy.h>
+#include <firn/simulate.h>
 #include <firn/stats.h>
 #include <firn/store.h>
 

@@ -112,6 +112,21 @@ for bad in --hot=0 --hot=x --cold=0 --policy=none --tier=cold --threads=9 --prom
 done
 expect 2 "$firn" replay --policy none "$trace"
 has err lru
+expect 2 "$firn" replay --policy lru,arc "$trace"
+expect 2 "$firn" replay --capacity 10 "$trace"
+for bad in '' x 5x 0 10,x; do
+    expect 2 "$firn" replay --tier hot --capacity "$bad" "$trace"
+done
+expect 4 "$firn" replay --tier hot --capacity 10 missing
+has err missing
+
+# --- simulations of policies ---
+printf '1\n2\n1\n3\n1\n' >short.csv
+expect 0 "$firn" replay --tier hot --policy lru,clock --capacity 2,3 --json short.csv
+is "$(wc -l <out | tr -d ' ')" 4
+has out '"policy": "lru", "capacity": 2, "requests": 5, "hits": 2, "hit_ratio": 0.400000'
+expect 0 "$firn" replay --tier hot --policy all --capacity 4K "$trace"
+has out tinylfu
 expect 2 "$firn" dump --raw --json missing
 expect 2 "$firn" get --escaped-key missing '\x1'
 expect 2 "$firn" get missing ''

@@ -19,13 +19,13 @@ _firn() {
     local values=""
     case $prev in
     help) values="dump get replay stat verify" ;;
-    --policy) values="lru sieve" ;;
+    --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf" ;;
     --tier) values="both hot" ;;
     --promotion) values="always second-hit" ;;
     --write-mode) values="on-eviction behind through" ;;
     --durability) values="periodic none commit" ;;
     --threads) values="0 1" ;;
-    --prefix | --separator | --min-size | --max-size | --newer | --older | --limit | --hot | --cold | \
+    --prefix | --separator | --min-size | --max-size | --newer | --older | --limit | --hot | --cold | --capacity | \
         --level | --ttl | --shards | --value-size | --restart-at) return ;;
     esac
     if [ -n "$values" ]; then
@@ -41,7 +41,7 @@ _firn() {
         ;;
     get) options="--raw --escape --json --escaped-key --help" ;;
     replay)
-        options="--hot --cold --policy --tier --promotion --write-mode --durability --level --ttl \
+        options="--hot --cold --policy --capacity --tier --promotion --write-mode --durability --level --ttl \
             --threads --shards --value-size --restart-at --no-restart --keep --json --quiet --help"
         ;;
     stat) options="--json --help" ;;
