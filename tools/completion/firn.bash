@@ -19,7 +19,7 @@ _firn() {
     local values=""
     case $prev in
     help) values="dump get replay stat verify" ;;
-    --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf" ;;
+    --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf auto" ;;
     --tier) values="both hot" ;;
     --promotion) values="always second-hit" ;;
     --write-mode) values="on-eviction behind through" ;;

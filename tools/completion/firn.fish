@@ -39,7 +39,7 @@ complete -c firn -n '__fish_seen_subcommand_from get' -l help -d 'Options'
 
 complete -c firn -n '__fish_seen_subcommand_from replay' -l hot -x -d 'Memory'
 complete -c firn -n '__fish_seen_subcommand_from replay' -l cold -x -d 'Disk'
-complete -c firn -n '__fish_seen_subcommand_from replay' -l policy -x -a 'lru slru clock sieve s3fifo arc tinylfu gdsf' -d 'Eviction policy'
+complete -c firn -n '__fish_seen_subcommand_from replay' -l policy -x -a 'lru slru clock sieve s3fifo arc tinylfu gdsf auto' -d 'Eviction policy'
 complete -c firn -n '__fish_seen_subcommand_from replay' -l capacity -x -d 'Simulate with that much room'
 complete -c firn -n '__fish_seen_subcommand_from replay' -l tier -x -a 'both hot' -d 'Tiers'
 complete -c firn -n '__fish_seen_subcommand_from replay' -l promotion -x -a 'always second-hit' -d 'When a cold hit comes up'

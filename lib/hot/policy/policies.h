@@ -13,5 +13,6 @@ extern const firn_policy firn_s3fifo_policy;
 extern const firn_policy firn_arc_policy;
 extern const firn_policy firn_tinylfu_policy;
 extern const firn_policy firn_gdsf_policy;
+extern const firn_policy firn_auto_policy;
 
 #endif

@@ -15,6 +15,7 @@ static const firn_policy *const policies[] = {
     &firn_arc_policy,
     &firn_tinylfu_policy,
     &firn_gdsf_policy,
+    &firn_auto_policy,
 };
 
 enum { POLICY_COUNT = sizeof policies / sizeof policies[0] };
