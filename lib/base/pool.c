@@ -2,11 +2,13 @@
 #include "base/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/extents.h"
+#include "base/mutex.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define POISONS 1
@@ -39,7 +41,7 @@ enum {
 
     HUGE_FROM = 64 << 20, /* bytes of budget: with less, whole large pages are too much waste */
 
-    STRIPES_MAX = 2,
+    STRIPES_MAX = 4,
     STRIPED_FROM = 32 << 20, /* bytes of budget: with less, a stripe's slabs are too much waste */
     GROUPS = 4,              /* of slabs that have room, by how full they are */
     PREFIX = 64,             /* bytes before a block with a mapping of its own: its pool */
@@ -68,8 +70,8 @@ struct slab {
     atomic_bool draining; /* relaxed: see firn_pool_should_move */
 };
 
-/* The slabs of one class that have room, of one stripe: threads use stripes by turns of chance, so
- * that two of them seldom wait for one lock. */
+/* The slabs of one class that have room, of one stripe: a thread takes blocks from the stripe of the
+ * processor it runs on, so that two of them seldom wait for one lock. */
 struct stripe {
     _Alignas(64) pthread_mutex_t lock; /* guards all below */
     slab *groups[GROUPS]; /* the fullest last; fullest first are used, so that sparse ones empty */
@@ -192,7 +194,7 @@ firn_pool *firn_pool_new(firn_heap *heap, uint64_t budget_bytes, uint64_t seed) 
     pool->classes = firn_heap_alloc_lines(heap, pool->class_count * sizeof(size_class));
     for (unsigned i = 0; pool->classes != NULL && i < pool->class_count; i++) {
         for (unsigned n = 0; n < STRIPES_MAX; n++) {
-            failed |= pthread_mutex_init(&pool->classes[i].stripes[n].lock, NULL);
+            failed |= firn_mutex_init(&pool->classes[i].stripes[n].lock);
         }
     }
     if (pool->classes == NULL || failed != 0) {
@@ -299,15 +301,14 @@ static void drop_slab(firn_pool *pool, stripe *home, slab *at) {
     firn_extents_give(&pool->slabs, at->extent, at, 1);
 }
 
-static stripe *stripe_of_thread(firn_pool *pool, unsigned class_number) {
-    uint64_t spread = ((uint64_t)(uintptr_t)pthread_self() >> 6) * UINT64_C(0x9e3779b97f4a7c15);
-    unsigned number = pool->stripe_count == 1 ? 0 : (unsigned)(spread >> 63);
+static stripe *stripe_to_use(firn_pool *pool, unsigned class_number) {
+    unsigned number = pool->stripe_count == 1 ? 0 : (unsigned)sched_getcpu() % STRIPES_MAX;
     return &pool->classes[class_number].stripes[number];
 }
 
 static void *slab_alloc(firn_pool *pool, size_t size) {
     unsigned class_number = class_of(size);
-    stripe *home = stripe_of_thread(pool, class_number);
+    stripe *home = stripe_to_use(pool, class_number);
     unsigned char *block = NULL;
     pthread_mutex_lock(&home->lock);
     slab *from = NULL;

@@ -3,13 +3,15 @@
 
 #include <sched.h>
 
+#include "base/mutex.h"
+
 
 enum {
     /* With several shards, what a shard did to the tier's bytes is told the tier in grains, of
      * which that many over all shards make the capacity. */
     GRAINS = 256,
     /* FIRN_HITS_RECENT: a hit is passed on again when this part of the shard was replaced. */
-    RECENT_SHARE = 16,
+    RECENT_SHARE = 4,
     SWEPT_AT_A_TIME = 8, /* buckets looked through for objects to be moved, at an insertion */
 };
 
@@ -38,7 +40,7 @@ static void tell_locked(firn_hot_shard *shard) {
     shard->overhead_seen = overhead;
     shard->resident_untold += grown;
     shard->held_untold += grown;
-    int64_t grain = firn_hot_is_exact(hot) ? 0 : (int64_t)(LOAD(hot->capacity) / GRAINS / hot->shard_count);
+    int64_t grain = LOAD(hot->grain);
     if (shard->resident_untold > grain || shard->resident_untold < -grain) {
         atomic_fetch_add_explicit(&hot->resident_bytes, (uint64_t)shard->resident_untold,
                                   memory_order_relaxed);
@@ -63,7 +65,7 @@ static void shard_fini(firn_hot_shard *shard) {
 }
 
 static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
-    if (pthread_mutex_init(&shard->lock, NULL) != 0) {
+    if (firn_mutex_init(&shard->lock) != 0) {
         return FIRN_ENOMEM;
     }
     if (firn_table_init(&shard->table, hot->heap, &hot->segments) != FIRN_OK) {
@@ -89,6 +91,12 @@ static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
     return FIRN_ENOMEM;
 }
 
+static void set_capacity(firn_hot *hot, uint64_t capacity) {
+    STORE(hot->capacity, capacity);
+    STORE(hot->grain,
+          firn_hot_is_exact(hot) ? 0 : (int64_t)(capacity / GRAINS / hot->shard_count));
+}
+
 firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *policy, unsigned shards,
                        uint64_t capacity) {
     size_t size = sizeof(firn_hot) + shards * sizeof(firn_hot_shard);
@@ -103,7 +111,6 @@ firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *poli
     hot->mark_max = policy->mark_max;
     hot->allocation = size;
     hot->ring_count = policy->hits == FIRN_HITS_MARK ? 0 : shards == 1 ? 1 : FIRN_HOT_RINGS;
-    STORE(hot->capacity, capacity);
     hot->shard_shift = 64;
     for (unsigned n = shards; n > 1; n /= 2) {
         hot->shard_shift--;
@@ -114,6 +121,7 @@ firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *poli
     }
     unsigned made = 0;
     hot->shard_count = shards;
+    set_capacity(hot, capacity);
     while (made < shards && shard_init(&hot->shards[made], hot) == FIRN_OK) {
         made++;
     }
@@ -385,7 +393,7 @@ firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *obje
 }
 
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity) {
-    STORE(hot->capacity, capacity);
+    set_capacity(hot, capacity);
     for (unsigned i = 0; i < hot->shard_count; i++) {
         firn_hot_shard *shard = firn_hot_lock_number(hot, i);
         hot->policy->resize(shard->policy_state, capacity / hot->shard_count);

@@ -156,6 +156,7 @@ struct firn_hot {
 
     /* Relaxed: no other data hangs on any of them. */
     _Alignas(64) _Atomic uint64_t capacity;
+    _Atomic int64_t grain; /* bytes that a shard may keep to itself before it tells the gauges */
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
     _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */

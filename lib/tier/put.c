@@ -223,6 +223,7 @@ static int put_copy(firn_cache *cache, change *put, bool resident) {
         return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
                                put->value_size);
     }
+    firn_hot_prefetch_object(cache->hot, put->hash);
     if (put->value_size > 0) {
         memcpy(firn_object_value(object), put->value, put->value_size);
     }
@@ -304,6 +305,7 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
         return result;
     }
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
+    firn_hot_prefetch(cache->hot, put->hash); /* while the object is made */
     enum destination to = destination_of(cache, put);
     if (to == TO_NOWHERE) {
         return refuse(cache, put->value_size);
