@@ -1,31 +1,48 @@
 /* See extents.h. */
 #include "base/extents.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 static size_t words(const firn_extents *extents) {
     return (extents->granules + 63) / 64;
 }
 
 static size_t extent_size(const firn_extents *extents) {
-    return sizeof(firn_extent) + words(extents) * sizeof(uint64_t);
+    return sizeof(firn_extent) + 2 * words(extents) * sizeof(uint64_t);
 }
 
 int firn_extents_init(firn_extents *extents, firn_heap *heap, void *owner, size_t extent_bytes,
-                      size_t granule_bytes, bool headed, bool huge) {
+                      size_t granule_bytes, uint64_t reserve_bytes, bool headed, bool huge) {
     *extents = (firn_extents){
         .heap = heap,
         .owner = owner,
         .extent_bytes = extent_bytes,
         .granule_bytes = granule_bytes,
         .granules = extent_bytes / granule_bytes,
+        .reserve_bytes = reserve_bytes,
         .headed = headed,
         .huge = huge,
     };
     return pthread_mutex_init(&extents->lock, NULL);
 }
 
-static void count_mapped(firn_extents *extents, int64_t bytes) {
-    uint64_t mapped = atomic_load_explicit(&extents->mapped_bytes, memory_order_relaxed);
-    atomic_store_explicit(&extents->mapped_bytes, mapped + (uint64_t)bytes, memory_order_relaxed);
+static void change(_Atomic uint64_t *gauge, int64_t bytes) {
+    uint64_t before = atomic_load_explicit(gauge, memory_order_relaxed);
+    atomic_store_explicit(gauge, before + (uint64_t)bytes, memory_order_relaxed);
+}
+
+static uint64_t *gone_bits(const firn_extents *extents, firn_extent *extent) {
+    return extent->bits + words(extents);
+}
+
+static bool is_set(const uint64_t *bits, size_t granule) {
+    return (bits[granule / 64] >> granule % 64 & 1) != 0;
+}
+
+static void set(uint64_t *bits, size_t granule, bool value) {
+    uint64_t bit = UINT64_C(1) << granule % 64;
+    bits[granule / 64] = value ? bits[granule / 64] | bit : bits[granule / 64] & ~bit;
 }
 
 static void free_extent(firn_extents *extents, firn_extent *extent) {
@@ -40,9 +57,14 @@ static void free_extent(firn_extents *extents, firn_extent *extent) {
     if (extent->next != NULL) {
         extent->next->prev = extent->prev;
     }
+    for (size_t i = 0; i < extents->granules; i++) {
+        if (is_set(gone_bits(extents, extent), i)) {
+            change(&extents->gone_bytes, -(int64_t)extents->granule_bytes);
+        }
+    }
     firn_heap_free_aligned(extents->heap, extent->base, extents->extent_bytes);
     firn_heap_free(extents->heap, extent, extent_size(extents));
-    count_mapped(extents, -(int64_t)extents->extent_bytes);
+    change(&extents->mapped_bytes, -(int64_t)extents->extent_bytes);
 }
 
 void firn_extents_fini(firn_extents *extents) {
@@ -52,14 +74,44 @@ void firn_extents_fini(firn_extents *extents) {
     pthread_mutex_destroy(&extents->lock);
 }
 
-static bool is_taken(const firn_extent *extent, size_t granule) {
-    return (extent->taken[granule / 64] >> granule % 64 & 1) != 0;
+static void set_taken(firn_extents *extents, firn_extent *extent, size_t first, size_t count,
+                      bool taken) {
+    for (size_t i = first; i < first + count; i++) {
+        set(extent->bits, i, taken);
+        if (taken && is_set(gone_bits(extents, extent), i)) {
+            set(gone_bits(extents, extent), i, false); /* its pages come back when touched */
+            change(&extents->gone_bytes, -(int64_t)extents->granule_bytes);
+        }
+    }
+    int64_t bytes = (int64_t)(count * extents->granule_bytes);
+    extents->used_bytes += (uint64_t)(taken ? bytes : -bytes);
 }
 
-static void set_taken(firn_extent *extent, size_t first, size_t count, bool taken) {
-    for (size_t i = first; i < first + count; i++) {
-        uint64_t bit = UINT64_C(1) << i % 64;
-        extent->taken[i / 64] = taken ? extent->taken[i / 64] | bit : extent->taken[i / 64] & ~bit;
+/* Gives the pages that lie within a free run back to the system, if more is free than is to be
+ * kept. A large page that loses a part must not be made whole again behind our back. */
+static void give_pages(firn_extents *extents, firn_extent *extent, size_t first, size_t count) {
+    uint64_t here = atomic_load_explicit(&extents->mapped_bytes, memory_order_relaxed) -
+                    atomic_load_explicit(&extents->gone_bytes, memory_order_relaxed);
+    if (here - extents->used_bytes <= extents->reserve_bytes || firn_heap_is_users(extents->heap)) {
+        return;
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = (first * extents->granule_bytes + page - 1) / page * page;
+    size_t end = (first + count) * extents->granule_bytes / page * page;
+    if (begin >= end) {
+        return;
+    }
+    if (extents->huge && !extent->split) {
+        (void)madvise(extent->base, extents->extent_bytes, MADV_NOHUGEPAGE);
+        extent->split = true;
+    }
+    if (madvise(extent->base + begin, end - begin, MADV_DONTNEED) != 0) {
+        return;
+    }
+    for (size_t i = (begin + extents->granule_bytes - 1) / extents->granule_bytes;
+         i < end / extents->granule_bytes; i++) {
+        set(gone_bits(extents, extent), i, true);
+        change(&extents->gone_bytes, (int64_t)extents->granule_bytes);
     }
 }
 
@@ -79,10 +131,10 @@ static firn_extent *add_extent(firn_extents *extents) {
         extent->next->prev = extent;
     }
     extents->extents = extent;
-    count_mapped(extents, (int64_t)extents->extent_bytes);
+    change(&extents->mapped_bytes, (int64_t)extents->extent_bytes);
     if (extents->headed) {
         *(firn_extent **)(void *)extent->base = extent;
-        set_taken(extent, 0, 1, true);
+        set_taken(extents, extent, 0, 1, true);
         extent->used = extent->lowest_free = 1;
     }
     extent->largest_free = extents->granules - extent->used;
@@ -96,12 +148,12 @@ static size_t find_run(const firn_extents *extents, firn_extent *extent, size_t 
     size_t at = extent->lowest_free;
     bool first = true;
     while (at < extents->granules) {
-        if (extent->taken[at / 64] == UINT64_MAX) {
+        if (extent->bits[at / 64] == UINT64_MAX) {
             free = 0;
             at = (at / 64 + 1) * 64;
             continue;
         }
-        if (is_taken(extent, at)) {
+        if (is_set(extent->bits, at)) {
             free = 0;
         } else {
             if (first) {
@@ -175,7 +227,7 @@ void *firn_extents_take(firn_extents *extents, size_t granules, firn_extent **fo
     }
     if (extent != NULL) {
         extents->idle -= is_idle(extents, extent);
-        set_taken(extent, at, granules, true);
+        set_taken(extents, extent, at, granules, true);
         extent->used += granules;
         run = extent->base + at * extents->granule_bytes;
         *found = extent;
@@ -187,7 +239,7 @@ void *firn_extents_take(firn_extents *extents, size_t granules, firn_extent **fo
 void firn_extents_give(firn_extents *extents, firn_extent *extent, void *run, size_t granules) {
     pthread_mutex_lock(&extents->lock);
     size_t at = (size_t)((unsigned char *)run - extent->base) / extents->granule_bytes;
-    set_taken(extent, at, granules, false);
+    set_taken(extents, extent, at, granules, false);
     extent->used -= granules;
     extent->largest_free = extents->granules - extent->used; /* at most: who looks will know */
     extent->lowest_free = at < extent->lowest_free ? at : extent->lowest_free;
@@ -199,6 +251,8 @@ void firn_extents_give(firn_extents *extents, firn_extent *extent, void *run, si
             extents->idle++;
             atomic_store_explicit(&extent->draining, false, memory_order_relaxed);
         }
+    } else {
+        give_pages(extents, extent, at, granules);
     }
     pthread_mutex_unlock(&extents->lock);
 }

@@ -39,6 +39,7 @@ enum {
     RUN_GRANULE = 512,
     RUN_BLOCK_MAX = 256 << 10, /* the largest block of a run */
 
+    RESERVE_SHARE = 64,   /* of the budget: free memory that is kept, for slabs and for runs */
     HUGE_FROM = 64 << 20, /* bytes of budget: with less, whole large pages are too much waste */
 
     STRIPES_MAX = 4,
@@ -188,9 +189,11 @@ firn_pool *firn_pool_new(firn_heap *heap, uint64_t budget_bytes, uint64_t seed) 
     pool->stripe_count = budget_bytes >= STRIPED_FROM ? STRIPES_MAX : 1;
     pool->class_count = class_of(SLAB_BLOCK_MAX) + 1;
     atomic_init(&pool->refs, 1);
+    uint64_t reserve = budget_bytes / RESERVE_SHARE;
     int failed =
-        firn_extents_init(&pool->slabs, heap, pool, EXTENT, SLAB, false, pool->huge);
-    failed |= firn_extents_init(&pool->runs, heap, pool, EXTENT, RUN_GRANULE, true, pool->huge);
+        firn_extents_init(&pool->slabs, heap, pool, EXTENT, SLAB, reserve, false, pool->huge);
+    failed |= firn_extents_init(&pool->runs, heap, pool, EXTENT, RUN_GRANULE, reserve, true,
+                                pool->huge);
     pool->classes = firn_heap_alloc_lines(heap, pool->class_count * sizeof(size_class));
     for (unsigned i = 0; pool->classes != NULL && i < pool->class_count; i++) {
         for (unsigned n = 0; n < STRIPES_MAX; n++) {
@@ -470,8 +473,11 @@ void firn_pool_get_stats(firn_pool *pool, firn_pool_stats *stats) {
         }
     }
     /* Large pages are there as a whole; of small ones, those that were touched. */
-    stats->mapped_bytes = (pool->huge ? load(&pool->slabs.mapped_bytes) : slabs) +
-                          load(&pool->runs.mapped_bytes) + load(&pool->mapping_bytes);
+    stats->mapped_bytes = load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) +
+                          load(&pool->mapping_bytes);
+    stats->mapped_bytes += pool->huge ? load(&pool->slabs.mapped_bytes) -
+                                            load(&pool->slabs.gone_bytes)
+                                      : slabs;
 }
 
 /* Draining */

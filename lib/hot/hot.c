@@ -12,7 +12,11 @@ enum {
     GRAINS = 256,
     /* FIRN_HITS_RECENT: a hit is passed on again when this part of the shard was replaced. */
     RECENT_SHARE = 4,
-    SWEPT_AT_A_TIME = 8, /* buckets looked through for objects to be moved, at an insertion */
+    /* Objects are moved out of sparse slabs at insertions: the shards' tables are looked through
+     * once while a 32nd part of the capacity comes in, and it is asked whether that is due each
+     * time that a 256th part came in. */
+    SWEEP_SHARE = 32,
+    PLAN_SHARE = 256,
 };
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
@@ -328,7 +332,7 @@ static void admit_locked(firn_hot_shard *shard, firn_object *object) {
     arrived_locked(shard, object);
 }
 
-static void sweep_locked(firn_hot_shard *shard);
+static void sweep_locked(firn_hot_shard *shard, uint64_t charge);
 
 void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
                             firn_object *old, unsigned set) {
@@ -354,7 +358,7 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
     if (resident) {
         admit_locked(shard, object);
     }
-    sweep_locked(shard);
+    sweep_locked(shard, firn_object_charge(object));
 }
 
 void firn_hot_restore_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
@@ -428,18 +432,27 @@ static uint64_t slack_max(const firn_hot *hot) {
     return LOAD(hot->capacity) / 16;
 }
 
-/* A small part of what is to do: each shard looks through its table once a round. */
-static void sweep_locked(firn_hot_shard *shard) {
+/* A small part of what is to do: each shard looks through its table once a round. charge: bytes
+ * that came in. */
+static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
     firn_hot *hot = shard->hot;
+    uint64_t capacity = LOAD(hot->capacity);
+    shard->plan_turnover += charge;
     if (!firn_pool_draining(hot->pool)) {
+        if (shard->plan_turnover > capacity / PLAN_SHARE) {
+            shard->plan_turnover = 0;
+            firn_hot_tidy(hot);
+        }
         return;
     }
+    uint64_t share = capacity / SWEEP_SHARE / hot->shard_count + 1;
+    size_t buckets = 1 + (size_t)((double)firn_table_buckets(&shard->table) * (double)charge /
+                                  (double)share);
     unsigned round = atomic_load_explicit(&hot->sweep_round, memory_order_acquire);
     if (shard->sweep_round == round) {
         return;
     }
-    if (firn_table_sweep(&shard->table, &shard->sweep_position, SWEPT_AT_A_TIME, move_if_asked,
-                         shard)) {
+    if (firn_table_sweep(&shard->table, &shard->sweep_position, buckets, move_if_asked, shard)) {
         shard->sweep_position = 0;
         shard->sweep_round = round;
         /* Acquire-release: the last one ends what all took part in. */

@@ -79,7 +79,7 @@ firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *obje
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot);
 
 /* Looks whether slabs of the pool have become sparse, and if so has the objects in them moved, a
- * few at each insertion. Cheap enough to be called now and then; no shard is locked. */
+ * few at each insertion. Insertions ask by themselves now and then. */
 void firn_hot_tidy(firn_hot *hot);
 
 /* The residents' bytes may come to that much from now on. */
@@ -133,6 +133,7 @@ struct firn_hot_shard {
     uint64_t turnover;      /* charges that came since the generation changed */
     size_t sweep_position;
     unsigned sweep_round;   /* that the position is of */
+    uint64_t plan_turnover; /* charges that came since it was asked whether slabs are sparse */
     /* Gauges, written under the lock and read by anybody, relaxed. */
     _Atomic uint64_t resident_entries;
     _Atomic uint64_t resident_bytes; /* charges */

@@ -594,6 +594,11 @@ void firn_table_remove(firn_table *table, uint64_t hash, firn_object *object) {
     (void)step(table, MOVED_AT_A_TIME);
 }
 
+size_t firn_table_buckets(const firn_table *table) {
+    const firn_table_view *view = LOAD(table->view);
+    return (size_t)LOAD(view->old_count) + LOAD(view->new_count);
+}
+
 bool firn_table_sweep(firn_table *table, size_t *at, size_t buckets,
                       void (*visit)(void *context, firn_object *object), void *context) {
     const firn_table_view *view = LOAD(table->view);

@@ -123,6 +123,8 @@ void firn_table_replace(firn_table *table, uint64_t hash, firn_object *old, firn
 /* Likewise: the caller gets a reference to the object in the index's stead. */
 void firn_table_remove(firn_table *table, uint64_t hash, firn_object *object);
 
+/* About how many buckets a sweep has to look at. */
+size_t firn_table_buckets(const firn_table *table);
 /* Calls visit with every object of some buckets from *position on, and moves *position on: 0 to
  * begin. True: the end was reached. visit may replace the object it is given and no other. */
 bool firn_table_sweep(firn_table *table, size_t *position, size_t buckets,

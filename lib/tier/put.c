@@ -187,15 +187,6 @@ static int publish(firn_cache *cache, change *put, firn_object *object, bool res
     }
 }
 
-/* What the shard itself could not give, others have to; and now and then, the tier is tidied. */
-static void settle_room(firn_cache *cache, uint64_t version) {
-    firn_make_resident_room(cache, 0);
-    enum { TIDY_EVERY = 1024 };
-    if (version % TIDY_EVERY == 0) {
-        firn_hot_tidy(cache->hot);
-    }
-}
-
 static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bool resident) {
     uint64_t charge = firn_object_charge(object);
     int result = firn_make_room(cache, charge);
@@ -208,7 +199,7 @@ static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bo
     uint64_t ticket = 0;
     result = publish(cache, put, object, resident, &ticket);
     if (result == FIRN_OK) {
-        settle_room(cache, put->version);
+        firn_make_resident_room(cache, 0); /* what the shard itself could not give */
     }
     if (result == FIRN_OK && cache->options.write_mode == FIRN_WRITE_THROUGH && ticket > 0) {
         result = firn_write_until(cache, ticket);
