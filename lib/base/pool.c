@@ -39,7 +39,10 @@ enum {
     RUN_GRANULE = 512,
     RUN_BLOCK_MAX = 256 << 10, /* the largest block of a run */
 
-    RESERVE_SHARE = 64,   /* of the budget: free memory that is kept, for slabs and for runs */
+    /* Parts of the budget that may be free before pages go back to the system. Runs leave holes
+     * between them at all times, which are of use again. */
+    SLAB_RESERVE = 32,
+    RUN_RESERVE = 10,
     HUGE_FROM = 64 << 20, /* bytes of budget: with less, whole large pages are too much waste */
 
     STRIPES_MAX = 4,
@@ -189,11 +192,10 @@ firn_pool *firn_pool_new(firn_heap *heap, uint64_t budget_bytes, uint64_t seed) 
     pool->stripe_count = budget_bytes >= STRIPED_FROM ? STRIPES_MAX : 1;
     pool->class_count = class_of(SLAB_BLOCK_MAX) + 1;
     atomic_init(&pool->refs, 1);
-    uint64_t reserve = budget_bytes / RESERVE_SHARE;
-    int failed =
-        firn_extents_init(&pool->slabs, heap, pool, EXTENT, SLAB, reserve, false, pool->huge);
-    failed |= firn_extents_init(&pool->runs, heap, pool, EXTENT, RUN_GRANULE, reserve, true,
-                                pool->huge);
+    int failed = firn_extents_init(&pool->slabs, heap, pool, EXTENT, SLAB,
+                                   budget_bytes / SLAB_RESERVE, false, pool->huge);
+    failed |= firn_extents_init(&pool->runs, heap, pool, EXTENT, RUN_GRANULE,
+                                budget_bytes / RUN_RESERVE, true, pool->huge);
     pool->classes = firn_heap_alloc_lines(heap, pool->class_count * sizeof(size_class));
     for (unsigned i = 0; pool->classes != NULL && i < pool->class_count; i++) {
         for (unsigned n = 0; n < STRIPES_MAX; n++) {

@@ -20,7 +20,7 @@
 enum {
     HANDLES = 64,        /* held at any time, a second or so each */
     FIXED = 12 << 20,    /* bytes: the program, its buffers, what the C library keeps */
-    MIX_OPERATIONS = 200000,
+    MIX_OPERATIONS = 100000,
 };
 
 typedef struct asked {
