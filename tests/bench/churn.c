@@ -3,7 +3,7 @@
  *
  *     {"seconds": 12.0, "rss": 71303168, "hot_bytes": 66846720, "mapped": ..., "entries": 41235, ...}
  *
- * and ends with 1 if resident memory was ever above hot_bytes, an eighth of it, and a fixed part.
+ * and ends with 1 if resident memory was ever above hot_bytes, a fifth of it, and a fixed part.
  *
  * Usage: churn [--operations N | --seconds N] [--hot-bytes N] [--interval-ms N] [--policy NAME] */
 #include <getopt.h>
@@ -92,7 +92,7 @@ static bool report(firn_cache *cache, const asked *ask, uint64_t began_ns, uint6
            (unsigned long long)stats.hot_bytes_max, (unsigned long long)stats.detached_bytes,
            (unsigned long long)stats.hot_entries);
     fflush(stdout);
-    uint64_t bound = ask->hot_bytes + ask->hot_bytes / 8 + FIXED + stats.detached_bytes;
+    uint64_t bound = ask->hot_bytes + ask->hot_bytes / 5 + FIXED + stats.detached_bytes;
     if (rss > bound || stats.hot_bytes > ask->hot_bytes) {
         fprintf(stderr, "churn: %llu bytes resident, with %llu allowed\n", (unsigned long long)rss,
                 (unsigned long long)bound);

@@ -90,12 +90,21 @@ unsigned auto_size_class(uint64_t charge) {
     return 2 * log + (unsigned)(charge >> (log - 1) & 1);
 }
 
+/* By Newton's method, so that programs need no library of mathematics for this alone. */
+static float square_root(float number) {
+    float root = number < 1 ? 1 : number;
+    for (unsigned i = 0; i < 12; i++) {
+        root = (root + number / root) / 2;
+    }
+    return root;
+}
+
 float auto_value(unsigned candidate, unsigned use_class, unsigned size_class) {
     float uses = uses_of_class[use_class];
     float size = ldexpf(size_class & 1 ? 1.732F : 1.225F, (int)(size_class / 2));
     switch (candidate) {
     case AUTO_ROOT:
-        return sqrtf(uses);
+        return square_root(uses);
     case AUTO_USES:
         return uses;
     case AUTO_SQUARE:
