@@ -162,10 +162,11 @@ void firn_table_prefetch_object(firn_table *table, uint64_t hash) {
     }
     uint64_t match = firn_table_matches(LOAD(bucket->meta), firn_table_tag_of(hash));
     if (match != 0) {
-        const char *likely = (const char *)firn_table_object_in(LOAD(bucket->slots[firn_table_slot_of_match(match)]));
-        __builtin_prefetch(likely);
-        __builtin_prefetch(likely + 64);
-        __builtin_prefetch(likely + 128);
+        uint64_t slot = LOAD(bucket->slots[firn_table_slot_of_match(match)]);
+        uintptr_t likely = (uintptr_t)firn_table_object_in(slot);
+        __builtin_prefetch((const void *)likely);
+        __builtin_prefetch((const void *)(likely + 64));
+        __builtin_prefetch((const void *)(likely + 128));
     }
 }
 

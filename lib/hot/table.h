@@ -182,9 +182,9 @@ void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object);
  * Acquire: what was written to the object before it was put here is seen. */
 static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
     /* The object's lines are on their way while the slot's count goes up. */
-    const char *likely = (const char *)firn_table_object_in(FIRN_TABLE_LOAD(*slot));
-    __builtin_prefetch(likely);
-    __builtin_prefetch(likely + 128);
+    uintptr_t likely = (uintptr_t)firn_table_object_in(FIRN_TABLE_LOAD(*slot));
+    __builtin_prefetch((const void *)likely);
+    __builtin_prefetch((const void *)(likely + 128));
     uint64_t value = atomic_fetch_add_explicit(slot, FIRN_TABLE_ONE_READER, memory_order_acquire);
     firn_object *object = firn_table_object_in(value);
     if (object != NULL && value >= FIRN_TABLE_READERS_FULL) {
