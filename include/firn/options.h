@@ -77,35 +77,35 @@ typedef struct firn_clock {
  * its default. Fields are read during firn_open only; nothing the struct points to is kept except
  * the functions and contexts of allocator and clock. */
 typedef struct firn_options {
-    size_t size;               /* sizeof(firn_options) */
-    uint64_t hot_bytes;        /* memory for the hot tier with all its overhead; what waits for
-                                  demotion counts. Default 64 MiB. 0 with a path: a disk cache that
-                                  keeps nothing in memory but a write queue of at least 1 MiB. */
-    uint64_t cold_bytes;       /* bytes the store's data file may take. Default 1 GiB, at least
-                                  FIRN_COLD_BYTES_MIN. Oldest entries are reclaimed. */
-    const char *hot_policy;    /* eviction policy by name; NULL: "lru". See firn_policy_name. */
-    unsigned promotion;        /* FIRN_PROMOTE_...; default always */
-    unsigned write_mode;       /* FIRN_WRITE_...; default on eviction */
-    uint64_t write_behind_ms;  /* bound for FIRN_WRITE_BEHIND; default 1000 */
-    unsigned backpressure;     /* FIRN_BACKPRESSURE_...; default write */
-    unsigned durability;       /* FIRN_DURABILITY_...; default periodic */
-    uint64_t sync_interval_ms; /* for FIRN_DURABILITY_PERIODIC; default 5000 */
-    int compression_level;     /* zstd level, -7 to 19; FIRN_COMPRESSION_OFF stores as is;
-                                  default 3 */
+    size_t size;                  /* sizeof(firn_options) */
+    uint64_t hot_bytes;           /* memory for the hot tier with all its overhead; what waits for
+                                     demotion counts. Default 64 MiB. 0 with a path: a disk cache that
+                                     keeps nothing in memory but a write queue of at least 1 MiB. */
+    uint64_t cold_bytes;          /* bytes the store's data file may take. Default 1 GiB, at least
+                                     FIRN_COLD_BYTES_MIN. Oldest entries are reclaimed. */
+    const char *hot_policy;       /* eviction policy by name; NULL: "lru". See firn_policy_name. */
+    unsigned promotion;           /* FIRN_PROMOTE_...; default always */
+    unsigned write_mode;          /* FIRN_WRITE_...; default on eviction */
+    uint64_t write_behind_ms;     /* bound for FIRN_WRITE_BEHIND; default 1000 */
+    unsigned backpressure;        /* FIRN_BACKPRESSURE_...; default write */
+    unsigned durability;          /* FIRN_DURABILITY_...; default periodic */
+    uint64_t sync_interval_ms;    /* for FIRN_DURABILITY_PERIODIC; default 5000 */
+    int compression_level;        /* zstd level, -7 to 19; FIRN_COMPRESSION_OFF stores as is;
+                                     default 3 */
     size_t compression_min_bytes; /* smaller values are stored as they are; default 64 */
-    uint64_t default_ttl_ms;   /* lifetime of an entry whose put names none; 0: no expiry */
-    unsigned threads;          /* 1 (default): one background thread for demotion, warm-up and
-                                  syncing. 0: none is started, and the program calls firn_run. */
-    unsigned shards;           /* locks of the hot tier: a power of two up to 1024; default by
-                                  size */
-    unsigned read_only;        /* not 0: open beside a live writer; puts give FIRN_EREADONLY, and
-                                  no entry is kept in memory between calls. */
-    unsigned set_aside_damaged; /* not 0: a damaged store is renamed to PATH.damaged and a fresh
-                                  one made in its place, instead of FIRN_ECORRUPT */
-    firn_allocator allocator;  /* default: aligned memory of the C library */
-    firn_clock clock;          /* default: the system's wall clock */
-    char *error_buffer;        /* where a failed firn_open writes what happened; may be NULL */
-    size_t error_buffer_size;  /* bytes of error_buffer */
+    uint64_t default_ttl_ms;      /* lifetime of an entry whose put names none; 0: no expiry */
+    unsigned threads;             /* 1 (default): one background thread for demotion, warm-up and
+                                     syncing. 0: none is started, and the program calls firn_run. */
+    unsigned shards;              /* locks of the hot tier: a power of two up to 1024; default by
+                                     size */
+    unsigned read_only;           /* not 0: open beside a live writer; puts give FIRN_EREADONLY, and
+                                     no entry is kept in memory between calls. */
+    unsigned set_aside_damaged;   /* not 0: a damaged store is renamed to PATH.damaged and a fresh
+                                    one made in its place, instead of FIRN_ECORRUPT */
+    firn_allocator allocator;     /* default: aligned memory of the C library */
+    firn_clock clock;             /* default: the system's wall clock */
+    char *error_buffer;           /* where a failed firn_open writes what happened; may be NULL */
+    size_t error_buffer_size;     /* bytes of error_buffer */
     const struct firn_policy *hot_policy_ops; /* an eviction policy of the program's own, in place
                                   of one by name; see firn/policy.h. Stays valid until firn_close */
 } firn_options;
@@ -116,7 +116,7 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL                      \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL                  \
     }
 
 /* Options of one firn_put. */
@@ -126,7 +126,8 @@ typedef struct firn_put_options {
                         never expires */
 } firn_put_options;
 
-#define FIRN_PUT_OPTIONS_INIT {sizeof(firn_put_options), 0}
+#define FIRN_PUT_OPTIONS_INIT                                                                      \
+    { sizeof(firn_put_options), 0 }
 
 /* The name of the eviction policy number `index`, counting from 0; NULL beyond the last. A static
  * string. Safe from any thread. */

@@ -46,7 +46,8 @@ typedef struct firn_policy {
     const char *name;  /* letters, digits and dashes */
     size_t state_size; /* bytes; zeroed before init, aligned to 16 */
     unsigned hits;     /* FIRN_HITS_... */
-    unsigned mark_max; /* with FIRN_HITS_MARK: the mark a hit raises an entry to at most, 1 to 255 */
+    unsigned
+        mark_max; /* with FIRN_HITS_MARK: the mark a hit raises an entry to at most, 1 to 255 */
 
     /* capacity: what the charges of a shard's entries may come to, in bytes. FIRN_OK or
      * FIRN_ENOMEM. The host stays valid until fini. */

@@ -27,7 +27,7 @@ typedef struct firn_extent {
     size_t largest_free;  /* no run of free granules is longer */
     atomic_bool draining; /* nothing new is taken here. Relaxed: see firn_pool_should_move */
     bool split;           /* pages went back to the system, and large ones are not asked for now */
-    uint64_t bits[];      /* a bit a granule that is taken, then a bit a granule whose pages are gone */
+    uint64_t bits[]; /* a bit a granule that is taken, then a bit a granule whose pages are gone */
 } firn_extent;
 
 typedef struct firn_extents {
@@ -35,17 +35,18 @@ typedef struct firn_extents {
     void *owner;
     size_t extent_bytes; /* a power of two, like the granule's */
     size_t granule_bytes;
-    size_t granules;  /* of an extent */
+    size_t granules;        /* of an extent */
     uint64_t reserve_bytes; /* free bytes that are kept before pages go back */
-    bool huge;        /* in large pages, if the system has them */
-    bool headed;      /* the first granule of an extent holds a pointer to its firn_extent */
+    bool huge;              /* in large pages, if the system has them */
+    bool headed;            /* the first granule of an extent holds a pointer to its firn_extent */
     pthread_mutex_t lock;
     firn_extent *extents; /* the lock guards it, and the next two */
     firn_extent *cursor;  /* where the last search ended; NULL: nowhere */
     size_t idle;          /* extents that are all free */
     uint64_t used_bytes;
-    _Atomic uint64_t mapped_bytes; /* written under the lock, read by anybody, relaxed; like the next */
-    _Atomic uint64_t gone_bytes;   /* of those, in pages that were given back */
+    _Atomic uint64_t
+        mapped_bytes; /* written under the lock, read by anybody, relaxed; like the next */
+    _Atomic uint64_t gone_bytes; /* of those, in pages that were given back */
 } firn_extents;
 
 /* 0 or an errno. */
@@ -59,7 +60,8 @@ void *firn_extents_take(firn_extents *extents, size_t granules, firn_extent **ex
 void firn_extents_give(firn_extents *extents, firn_extent *extent, void *run, size_t granules);
 
 /* Marks the sparsest extents for draining, as long as what they hold is likely to fit into the
- * others, and takes the bytes that will free from *goal until it is reached. True: there are such. */
+ * others, and takes the bytes that will free from *goal until it is reached. True: there are such.
+ */
 bool firn_extents_plan_drain(firn_extents *extents, int64_t *goal);
 void firn_extents_end_drain(firn_extents *extents);
 

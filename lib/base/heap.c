@@ -113,8 +113,8 @@ static void *alloc_aligned_users(firn_heap *heap, size_t size) {
 static void *alloc_aligned_system(size_t size, bool huge) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t excess = size > page ? size - page : 0;
-    unsigned char *block = mmap(NULL, size + excess, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *block =
+        mmap(NULL, size + excess, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED) {
         return NULL;
     }

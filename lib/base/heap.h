@@ -28,8 +28,9 @@ void *firn_heap_alloc_lines(firn_heap *heap, size_t size);
 void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size);
 /* The same for memory of a power of two of bytes, aligned to its size: from the user's allocator by
  * asking for twice as much, else from the system, so that it goes back there when it is freed. Not
- * zeroed if it is the user's. huge: the system is asked for pages of FIRN_HEAP_HUGE, which spare the
- * processor most of its translations of addresses, but are there as a whole once they are touched. */
+ * zeroed if it is the user's. huge: the system is asked for pages of FIRN_HEAP_HUGE, which spare
+ * the processor most of its translations of addresses, but are there as a whole once they are
+ * touched. */
 #define FIRN_HEAP_HUGE ((size_t)2 << 20)
 void *firn_heap_alloc_aligned(firn_heap *heap, size_t size, bool huge);
 void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size);

@@ -19,10 +19,10 @@
 #endif
 #ifdef POISONS
 #include <sanitizer/asan_interface.h>
-#define POISON(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
+#define POISON(memory, size)   ASAN_POISON_MEMORY_REGION(memory, size)
 #define UNPOISON(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
 #else
-#define POISON(memory, size) ((void)(memory), (void)(size))
+#define POISON(memory, size)   ((void)(memory), (void)(size))
 #define UNPOISON(memory, size) ((void)(memory), (void)(size))
 #endif
 
@@ -33,8 +33,8 @@ enum {
     CLASSES_MAX = FINE_MAX / STEP + 5 * PARTS + 1,
 
     /* Constants, for a block is asked for its pool before anything of the pool is known. */
-    SLAB = 64 << 10,        /* bytes: at 1 KiB, 61 slots and hardly a rest */
-    SLAB_BLOCK_MAX = 7168,  /* the largest block of a slab: the class of which there are nine */
+    SLAB = 64 << 10,       /* bytes: at 1 KiB, 61 slots and hardly a rest */
+    SLAB_BLOCK_MAX = 7168, /* the largest block of a slab: the class of which there are nine */
     EXTENT = 2 << 20,
     RUN_GRANULE = 512,
     RUN_BLOCK_MAX = 256 << 10, /* the largest block of a run */
@@ -63,19 +63,19 @@ struct slab {
     uint32_t class_number;
     uint32_t slots;
     uint32_t slot_bytes;
-    uint32_t first;  /* offset of the first slot */
+    uint32_t first; /* offset of the first slot */
     /* The stripe's lock guards the rest. */
     uint32_t used;
     uint32_t fresh;      /* slots from here on were never used */
     unsigned char *free; /* the first free slot that was; each holds the address of the next */
     slab *next;          /* of the same group */
     slab *prev;
-    uint8_t group; /* GROUPS: in none, being full or drained */
+    uint8_t group;        /* GROUPS: in none, being full or drained */
     atomic_bool draining; /* relaxed: see firn_pool_should_move */
 };
 
-/* The slabs of one class that have room, of one stripe: a thread takes blocks from the stripe of the
- * processor it runs on, so that two of them seldom wait for one lock. */
+/* The slabs of one class that have room, of one stripe: a thread takes blocks from the stripe of
+ * the processor it runs on, so that two of them seldom wait for one lock. */
 struct stripe {
     _Alignas(64) pthread_mutex_t lock; /* guards all below */
     slab *groups[GROUPS]; /* the fullest last; fullest first are used, so that sparse ones empty */
@@ -475,11 +475,10 @@ void firn_pool_get_stats(firn_pool *pool, firn_pool_stats *stats) {
         }
     }
     /* Large pages are there as a whole; of small ones, those that were touched. */
-    stats->mapped_bytes = load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) +
-                          load(&pool->mapping_bytes);
-    stats->mapped_bytes += pool->huge ? load(&pool->slabs.mapped_bytes) -
-                                            load(&pool->slabs.gone_bytes)
-                                      : slabs;
+    stats->mapped_bytes =
+        load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) + load(&pool->mapping_bytes);
+    stats->mapped_bytes +=
+        pool->huge ? load(&pool->slabs.mapped_bytes) - load(&pool->slabs.gone_bytes) : slabs;
 }
 
 /* Draining */

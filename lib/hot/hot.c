@@ -5,7 +5,6 @@
 
 #include "base/mutex.h"
 
-
 enum {
     /* With several shards, what a shard did to the tier's bytes is told the tier in grains, of
      * which that many over all shards make the capacity. */
@@ -19,7 +18,7 @@ enum {
     PLAN_SHARE = 256,
 };
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 static firn_object *object_of(const firn_entry *entry) {
@@ -97,8 +96,7 @@ static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
 
 static void set_capacity(firn_hot *hot, uint64_t capacity) {
     STORE(hot->capacity, capacity);
-    STORE(hot->grain,
-          firn_hot_is_exact(hot) ? 0 : (int64_t)(capacity / GRAINS / hot->shard_count));
+    STORE(hot->grain, firn_hot_is_exact(hot) ? 0 : (int64_t)(capacity / GRAINS / hot->shard_count));
 }
 
 firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *policy, unsigned shards,
@@ -199,7 +197,8 @@ static void drain_all_locked(firn_hot_shard *shard) {
 
 void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object) {
     firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
-    firn_hot_ring *mine = &shard->rings[hot->ring_count == 1 ? 0 : (unsigned)sched_getcpu() % FIRN_HOT_RINGS];
+    firn_hot_ring *mine =
+        &shard->rings[hot->ring_count == 1 ? 0 : (unsigned)sched_getcpu() % FIRN_HOT_RINGS];
     uint32_t at = LOAD(mine->noted);
     if (at - LOAD(mine->told) >= FIRN_HOT_RING_HITS) {
         if (pthread_mutex_trylock(&shard->lock) != 0) {
@@ -446,8 +445,8 @@ static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
         return;
     }
     uint64_t share = capacity / SWEEP_SHARE / hot->shard_count + 1;
-    size_t buckets = 1 + (size_t)((double)firn_table_buckets(&shard->table) * (double)charge /
-                                  (double)share);
+    size_t buckets =
+        1 + (size_t)((double)firn_table_buckets(&shard->table) * (double)charge / (double)share);
     unsigned round = atomic_load_explicit(&hot->sweep_round, memory_order_acquire);
     if (shard->sweep_round == round) {
         return;

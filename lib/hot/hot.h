@@ -115,7 +115,7 @@ typedef struct firn_hot_ring {
     struct {
         _Atomic uint64_t hash;
         _Atomic(firn_object *) object; /* may be gone meanwhile: to be compared, not looked at */
-    } hits[FIRN_HOT_RING_HITS];                 /* relaxed */
+    } hits[FIRN_HOT_RING_HITS];        /* relaxed */
 } firn_hot_ring;
 
 struct firn_hot_shard {
@@ -129,8 +129,8 @@ struct firn_hot_shard {
     /* Bytes that are not in the tier's gauges yet. */
     int64_t resident_untold;
     int64_t held_untold;
-    size_t overhead_seen;   /* bytes of the table that the tier was told of */
-    uint64_t turnover;      /* charges that came since the generation changed */
+    size_t overhead_seen; /* bytes of the table that the tier was told of */
+    uint64_t turnover;    /* charges that came since the generation changed */
     size_t sweep_position;
     unsigned sweep_round;   /* that the position is of */
     uint64_t plan_turnover; /* charges that came since it was asked whether slabs are sparse */
@@ -152,7 +152,7 @@ struct firn_hot {
     unsigned shard_count;
     unsigned shard_shift; /* the hash's top bits choose the shard */
     unsigned ring_count;
-    size_t allocation; /* bytes of this block */
+    size_t allocation;      /* bytes of this block */
     firn_segments segments; /* has a lock of its own */
 
     /* Relaxed: no other data hangs on any of them. */
@@ -161,9 +161,9 @@ struct firn_hot {
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
     _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */
-    _Alignas(64) _Atomic unsigned turn;        /* any order of turns will do */
-    _Atomic unsigned sweep_round;              /* of moving objects out of sparse slabs; 0: none yet */
-    _Atomic unsigned sweep_left;               /* shards that are not through with it */
+    _Alignas(64) _Atomic unsigned turn;            /* any order of turns will do */
+    _Atomic unsigned sweep_round; /* of moving objects out of sparse slabs; 0: none yet */
+    _Atomic unsigned sweep_left;  /* shards that are not through with it */
 
     firn_hot_shard shards[];
 };
@@ -199,8 +199,8 @@ static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *
         return;
     }
     if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
-        unsigned generation = atomic_load_explicit(&firn_hot_shard_of(hot, hash)->generation,
-                                                   memory_order_relaxed);
+        unsigned generation =
+            atomic_load_explicit(&firn_hot_shard_of(hot, hash)->generation, memory_order_relaxed);
         if (mark == generation) {
             return;
         }

@@ -14,8 +14,7 @@ enum { BLOCK_MIN = 4 * FIRN_SEGMENT_BYTES };
 int firn_segments_init(firn_segments *segments, firn_heap *heap, uint64_t capacity) {
     *segments = (firn_segments){.heap = heap, .block_bytes = BLOCK_MIN};
     /* A block is about a thousandth of the tier, and so perhaps a hundredth of the table. */
-    while (segments->block_bytes < FIRN_HEAP_HUGE &&
-           segments->block_bytes < capacity / 32) {
+    while (segments->block_bytes < FIRN_HEAP_HUGE && segments->block_bytes < capacity / 32) {
         segments->block_bytes *= 2;
     }
     return pthread_mutex_init(&segments->lock, NULL);
@@ -46,7 +45,7 @@ static void push(firn_segments *segments, void *segment) {
 static bool add_block(firn_segments *segments) {
     firn_segments_block *block = firn_heap_alloc(segments->heap, sizeof *block);
     unsigned char *memory = firn_heap_alloc_aligned(segments->heap, segments->block_bytes,
-                                                     segments->block_bytes == FIRN_HEAP_HUGE);
+                                                    segments->block_bytes == FIRN_HEAP_HUGE);
     if (block == NULL || memory == NULL) {
         firn_heap_free(segments->heap, block, sizeof *block);
         firn_heap_free_aligned(segments->heap, memory, segments->block_bytes);

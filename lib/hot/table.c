@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-
 enum {
-    OVERFLOW_MAX = 255,  /* sticks: how many there really are is not known any more */
+    OVERFLOW_MAX = 255, /* sticks: how many there really are is not known any more */
 
     COUNT_MIN = 48,      /* home buckets, so that the smallest table is one segment */
     DOUBLES_BELOW = 256, /* home buckets: a smaller table grows to double, a larger by a quarter */
@@ -13,9 +12,10 @@ enum {
 };
 
 _Static_assert(sizeof(firn_bucket) == 64, "a bucket is a line");
-_Static_assert(FIRN_TABLE_SEGMENT_BUCKETS * sizeof(firn_bucket) == FIRN_SEGMENT_BYTES, "a segment is full");
+_Static_assert(FIRN_TABLE_SEGMENT_BUCKETS * sizeof(firn_bucket) == FIRN_SEGMENT_BYTES,
+               "a segment is full");
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 static uint64_t slot_for(const firn_object *object) {
@@ -69,7 +69,8 @@ static unsigned paths_of(const firn_table_view *view, uint64_t hash, path *paths
  * low by it. */
 void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object) {
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed);
-    while ((value & FIRN_TABLE_POINTER_MASK) == slot_for(object) && value >= FIRN_TABLE_READERS_FULL) {
+    while ((value & FIRN_TABLE_POINTER_MASK) == slot_for(object) &&
+           value >= FIRN_TABLE_READERS_FULL) {
         int64_t readers = (int64_t)(value >> FIRN_TABLE_POINTER_BITS);
         firn_object_add_refs(object, readers);
         if (atomic_compare_exchange_weak_explicit(slot, &value, value & FIRN_TABLE_POINTER_MASK,
@@ -83,7 +84,7 @@ void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object) {
 /* In one bucket: the object under the key with a reference for the caller, or NULL. *meta: the
  * bucket's. */
 static firn_object *get_in_bucket(firn_bucket *bucket, uint64_t tag, const void *key,
-                                             size_t key_size, uint64_t *meta) {
+                                  size_t key_size, uint64_t *meta) {
     /* Acquire: a tag that is seen has its slot, and a tag that was cleared because its entry moved
      * shows the move to who looks at the count of moves next. */
     *meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
@@ -102,7 +103,8 @@ static firn_object *get_in_bucket(firn_bucket *bucket, uint64_t tag, const void 
 
 static firn_object *get_in(const path *at, uint64_t tag, const void *key, size_t key_size) {
     for (uint32_t turn = 0; turn < at->window; turn++) {
-        firn_bucket *bucket = firn_table_bucket_at(at->places, probe(at->home, turn, tag, at->window));
+        firn_bucket *bucket =
+            firn_table_bucket_at(at->places, probe(at->home, turn, tag, at->window));
         if (bucket == NULL) {
             return NULL;
         }
@@ -148,7 +150,8 @@ static firn_bucket *likely_bucket(firn_table *table, uint64_t hash) {
     unsigned count =
         paths_of(atomic_load_explicit(&table->view, memory_order_acquire), hash, paths);
     const path *last = &paths[count - 1];
-    return count > 0 && last->places != NULL ? firn_table_bucket_at(last->places, last->home) : NULL;
+    return count > 0 && last->places != NULL ? firn_table_bucket_at(last->places, last->home)
+                                             : NULL;
 }
 
 void firn_table_prefetch(firn_table *table, uint64_t hash) {
@@ -273,7 +276,8 @@ static void change_overflow(firn_bucket *bucket, int by) {
     uint64_t meta = LOAD(bucket->meta);
     if (firn_table_overflow_of(meta) != OVERFLOW_MAX) {
         /* Release, like a tag: who sees it sees the move that it may come from. */
-        atomic_store_explicit(&bucket->meta, meta + ((uint64_t)(int64_t)by << FIRN_TABLE_OVERFLOW_SHIFT),
+        atomic_store_explicit(&bucket->meta,
+                              meta + ((uint64_t)(int64_t)by << FIRN_TABLE_OVERFLOW_SHIFT),
                               memory_order_release);
     }
 }
@@ -571,7 +575,8 @@ void firn_table_insert(firn_table *table, uint64_t hash, firn_object *object) {
     path paths[2];
     unsigned count = paths_of(LOAD(table->view), hash, paths);
     uint32_t turn = 0;
-    find_room(table, &paths[count - 1], firn_table_tag_of(hash), &turn); /* there is: it was reserved */
+    find_room(table, &paths[count - 1], firn_table_tag_of(hash),
+              &turn); /* there is: it was reserved */
     place(&paths[count - 1], turn, firn_table_tag_of(hash), object);
     table->count++;
 }
@@ -608,7 +613,8 @@ bool firn_table_sweep(firn_table *table, size_t *at, size_t buckets,
     size_t from_buckets = from->capacity << FIRN_TABLE_SEGMENT_SHIFT;
     size_t end = from_buckets + (to != NULL ? to->capacity << FIRN_TABLE_SEGMENT_SHIFT : 0);
     for (; buckets > 0 && *at < end; buckets--, (*at)++) {
-        bool behind = *at < table->retired << FIRN_TABLE_SEGMENT_SHIFT; /* memory that is not ours any more */
+        bool behind = *at < table->retired
+                                << FIRN_TABLE_SEGMENT_SHIFT; /* memory that is not ours any more */
         firn_bucket *bucket = *at < from_buckets ? (behind ? NULL : firn_table_bucket_at(from, *at))
                                                  : firn_table_bucket_at(to, *at - from_buckets);
         for (unsigned slot = 0; bucket != NULL && slot < FIRN_TABLE_SLOTS; slot++) {

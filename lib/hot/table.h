@@ -42,12 +42,12 @@ enum {
 };
 
 #define FIRN_TABLE_POINTER_MASK ((UINT64_C(1) << FIRN_TABLE_POINTER_BITS) - 1)
-#define FIRN_TABLE_ONE_READER (UINT64_C(1) << FIRN_TABLE_POINTER_BITS)
+#define FIRN_TABLE_ONE_READER   (UINT64_C(1) << FIRN_TABLE_POINTER_BITS)
 /* A slot whose readers' count gets here has it brought over to the object: half of what the count's
  * 20 bits hold, so that as many threads would have to be between two instructions of
  * firn_table_slot_acquire for it to overflow. */
 #define FIRN_TABLE_READERS_FULL (UINT64_C(1) << 63)
-#define FIRN_TABLE_LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define FIRN_TABLE_LOAD(field)  atomic_load_explicit(&(field), memory_order_relaxed)
 
 struct firn_bucket {
     /* Tags of the slots, byte by byte from the low end, 0 for none; on top the overflow count.
@@ -62,8 +62,8 @@ struct firn_bucket {
 /* The segments of a range of buckets. Its capacity never changes, which bounds even those readers
  * that see it in the midst of a change. */
 struct firn_table_directory {
-    firn_table_directory *next; /* of all; immutable, like the next */
-    size_t capacity;            /* segments */
+    firn_table_directory *next;        /* of all; immutable, like the next */
+    size_t capacity;                   /* segments */
     _Atomic(firn_bucket *) segments[]; /* NULL: none yet; released when given */
 };
 
@@ -86,13 +86,13 @@ typedef struct firn_table {
                                release, between the entry's being at its new place and its leaving
                                the old one */
     firn_table_view views[2];
-    _Alignas(64) _Atomic size_t bytes; /* of buckets in use and directories. Changed under the lock, read by
-                             anybody, relaxed */
+    _Alignas(64) _Atomic size_t bytes; /* of buckets in use and directories. Changed under the lock,
+                             read by anybody, relaxed */
     /* The lock guards the rest. */
-    firn_heap *heap;         /* lent, like the next */
-    firn_segments *segments; /* has a lock of its own */
-    size_t count;    /* entries */
-    size_t retired;  /* segments of `from` that were given up already */
+    firn_heap *heap;                   /* lent, like the next */
+    firn_segments *segments;           /* has a lock of its own */
+    size_t count;                      /* entries */
+    size_t retired;                    /* segments of `from` that were given up already */
     firn_table_directory *directories; /* all there are: late readers may look into any */
 } firn_table;
 
@@ -194,8 +194,8 @@ static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
 }
 
 /* The whole of a look-up, for those that the first glance did not settle. */
-__attribute__((cold)) firn_object *firn_table_get_further(firn_table *table, uint64_t hash, const void *key,
-                                    size_t key_size);
+__attribute__((cold)) firn_object *firn_table_get_further(firn_table *table, uint64_t hash,
+                                                          const void *key, size_t key_size);
 
 /* Without a lock: the object under the key with a reference for the caller, or NULL. */
 static inline firn_object *firn_table_get(firn_table *table, uint64_t hash, const void *key,
@@ -204,8 +204,8 @@ static inline firn_object *firn_table_get(firn_table *table, uint64_t hash, cons
      * has its tag. */
     const firn_table_view *view = atomic_load_explicit(&table->view, memory_order_acquire);
     const firn_table_directory *places = atomic_load_explicit(&view->from, memory_order_acquire);
-    firn_bucket *bucket = firn_table_bucket_at(
-        places, firn_table_home_of(hash, FIRN_TABLE_LOAD(view->old_count)));
+    firn_bucket *bucket =
+        firn_table_bucket_at(places, firn_table_home_of(hash, FIRN_TABLE_LOAD(view->old_count)));
     if (bucket != NULL && FIRN_TABLE_LOAD(view->new_count) == 0) {
         uint64_t meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
         uint64_t match = firn_table_matches(meta, firn_table_tag_of(hash));

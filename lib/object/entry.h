@@ -14,12 +14,12 @@
 #include <firn/policy.h>
 
 struct firn_entry {
-    _Atomic uint32_t refs;    /* see object.h */
-    _Atomic uint8_t mark;     /* hits since the policy last looked; readers raise it without a
-                                 lock, relaxed: a lost hit is no harm */
-    _Atomic uint8_t state;    /* changed under the shard's lock, read by anybody, relaxed */
-    uint16_t policy_bits;     /* shard lock; the policy's */
-    uint64_t version_flags;   /* version: low 56 bits; flags: high 8. Immutable once indexed */
+    _Atomic uint32_t refs;      /* see object.h */
+    _Atomic uint8_t mark;       /* hits since the policy last looked; readers raise it without a
+                                   lock, relaxed: a lost hit is no harm */
+    _Atomic uint8_t state;      /* changed under the shard's lock, read by anybody, relaxed */
+    uint16_t policy_bits;       /* shard lock; the policy's */
+    uint64_t version_flags;     /* version: low 56 bits; flags: high 8. Immutable once indexed */
     _Atomic uint64_t prev_word; /* high 44 bits: link, shard lock; low 20 bits: immutable. Relaxed:
                                    a reader wants the immutable part only */
     _Atomic uint64_t next_word; /* likewise */

@@ -84,7 +84,8 @@ bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms) {
     if ((firn_object_flags(object) & FIRN_OBJECT_EXPIRES) == 0) {
         return expires_ms == 0;
     }
-    atomic_store_explicit(&firn_object_extension_of(object)->expires_ms, expires_ms, memory_order_relaxed);
+    atomic_store_explicit(&firn_object_extension_of(object)->expires_ms, expires_ms,
+                          memory_order_relaxed);
     return true;
 }
 
@@ -96,8 +97,8 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     size_t value_size = firn_object_value_size(object);
     bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
-    firn_object *copy = firn_object_new(pool, firn_object_key_bytes(object, key_size), key_size, value_size,
-                                        expires ? 1 : 0);
+    firn_object *copy = firn_object_new(pool, firn_object_key_bytes(object, key_size), key_size,
+                                        value_size, expires ? 1 : 0);
     if (copy != NULL) {
         firn_object_set_version(copy, firn_object_version(object));
         firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));
@@ -123,7 +124,8 @@ bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
 }
 
 const void *firn_object_data(const firn_object *object) {
-    const unsigned char *body = (const unsigned char *)object + head_size(firn_object_flags(object));
+    const unsigned char *body =
+        (const unsigned char *)object + head_size(firn_object_flags(object));
     size_t key_size = firn_object_key_size(object);
     bool key_last = firn_object_key_is_last(key_size, firn_object_value_size(object));
     return key_last ? body : body + padded(key_size);
@@ -145,7 +147,8 @@ uint64_t firn_object_expires_ms(const firn_object *object) {
     if ((firn_object_flags(object) & FIRN_OBJECT_EXPIRES) == 0) {
         return 0;
     }
-    return atomic_load_explicit(&firn_object_extension_of(object)->expires_ms, memory_order_relaxed);
+    return atomic_load_explicit(&firn_object_extension_of(object)->expires_ms,
+                                memory_order_relaxed);
 }
 
 uint64_t firn_object_version(const firn_object *object) {

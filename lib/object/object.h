@@ -47,10 +47,10 @@
  *
  * With none set an object is detached: only handles keep it. */
 enum {
-    FIRN_INDEXED = 1,  /* the table points to it and holds references: this is the entry's truth */
-    FIRN_RESIDENT = 2, /* the policy manages it */
-    FIRN_QUEUED = 4,   /* the write queue, or a batch on its way, holds a reference */
-    FIRN_STORED = 8,   /* the cold tier holds exactly this version */
+    FIRN_INDEXED = 1,   /* the table points to it and holds references: this is the entry's truth */
+    FIRN_RESIDENT = 2,  /* the policy manages it */
+    FIRN_QUEUED = 4,    /* the write queue, or a batch on its way, holds a reference */
+    FIRN_STORED = 8,    /* the cold tier holds exactly this version */
     FIRN_TOMBSTONE = 16 /* says that the entry is gone, while the cold tier may not know yet. Set
                            before the object is indexed, and for ever */
 };

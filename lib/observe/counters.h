@@ -1,8 +1,8 @@
 /* Event counters that many threads may bump at once.
  *
- * Each event has a counter in each of several stripes, a cache line apart; a thread always uses the same
- * one, so that two threads seldom meet on a line.
- * Knows what can be counted, not what it means for the cache. */
+ * Each event has a counter in each of several stripes, a cache line apart; a thread always uses the
+ * same one, so that two threads seldom meet on a line. Knows what can be counted, not what it means
+ * for the cache. */
 #ifndef FIRN_OBSERVE_COUNTERS_H
 #define FIRN_OBSERVE_COUNTERS_H
 
@@ -44,7 +44,8 @@ typedef struct firn_counters {
 
 static inline void firn_count(firn_counters *counters, enum firn_event event, uint64_t amount) {
     /* The address of a thread's own memory, spread: the cheapest way to tell threads apart. */
-    uint64_t stripe = ((uint64_t)(uintptr_t)pthread_self() >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 58;
+    uint64_t stripe =
+        ((uint64_t)(uintptr_t)pthread_self() >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 58;
     atomic_fetch_add_explicit(&counters->stripes[stripe].events[event], amount,
                               memory_order_relaxed);
 }

@@ -107,8 +107,8 @@ static void release(firn_cache *cache, firn_object *object) {
 /* write_lock is held. */
 static int write_batch(firn_cache *cache) {
     firn_object **objects = cache->batch_objects;
-    size_t count = firn_queue_peek(&cache->queue, cache->batch_items_max, cache->batch_bytes_max,
-                                   objects);
+    size_t count =
+        firn_queue_peek(&cache->queue, cache->batch_items_max, cache->batch_bytes_max, objects);
     uint64_t now_ms = firn_now_ms(cache);
     firn_cold_item *items = cache->batch_items;
     size_t used = 0;
@@ -227,8 +227,8 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
     return result;
 }
 
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash,
-                      const void *value, size_t value_size, uint64_t expires_ms) {
+int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
+                      size_t value_size, uint64_t expires_ms) {
     if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }

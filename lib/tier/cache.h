@@ -130,7 +130,7 @@ int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint
 int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
 /* Before the look into the table that finds nothing: see promote. */
 uint32_t firn_removals_look(firn_cache *cache, uint64_t hash);
-void firn_removals_bump(firn_cache *cache, uint64_t hash);     /* the shard is locked */
+void firn_removals_bump(firn_cache *cache, uint64_t hash); /* the shard is locked */
 uint64_t firn_now_ms(const firn_cache *cache);
 /* The clock is only asked about an object that expires at all. */
 static inline bool firn_is_expired(const firn_cache *cache, const firn_object *object) {
@@ -174,8 +174,8 @@ int firn_write_batch(firn_cache *cache);
 /* Writes batches until the ticket is done. */
 int firn_write_until(firn_cache *cache, uint64_t ticket);
 /* Writes one value from the caller's memory as the entry of key. */
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash,
-                      const void *value, size_t value_size, uint64_t expires_ms);
+int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
+                      size_t value_size, uint64_t expires_ms);
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
  * FIRN_OK, or FIRN_ENOMEM: not all. */
 int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);

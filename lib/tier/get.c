@@ -43,8 +43,8 @@ typedef struct below {
 
 static void *place_below(void *context, const firn_cold_meta *meta) {
     below *self = context;
-    self->object = firn_object_new(self->pool, meta->key, meta->key_size, meta->value_size,
-                                   meta->expires_ms);
+    self->object =
+        firn_object_new(self->pool, meta->key, meta->key_size, meta->value_size, meta->expires_ms);
     if (self->object == NULL) {
         return NULL;
     }
@@ -100,8 +100,7 @@ static void promote(firn_cache *cache, uint64_t hash, firn_object **object, uint
                    firn_hot_reserve_locked(shard, hash) == FIRN_OK;
         if (admitted) {
             firn_hot_insert_locked(shard, hash, found, NULL, FIRN_RESIDENT | FIRN_STORED);
-        } else if (indexed != NULL &&
-                   firn_object_version(indexed) == firn_object_version(found) &&
+        } else if (indexed != NULL && firn_object_version(indexed) == firn_object_version(found) &&
                    (firn_object_state(indexed) & FIRN_TOMBSTONE) == 0) {
             /* Another reader was faster: one object for both. */
             *object = firn_object_ref(indexed);
@@ -109,8 +108,7 @@ static void promote(firn_cache *cache, uint64_t hash, firn_object **object, uint
         }
         firn_hot_unlock(shard);
     }
-    firn_count(cache->counters,
-               admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
+    firn_count(cache->counters, admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
     if (*object != found) {
         firn_object_unref(found);
     }
@@ -219,8 +217,7 @@ int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **
     if (key == NULL || key_size - 1 >= FIRN_KEY_SIZE_MAX) {
         return firn_check_key(cache, key, key_size);
     }
-    return get_hashed(cache, firn_hash64_inline(cache->seed, key, key_size), key, key_size,
-                      object);
+    return get_hashed(cache, firn_hash64_inline(cache->seed, key, key_size), key, key_size, object);
 }
 
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {

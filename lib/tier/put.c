@@ -170,8 +170,7 @@ static int publish(firn_cache *cache, change *put, firn_object *object, bool res
     for (;;) {
         firn_victims victims = {.count = 0};
         firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
-        int result =
-            publish_locked(cache, shard, put, object, resident, &known, &victims, ticket);
+        int result = publish_locked(cache, shard, put, object, resident, &known, &victims, ticket);
         firn_hot_unlock(shard);
         firn_victims_release(&victims);
         if (result == FIRN_AGAIN) {
@@ -208,8 +207,8 @@ static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bo
 }
 
 static int put_copy(firn_cache *cache, change *put, bool resident) {
-    firn_object *object = firn_object_new(cache->pool, put->key, put->key_size, put->value_size,
-                                          put->expires_ms);
+    firn_object *object =
+        firn_object_new(cache->pool, put->key, put->key_size, put->value_size, put->expires_ms);
     if (object == NULL) {
         return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
                                put->value_size);
@@ -532,8 +531,8 @@ static int delete_with(firn_cache *cache, firn_object *tombstone, const change *
         firn_hot_unlock(shard);
         firn_victims_release(&victims);
         if (result == FIRN_AGAIN) {
-            known.result = firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL,
-                                          NULL, NULL);
+            known.result =
+                firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL, NULL, NULL);
             if (known.result == FIRN_ECORRUPT) {
                 known.result = FIRN_OK; /* whatever it was, it is to go */
             }
@@ -563,8 +562,8 @@ int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
         if (result == FIRN_OK) {
             tombstone = firn_object_new(cache->pool, key, key_size, 0, 0);
             if (tombstone == NULL) {
-                result = firn_detail_set(&cache->detail, FIRN_ENOMEM,
-                                         "no memory to delete an entry");
+                result =
+                    firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to delete an entry");
             }
         }
     }

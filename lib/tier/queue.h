@@ -16,14 +16,14 @@
 typedef struct firn_queue_block firn_queue_block;
 
 typedef struct firn_queue {
-    firn_heap *heap;      /* lent; immutable */
-    pthread_mutex_t lock; /* guards all below */
+    firn_heap *heap;        /* lent; immutable */
+    pthread_mutex_t lock;   /* guards all below */
     firn_queue_block *head; /* where objects are taken from */
     firn_queue_block *tail; /* where they are put */
-    size_t head_at;       /* places of the blocks that are done with */
+    size_t head_at;         /* places of the blocks that are done with */
     size_t tail_at;
-    size_t room;          /* places from tail_at on, in the tail and in blocks behind it */
-    size_t reserved;      /* of those */
+    size_t room;        /* places from tail_at on, in the tail and in blocks behind it */
+    size_t reserved;    /* of those */
     uint64_t pushed;    /* objects ever pushed: the ticket of the newest */
     uint64_t completed; /* of those, whose batch is done */
     uint64_t bytes;     /* charges of those waiting or on their way */

@@ -54,7 +54,8 @@ static bool restore(firn_cache *cache, uint64_t hash) {
     }
     shard = firn_hot_lock(cache->hot, hash);
     if (firn_hot_find_hash_locked(shard, hash, 0) == NULL &&
-        removals == firn_removals_look(cache, hash) && firn_hot_reserve_locked(shard, hash) == FIRN_OK) {
+        removals == firn_removals_look(cache, hash) &&
+        firn_hot_reserve_locked(shard, hash) == FIRN_OK) {
         firn_hot_restore_locked(shard, hash, object, FIRN_STORED);
         firn_count(cache->counters, FIRN_EVENT_WARMED, 1);
     }

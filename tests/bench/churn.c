@@ -1,7 +1,8 @@
 /* Resident memory through a churn of mixed sizes: puts and gets of entries whose mix of sizes
  * shifts every so often, while handles are held for a while. Prints a line of JSON at intervals:
  *
- *     {"seconds": 12.0, "rss": 71303168, "hot_bytes": 66846720, "mapped": ..., "entries": 41235, ...}
+ *     {"seconds": 12.0, "rss": 71303168, "hot_bytes": 66846720, "mapped": ..., "entries": 41235,
+ * ...}
  *
  * and ends with 1 if resident memory was ever above hot_bytes, a fifth of it, and a fixed part.
  *
@@ -18,8 +19,8 @@
 #include <firn/firn.h>
 
 enum {
-    HANDLES = 64,        /* held at any time, a second or so each */
-    FIXED = 12 << 20,    /* bytes: the program, its buffers, what the C library keeps */
+    HANDLES = 64,     /* held at any time, a second or so each */
+    FIXED = 12 << 20, /* bytes: the program, its buffers, what the C library keeps */
     MIX_OPERATIONS = 100000,
 };
 
@@ -142,9 +143,9 @@ static bool churn(firn_cache *cache, const asked *ask, unsigned char *value) {
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
-        {"operations", required_argument, NULL, 'o'},  {"seconds", required_argument, NULL, 's'},
-        {"hot-bytes", required_argument, NULL, 'h'},   {"interval-ms", required_argument, NULL, 'i'},
-        {"policy", required_argument, NULL, 'p'},      {NULL, 0, NULL, 0},
+        {"operations", required_argument, NULL, 'o'}, {"seconds", required_argument, NULL, 's'},
+        {"hot-bytes", required_argument, NULL, 'h'},  {"interval-ms", required_argument, NULL, 'i'},
+        {"policy", required_argument, NULL, 'p'},     {NULL, 0, NULL, 0},
     };
     asked ask = {.seconds = 10, .hot_bytes = 64 << 20, .interval_ns = 1000000000u};
     int letter;

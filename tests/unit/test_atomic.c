@@ -385,9 +385,9 @@ static firn_entry *fifo_walk(void *state, const firn_entry *entry, unsigned orde
 
 START_TEST(a_program_may_bring_its_own_policy) {
     const firn_policy own = {
-        sizeof(firn_policy), "own-fifo",  sizeof(fifo), FIRN_HITS_MARK, 1,
-        fifo_init,           fifo_fini,   fifo_resize,  fifo_insert,    fifo_insert,
-        NULL,                fifo_replace, fifo_remove, fifo_victim,    fifo_walk,
+        sizeof(firn_policy), "own-fifo",  sizeof(fifo), FIRN_HITS_MARK, 1,    fifo_init,
+        fifo_fini,           fifo_resize, fifo_insert,  fifo_insert,    NULL, fifo_replace,
+        fifo_remove,         fifo_victim, fifo_walk,
     };
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 256 << 10;

@@ -48,8 +48,7 @@ START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
     for (size_t key_size = 1; key_size <= sizeof key; key_size += 1 + key_size / 40) {
         for (size_t value_size = 0; value_size <= sizeof value; value_size++) {
             uint64_t expires_ms = value_size % 3 == 0 ? 77 : 0;
-            firn_object *object =
-                firn_object_new(pool, key, key_size, value_size, expires_ms);
+            firn_object *object = firn_object_new(pool, key, key_size, value_size, expires_ms);
             firn_object_set_version(object, 12345);
             memcpy(firn_object_value(object), value, value_size);
             size_t got;

@@ -113,9 +113,8 @@ static void check_walks(rig *self) {
             node_of(at)->seen = true;
             seen++;
         }
-        ck_assert_msg(seen == self->count, "%s walks over %llu entries of %llu",
-                      self->policy->name, (unsigned long long)seen,
-                      (unsigned long long)self->count);
+        ck_assert_msg(seen == self->count, "%s walks over %llu entries of %llu", self->policy->name,
+                      (unsigned long long)seen, (unsigned long long)self->count);
         for (unsigned i = 0; i < 2 * KEYS; i++) {
             self->nodes[i].seen = false;
         }

@@ -211,8 +211,8 @@ START_TEST(mapped_memory_stays_near_the_charges_when_the_mix_of_sizes_shifts) {
         }
     }
     ck_assert_uint_gt(moved, 0);
-    /* What no draining can take away: the last slab of each class, the holes that runs leave between
-     * them, and the reserves. */
+    /* What no draining can take away: the last slab of each class, the holes that runs leave
+     * between them, and the reserves. */
     ck_assert_msg(worst <= SLACK + BUDGET / 3, "slack of %llu bytes", (unsigned long long)worst);
     for (unsigned i = 0; i < BLOCKS; i++) {
         if (blocks[i].memory != NULL) {

@@ -88,8 +88,7 @@ static void take_out(rig *self, uint64_t number) {
 
 /* The version a reader finds; 0: none. */
 static uint64_t version_of(rig *self, uint64_t number) {
-    firn_object *object =
-        firn_table_get(&self->table, hash_of(number), &number, sizeof number);
+    firn_object *object = firn_table_get(&self->table, hash_of(number), &number, sizeof number);
     uint64_t version = object != NULL ? firn_object_version(object) : 0;
     firn_object_unref(object);
     return version;

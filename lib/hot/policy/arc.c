@@ -59,8 +59,8 @@ static void trim_ghosts(arc *self) {
     uint64_t once = self->lists[ONCE].bytes;
     firn_ghosts_trim(&self->ghosts[ONCE], once < self->capacity ? self->capacity - once : 0);
     uint64_t rest = once + self->lists[AGAIN].bytes + self->ghosts[ONCE].bytes;
-    firn_ghosts_trim(&self->ghosts[AGAIN], rest < 2 * self->capacity ? 2 * self->capacity - rest
-                                                                     : 0);
+    firn_ghosts_trim(&self->ghosts[AGAIN],
+                     rest < 2 * self->capacity ? 2 * self->capacity - rest : 0);
 }
 
 static void arc_insert(void *state, firn_entry *entry) {

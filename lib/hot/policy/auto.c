@@ -155,8 +155,8 @@ static unsigned age_of(const auto_state *state, const firn_entry *entry) {
 static auto_row *row_of(auto_state *state, uint64_t charge) {
     unsigned size_class = auto_size_class(charge);
     if (state->row_of[size_class] == 0) {
-        auto_row *row = state->row_count == 0 ? &state->first_row
-                                              : firn_policy_alloc(state->host, sizeof *row);
+        auto_row *row =
+            state->row_count == 0 ? &state->first_row : firn_policy_alloc(state->host, sizeof *row);
         if (row == NULL) {
             /* for good, so that an entry is found where it was put */
             state->row_of[size_class] = 1;
@@ -363,14 +363,15 @@ static void auto_insert(void *memory, firn_entry *entry) {
         simulate(state, hash, charge);
     }
     auto_ghost ghost = {0, 0};
-    bool known = state->ghosts != NULL && auto_ghosts_take(state->ghosts, hash, state->tick, &ghost);
+    bool known =
+        state->ghosts != NULL && auto_ghosts_take(state->ghosts, hash, state->tick, &ghost);
     unsigned uses = known && ghost.uses < AUTO_USES_MAX ? ghost.uses + 1 : 1;
     uses = uses > AUTO_USES_MAX ? AUTO_USES_MAX : uses;
     firn_entry_set_mark(entry, firn_entry_mark(entry) + uses);
     firn_entry_set_bits(entry, state->tick & 0xffff);
     if (state->followed == AUTO_LIRS) {
-        bool room = state->trial.head == NULL &&
-                    state->charge + trial_most(state) <= state->capacity;
+        bool room =
+            state->trial.head == NULL && state->charge + trial_most(state) <= state->capacity;
         if (!room && !(known && is_young(state, ghost.age))) {
             put_on_trial(state, entry);
             demote(state);

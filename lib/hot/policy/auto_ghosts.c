@@ -98,8 +98,8 @@ void auto_ghosts_add(auto_ghosts *ghosts, uint64_t hash, uint32_t tick, auto_gho
             oldest = i;
         }
     }
-    line[oldest] = tag_of(hash) |
-                   ((tick - ghost.age) & ((1U << TICK_BITS) - 1)) << USES_BITS | ghost.uses;
+    line[oldest] =
+        tag_of(hash) | ((tick - ghost.age) & ((1U << TICK_BITS) - 1)) << USES_BITS | ghost.uses;
 }
 
 static bool take(const ghost_table *table, uint64_t hash, uint32_t tick, auto_ghost *ghost) {

@@ -13,16 +13,16 @@
 #ifndef AUTO_MEMORY
 #define AUTO_MEMORY 8.0
 #define AUTO_MARGIN 0.01
-#define AUTO_LEAD 2.0
+#define AUTO_LEAD   2.0
 #endif
 
 enum {
-    ENTRIES_MIN = 1024,   /* simulated entries: up to here, all are */
-    ENTRIES_MAX = 8192,   /* and never more */
-    ENTRIES_SHARE = 25,   /* between the two, one of so many */
-    KEYS_PER_ENTRY = 4,   /* keys remembered for each entry */
+    ENTRIES_MIN = 1024, /* simulated entries: up to here, all are */
+    ENTRIES_MAX = 8192, /* and never more */
+    ENTRIES_SHARE = 25, /* between the two, one of so many */
+    KEYS_PER_ENTRY = 4, /* keys remembered for each entry */
     ROOM_FIRST = 256,
-    SIZES_APART = 2,      /* classes between two sizes that make a difference */
+    SIZES_APART = 2, /* classes between two sizes that make a difference */
     NONE = 0xffff,
     HEAPS = AUTO_CANDIDATES + 1, /* LIRS has two: those that stay, and those on trial */
     TRIAL = AUTO_CANDIDATES
@@ -30,10 +30,10 @@ enum {
 
 typedef struct sim_key {
     uint32_t hash;
-    uint32_t charge;          /* changes only while resident nowhere */
-    uint32_t last;            /* the clock at the last access */
-    uint16_t chain;           /* next of the same bucket, or next free */
-    uint16_t newer, older;    /* in order of access, around keys[0] */
+    uint32_t charge;       /* changes only while resident nowhere */
+    uint32_t last;         /* the clock at the last access */
+    uint16_t chain;        /* next of the same bucket, or next free */
+    uint16_t newer, older; /* in order of access, around keys[0] */
     uint8_t uses;
     bool on_trial;
     uint16_t place[AUTO_CANDIDATES]; /* in the candidate's heap; NONE: not resident */
@@ -383,9 +383,9 @@ static void access_greedy(auto_sims *sims, unsigned candidate, unsigned key, uin
             evict(sims, candidate);
         }
     }
-    k->worth[candidate] = sims->inflation[candidate] + auto_value(candidate,
-                                                                  auto_use_class(k->uses),
-                                                                  auto_size_class(k->charge));
+    k->worth[candidate] =
+        sims->inflation[candidate] +
+        auto_value(candidate, auto_use_class(k->uses), auto_size_class(k->charge));
     if (hit) {
         heap_sift(sims, candidate, k->place[candidate], key);
     } else {

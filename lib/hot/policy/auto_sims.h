@@ -17,11 +17,11 @@
 enum {
     AUTO_LRU,
     AUTO_LIRS,
-    AUTO_ROOT,          /* value: square root of uses */
-    AUTO_USES,          /* uses */
-    AUTO_SQUARE,        /* uses squared */
-    AUTO_USES_SIZE,     /* uses over size */
-    AUTO_SQUARE_SIZE,   /* uses squared over size */
+    AUTO_ROOT,        /* value: square root of uses */
+    AUTO_USES,        /* uses */
+    AUTO_SQUARE,      /* uses squared */
+    AUTO_USES_SIZE,   /* uses over size */
+    AUTO_SQUARE_SIZE, /* uses squared over size */
     AUTO_CANDIDATES
 };
 

@@ -71,7 +71,8 @@ static void rise(gdsf *self, uint64_t place) {
 static void sink(gdsf *self, uint64_t place) {
     node moving = self->heap[place];
     for (uint64_t child = place * 2 + 1; child < self->count; child = place * 2 + 1) {
-        if (child + 1 < self->count && self->heap[child + 1].priority < self->heap[child].priority) {
+        if (child + 1 < self->count &&
+            self->heap[child + 1].priority < self->heap[child].priority) {
             child++;
         }
         if (self->heap[child].priority >= moving.priority) {

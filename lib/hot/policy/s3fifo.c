@@ -53,8 +53,8 @@ static bool is_too_large(const s3fifo *self, uint64_t charge) {
 
 static void s3fifo_insert(void *state, firn_entry *entry) {
     s3fifo *self = state;
-    unsigned queue = firn_ghosts_take(&self->ghosts, self->host->hash(self->host, entry)) ? MAIN
-                                                                                          : SMALL;
+    unsigned queue =
+        firn_ghosts_take(&self->ghosts, self->host->hash(self->host, entry)) ? MAIN : SMALL;
     uint64_t charge = charge_of(self, entry);
     firn_entry_set_bits(entry, queue);
     if (queue == SMALL && is_too_large(self, charge)) {

@@ -7,15 +7,9 @@
 #include "hot/policy_host.h"
 
 static const firn_policy *const policies[] = {
-    &firn_lru_policy,
-    &firn_slru_policy,
-    &firn_clock_policy,
-    &firn_sieve_policy,
-    &firn_s3fifo_policy,
-    &firn_arc_policy,
-    &firn_tinylfu_policy,
-    &firn_gdsf_policy,
-    &firn_auto_policy,
+    &firn_lru_policy,     &firn_slru_policy,   &firn_clock_policy,
+    &firn_sieve_policy,   &firn_s3fifo_policy, &firn_arc_policy,
+    &firn_tinylfu_policy, &firn_gdsf_policy,   &firn_auto_policy,
 };
 
 enum { POLICY_COUNT = sizeof policies / sizeof policies[0] };

@@ -17,9 +17,9 @@
 enum { WINDOW, PROBATION, PROTECTED, PARTS }; /* bits of an entry */
 
 enum {
-    SKETCH_MIN = 64,  /* words */
-    SAMPLE_TIMES = 10, /* requests between two moves of the border, times the entries */
-    ADMIT_LUCK_FROM = 6,  /* frequency from which a loser may be let in by chance, against */
+    SKETCH_MIN = 64,         /* words */
+    SAMPLE_TIMES = 10,       /* requests between two moves of the border, times the entries */
+    ADMIT_LUCK_FROM = 6,     /* frequency from which a loser may be let in by chance, against */
     ADMIT_LUCK_ONE_IN = 128, /* streams that are made to collide */
 };
 
@@ -47,8 +47,8 @@ static uint64_t charge_of(const tinylfu *self, const firn_entry *entry) {
 
 static void tinylfu_resize(void *state, uint64_t capacity) {
     tinylfu *self = state;
-    double share = self->capacity > 0 ? (double)self->window_capacity / (double)self->capacity
-                                      : 0.01;
+    double share =
+        self->capacity > 0 ? (double)self->window_capacity / (double)self->capacity : 0.01;
     self->capacity = capacity;
     self->window_capacity = (uint64_t)(share * (double)capacity);
     self->window_capacity += self->window_capacity == 0;
@@ -75,8 +75,7 @@ static void tinylfu_fini(void *state) {
 }
 
 static uint64_t entries(const tinylfu *self) {
-    return self->parts[WINDOW].count + self->parts[PROBATION].count +
-           self->parts[PROTECTED].count;
+    return self->parts[WINDOW].count + self->parts[PROBATION].count + self->parts[PROTECTED].count;
 }
 
 /* The sketch grows with the entries; without memory it is less exact. */
@@ -152,8 +151,7 @@ static void tinylfu_hit(void *state, firn_entry *entry) {
     if (firn_entry_bits(entry) == PROBATION) {
         move_to(self, entry, PROTECTED);
         uint64_t main = self->capacity - self->window_capacity;
-        while (self->parts[PROTECTED].bytes > main - main / 5 &&
-               self->parts[PROTECTED].count > 1) {
+        while (self->parts[PROTECTED].bytes > main - main / 5 && self->parts[PROTECTED].count > 1) {
             move_to(self, self->parts[PROTECTED].tail, PROBATION);
         }
     } else {
@@ -176,8 +174,7 @@ static void tinylfu_remove(void *state, firn_entry *entry, int evicted) {
 }
 
 static bool admits(tinylfu *self, const firn_entry *candidate, const firn_entry *victim) {
-    unsigned mine =
-        firn_sketch_estimate(&self->sketch, self->host->hash(self->host, candidate));
+    unsigned mine = firn_sketch_estimate(&self->sketch, self->host->hash(self->host, candidate));
     unsigned other = firn_sketch_estimate(&self->sketch, self->host->hash(self->host, victim));
     if (mine > other) {
         return true;

@@ -8,7 +8,8 @@
  * trace     file: the trace. A tenth of what it touches fits.
  *
  * Requests are drawn beforehand. A figure's time comes from a pass without clocks in the loop; its
- * latencies from a second one that times every 16th request (each one of a slow peer). Exit status 3: the peer declined. */
+ * latencies from a second one that times every 16th request (each one of a slow peer). Exit status
+ * 3: the peer declined. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -206,8 +207,7 @@ typedef struct job {
 /* Thread `number` stays on that processor of those that are allowed. */
 static void pin(unsigned number) {
     cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 ||
-        CPU_COUNT(&allowed) <= (int)number) {
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) <= (int)number) {
         return;
     }
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
@@ -533,8 +533,8 @@ static void run_resident(void) {
     requests updates = open_requests(options.files[1]);
     uint64_t before = resident_bytes(NULL);
     /* Room for any overhead: nothing may be evicted, whatever a peer counts. */
-    void *cache = open_cache(options.keys * (8 + options.value + 512), options.keys,
-                             8 + options.value);
+    void *cache =
+        open_cache(options.keys * (8 + options.value + 512), options.keys, 8 + options.value);
     before = this_peer.process != NULL ? resident_bytes(cache) : before;
     outcome filled = run_pass(cache, NULL, PASS_FILL, options.keys, 1, NULL);
     if (this_peer.entries(cache) != options.keys) {
@@ -607,11 +607,11 @@ static void run_trace(void) {
 
 int main(int argc, char **argv) {
     static const struct option known[] = {
-        {"name", required_argument, NULL, 'n'},     {"variant", required_argument, NULL, 'v'},
-        {"folder", required_argument, NULL, 'f'},   {"requests", required_argument, NULL, 'r'},
-        {"round", required_argument, NULL, 'R'},    {"value", required_argument, NULL, 's'},
-        {"keys", required_argument, NULL, 'k'},     {"count", required_argument, NULL, 'c'},
-        {"label", required_argument, NULL, 'l'},    {NULL, 0, NULL, 0}};
+        {"name", required_argument, NULL, 'n'},   {"variant", required_argument, NULL, 'v'},
+        {"folder", required_argument, NULL, 'f'}, {"requests", required_argument, NULL, 'r'},
+        {"round", required_argument, NULL, 'R'},  {"value", required_argument, NULL, 's'},
+        {"keys", required_argument, NULL, 'k'},   {"count", required_argument, NULL, 'c'},
+        {"label", required_argument, NULL, 'l'},  {NULL, 0, NULL, 0}};
     options.config.variant = "";
     options.config.folder = "/tmp";
     options.label = "";

@@ -33,8 +33,7 @@ static uint64_t next(uint64_t *seed) {
 
 static void write_all(FILE *file, const requests_head *head, const request *requests) {
     if (fwrite(head, sizeof *head, 1, file) != 1 ||
-        fwrite(requests, sizeof *requests, head->count, file) != head->count ||
-        fclose(file) != 0) {
+        fwrite(requests, sizeof *requests, head->count, file) != head->count || fclose(file) != 0) {
         fail("cannot write the requests");
     }
 }
@@ -106,14 +105,12 @@ static void make_trace(FILE *file) {
             room = room == 0 ? 1 << 16 : room * 2;
             requests = need(realloc(requests, room * sizeof *requests));
         }
-        uint64_t size =
-            key_size < length ? strtoull(line + key_size + 1, NULL, 10) : 0;
+        uint64_t size = key_size < length ? strtoull(line + key_size + 1, NULL, 10) : 0;
         size = size == 0 ? SIZE_UNKNOWN : size;
         if (size > UINT32_C(1) << 30) {
             fail("a size above 1 GiB");
         }
-        requests[head.count++] =
-            (request){XXH3_64bits(line, key_size), (uint32_t)size, 0};
+        requests[head.count++] = (request){XXH3_64bits(line, key_size), (uint32_t)size, 0};
         head.size_max = size > head.size_max ? size : head.size_max;
     }
     if (head.count == 0) {

@@ -53,7 +53,8 @@ typedef struct peer {
     void (*detach)(void *self);
     /* Whether the key is there; if so its value's words are added to *sum (see touch). */
     bool (*get)(void *self, uint64_t key, uint64_t *sum);
-    /* The same for up to PEER_BATCH keys at once: how many were there. NULL: there is no such call. */
+    /* The same for up to PEER_BATCH keys at once: how many were there. NULL: there is no such call.
+     */
     size_t (*get_many)(void *self, const uint64_t *keys, size_t count, uint64_t *sum);
     void (*put)(void *self, uint64_t key, const void *value, size_t size, put_hint hint);
     /* Waits for what was put with PUT_STREAM or PUT_BULK. May be NULL. */
