@@ -20,8 +20,6 @@
  * Costs: 8 bytes an entry for ghosts, about 10 for simulations, some hundred kilobytes at least as
  * soon as there are a thousand entries; a hit in constant time, an eviction in the number of
  * classes. Without memory for these it is LRU. */
-#include <string.h>
-
 #include "hot/policy/auto_ghosts.h"
 #include "hot/policy/auto_sims.h"
 #include "hot/policy_host.h"
@@ -31,8 +29,11 @@ enum {
     MARK_TRIAL = 0x40,
     MARK_SAMPLED = 0x80,
     TICKS_PER_TURN = 128, /* a tick: so many passed when every entry was replaced once */
-    TICKS_KEPT = 512,     /* inflations remembered */
-    DEMOTE_MOST = 4       /* entries put on trial in one call */
+    TICKS_FINE = 256,     /* inflations remembered, of each tick */
+    TICKS_COARSE = 512,   /* and of each sixteenth before */
+    TICKS_APART = 16,
+    TICKS_KEPT = TICKS_FINE + TICKS_COARSE,
+    DEMOTE_MOST = 4 /* entries put on trial in one call */
 };
 
 typedef struct auto_list {
@@ -56,8 +57,10 @@ typedef struct auto_state {
     uint64_t misses_in_tick;
     uint32_t tick; /* of which entries keep 16 bits */
     unsigned followed;
-    auto_sims *sims;     /* NULL: there was no memory; LRU then */
-    double *inflation;   /* [candidate][tick % TICKS_KEPT]; NULL like sims */
+    auto_sims *sims; /* NULL: there was no memory; LRU then */
+    double inflation_now[AUTO_CANDIDATES];
+    double inflation_simulated[AUTO_CANDIDATES]; /* in the simulations, at the last tick */
+    double *inflation;   /* TICKS_KEPT for each candidate; NULL: no memory, and no sims */
     auto_ghosts *ghosts; /* may be NULL */
     auto_list trial;
     unsigned row_count;
@@ -170,15 +173,25 @@ static auto_row *row_of(auto_state *state, uint64_t charge) {
     return state->rows[state->row_of[size_class] - 1];
 }
 
+/* The inflation of the candidate that is followed, so many ticks ago. */
+static double inflation_before(const auto_state *state, unsigned age) {
+    const double *kept = state->inflation + (size_t)state->followed * TICKS_KEPT;
+    age = age < state->tick ? age : state->tick;
+    if (age < TICKS_FINE) {
+        return kept[(state->tick - age) % TICKS_FINE];
+    }
+    unsigned most = (TICKS_COARSE - 1) * TICKS_APART;
+    age = age < most ? age : most;
+    return kept[TICKS_FINE + (state->tick - age) / TICKS_APART % TICKS_COARSE];
+}
+
 /* What the tail of a list is worth to the candidate that is followed. */
 static double worth_of(const auto_state *state, const auto_row *row, unsigned use_class) {
     unsigned age = age_of(state, row->lists[use_class].tail);
     if (state->followed <= AUTO_LIRS) {
         return (double)state->tick - age;
     }
-    unsigned kept = age < TICKS_KEPT ? age : TICKS_KEPT - 1;
-    kept = kept < state->tick ? kept : state->tick;
-    return state->inflation[state->followed * TICKS_KEPT + (state->tick - kept) % TICKS_KEPT] +
+    return inflation_before(state, age) +
            (double)auto_value(state->followed, use_class, row->size_class);
 }
 
@@ -286,11 +299,19 @@ static void follow(auto_state *state, unsigned candidate) {
     }
 }
 
+/* The inflation of the candidate that is followed comes from the victims here, which are many more
+ * than those of a simulation; that of the others goes on as it does in theirs. */
 static void record_inflation(auto_state *state) {
-    if (state->sims != NULL) {
-        for (unsigned c = 0; c < AUTO_CANDIDATES; c++) {
-            state->inflation[c * TICKS_KEPT + state->tick % TICKS_KEPT] =
-                auto_sims_inflation(state->sims, c);
+    for (unsigned c = 0; c < AUTO_CANDIDATES && state->sims != NULL; c++) {
+        double simulated = auto_sims_inflation(state->sims, c);
+        if (c != state->followed) {
+            state->inflation_now[c] += simulated - state->inflation_simulated[c];
+        }
+        state->inflation_simulated[c] = simulated;
+        double *kept = state->inflation + (size_t)c * TICKS_KEPT;
+        kept[state->tick % TICKS_FINE] = state->inflation_now[c];
+        if (state->tick % TICKS_APART == 0) {
+            kept[TICKS_FINE + state->tick / TICKS_APART % TICKS_COARSE] = state->inflation_now[c];
         }
     }
 }
@@ -365,9 +386,8 @@ static void auto_insert(void *memory, firn_entry *entry) {
     auto_ghost ghost = {0, 0};
     bool known =
         state->ghosts != NULL && auto_ghosts_take(state->ghosts, hash, state->tick, &ghost);
-    unsigned uses = known && ghost.uses < AUTO_USES_MAX ? ghost.uses + 1 : 1;
-    uses = uses > AUTO_USES_MAX ? AUTO_USES_MAX : uses;
-    firn_entry_set_mark(entry, firn_entry_mark(entry) + uses);
+    firn_entry_set_mark(entry,
+                        firn_entry_mark(entry) + auto_uses_again(state->followed, ghost.uses));
     firn_entry_set_bits(entry, state->tick & 0xffff);
     if (state->followed == AUTO_LIRS) {
         bool room =
@@ -387,7 +407,7 @@ static void auto_insert(void *memory, firn_entry *entry) {
 static void auto_restore(void *memory, firn_entry *entry) {
     auto_state *state = memory;
     firn_entry_set_mark(entry, 1 | MARK_TRIAL);
-    firn_entry_set_bits(entry, (state->tick - TICKS_KEPT) & 0xffff);
+    firn_entry_set_bits(entry, (state->tick - TICKS_FINE) & 0xffff);
     if (state->sims != NULL) {
         uint64_t hash = state->host->hash(state->host, entry);
         set_flag(entry, MARK_SAMPLED, auto_sims_samples(state->sims, hash));
@@ -470,6 +490,12 @@ static void auto_remove(void *memory, firn_entry *entry, int evicted) {
     if (on_trial(entry)) {
         end_trial(state, entry);
     } else {
+        if (evicted && state->followed > AUTO_LIRS) {
+            double worth = worth_of(state, row_of(state, charge_of(state, entry)),
+                                    auto_use_class(uses_of(entry)));
+            double *now = &state->inflation_now[state->followed];
+            *now = worth > *now ? worth : *now;
+        }
         take_out(state, entry);
     }
     state->count--;

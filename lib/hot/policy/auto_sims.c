@@ -10,11 +10,11 @@
 
 #include "hot/policy_host.h"
 
-#ifndef AUTO_MEMORY
+/* Misses are remembered over AUTO_MEMORY turns of the simulated cache, fading. Another candidate is
+ * followed when it misses less by that part and by that many misses: a change costs misses too. */
 #define AUTO_MEMORY 8.0
 #define AUTO_MARGIN 0.01
 #define AUTO_LEAD   2.0
-#endif
 
 enum {
     ENTRIES_MIN = 1024, /* simulated entries: up to here, all are */
@@ -34,8 +34,8 @@ typedef struct sim_key {
     uint32_t last;         /* the clock at the last access */
     uint16_t chain;        /* next of the same bucket, or next free */
     uint16_t newer, older; /* in order of access, around keys[0] */
-    uint8_t uses;
     bool on_trial;
+    uint8_t uses[AUTO_CANDIDATES];
     uint16_t place[AUTO_CANDIDATES]; /* in the candidate's heap; NONE: not resident */
     float worth[AUTO_CANDIDATES];    /* the least goes first, among equals the longest unused */
 } sim_key;
@@ -88,6 +88,11 @@ unsigned auto_size_class(uint64_t charge) {
     }
     unsigned log = 63U - (unsigned)__builtin_clzll(charge);
     return 2 * log + (unsigned)(charge >> (log - 1) & 1);
+}
+
+unsigned auto_uses_again(unsigned candidate, unsigned uses) {
+    unsigned again = (candidate == AUTO_USES_SIZE ? uses / 2 : uses) + 1;
+    return again < AUTO_USES_MAX ? again : AUTO_USES_MAX;
 }
 
 /* By Newton's method, so that programs need no library of mathematics for this alone. */
@@ -374,7 +379,11 @@ static void access_greedy(auto_sims *sims, unsigned candidate, unsigned key, uin
     sim_key *k = &sims->keys[key];
     sim_heap *heap = &sims->heaps[candidate];
     bool hit = k->place[candidate] != NONE;
-    if (!hit) {
+    if (hit) {
+        k->uses[candidate] =
+            (uint8_t)(k->uses[candidate] + (k->uses[candidate] < AUTO_USES_MAX));
+    } else {
+        k->uses[candidate] = (uint8_t)auto_uses_again(candidate, k->uses[candidate]);
         sims->misses[candidate] += 1;
         if (k->charge > capacity) {
             return;
@@ -385,7 +394,7 @@ static void access_greedy(auto_sims *sims, unsigned candidate, unsigned key, uin
     }
     k->worth[candidate] =
         sims->inflation[candidate] +
-        auto_value(candidate, auto_use_class(k->uses), auto_size_class(k->charge));
+        auto_value(candidate, auto_use_class(k->uses[candidate]), auto_size_class(k->charge));
     if (hit) {
         heap_sift(sims, candidate, k->place[candidate], key);
     } else {
@@ -484,12 +493,12 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
         sims->free = k->chain;
         k->hash = spread_hash;
         k->last = 0;
-        k->uses = 0;
         uint16_t *bucket = bucket_of(sims, spread_hash);
         k->chain = *bucket;
         *bucket = (uint16_t)key;
         for (unsigned c = 0; c < AUTO_CANDIDATES; c++) {
             k->place[c] = NONE;
+            k->uses[c] = 0;
         }
     } else {
         order_remove(sims, key);
@@ -506,7 +515,6 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
     }
     uint32_t before = k->last;
     k->last = ++sims->clock;
-    k->uses = (uint8_t)(k->uses + (k->uses < AUTO_USES_MAX));
     double share = (double)sims->capacity * sims->rate;
     uint64_t capacity = share < 1 ? 1 : (uint64_t)(share + 0.5);
     unsigned last = sizes_differ(sims) ? AUTO_CANDIDATES : AUTO_USES_SIZE;

@@ -33,6 +33,8 @@ enum { AUTO_TRIAL_SHARE = 100 };
 
 unsigned auto_use_class(unsigned uses);
 unsigned auto_size_class(uint64_t charge);
+/* Uses of an entry that comes back, having had so many before it left; that of now included. */
+unsigned auto_uses_again(unsigned candidate, unsigned uses);
 float auto_value(unsigned candidate, unsigned use_class, unsigned size_class);
 
 typedef struct auto_sims auto_sims;
