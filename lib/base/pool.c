@@ -28,9 +28,8 @@
 
 enum {
     STEP = 16,
-    FINE_MAX = 1024, /* classes up to here are STEP apart */
+    FINE_MAX = 2048, /* classes up to here are STEP apart */
     PARTS = 16,      /* of each doubling above */
-    CLASSES_MAX = FINE_MAX / STEP + 5 * PARTS + 1,
 
     /* Constants, for a block is asked for its pool before anything of the pool is known. */
     SLAB = 64 << 10,       /* bytes: at 1 KiB, 61 slots and hardly a rest */
@@ -130,7 +129,7 @@ static unsigned class_of(size_t size) {
     }
     unsigned doubling = 63 - (unsigned)__builtin_clzll(size - 1); /* 2^doubling < size */
     size_t part = (size_t)1 << (doubling - 4);
-    return FINE_MAX / STEP + (doubling - 10) * PARTS +
+    return FINE_MAX / STEP + (doubling - 11) * PARTS +
            (unsigned)((size - ((size_t)1 << doubling) + part - 1) / part);
 }
 

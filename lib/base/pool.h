@@ -2,7 +2,7 @@
  * that goes back to the system.
  *
  *     up to a slab's eighth   slabs of one class each: slots side by side, no header a block.
- * Classes are 16 bytes apart up to 1 KiB, then a sixteenth of their size. up to 256 KiB runs of 512
+ * Classes are 16 bytes apart up to 2 KiB, then a sixteenth of their size. up to 256 KiB runs of 512
  * bytes in extents above                   a mapping of its own
  *
  * What a block counts for, its charge, is the slot, run or mapping it takes. What is mapped beyond

@@ -486,7 +486,9 @@ static void prefetch_moves(const firn_table_view *view, uint32_t home) {
     for (uint32_t i = home; i < home + MOVED_AT_A_TIME; i++) {
         const firn_bucket *bucket = firn_table_bucket_at(LOAD(view->from), i);
         for (unsigned slot = 0; bucket != NULL && slot < FIRN_TABLE_SLOTS; slot++) {
-            __builtin_prefetch(firn_table_object_in(LOAD(bucket->slots[slot])));
+            uintptr_t object = (uintptr_t)firn_table_object_in(LOAD(bucket->slots[slot]));
+            __builtin_prefetch((const void *)object);
+            __builtin_prefetch((const void *)(object + 128)); /* the key may be behind the value */
         }
     }
 }

@@ -42,7 +42,7 @@ START_TEST(a_block_counts_for_little_more_than_was_asked_for) {
         ck_assert_uint_ge(charge, size);
         size_t waste = charge - size;
         /* 16-byte steps, then a sixteenth, then runs of 512, then pages and a prefix. */
-        size_t most = size <= 1024 ? 15 : size <= 7168 ? size / 16 : size <= 262144 ? 511 : 4159;
+        size_t most = size <= 2048 ? 15 : size <= 7168 ? size / 16 : size <= 262144 ? 511 : 4159;
         ck_assert_msg(waste <= most, "%zu bytes count for %zu", size, charge);
         ck_assert_uint_ge(firn_pool_charge(pool, size + 1), charge);
     }
