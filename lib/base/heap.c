@@ -10,7 +10,6 @@
 struct firn_heap {
     firn_allocator functions; /* immutable */
     _Atomic uint64_t refs;    /* the cache and every object; relaxed up, acquire-release down */
-    _Atomic uint64_t object_bytes; /* a gauge: relaxed */
 };
 
 static void *system_alloc(void *context, size_t size) {
@@ -35,7 +34,6 @@ firn_heap *firn_heap_new(const firn_allocator *allocator) {
     }
     heap->functions = functions;
     atomic_init(&heap->refs, 1);
-    atomic_init(&heap->object_bytes, 0);
     return heap;
 }
 
@@ -156,12 +154,4 @@ char *firn_heap_strdup(firn_heap *heap, const char *text) {
         memcpy(copy, text, size);
     }
     return copy;
-}
-
-void firn_heap_count_object(firn_heap *heap, int64_t bytes) {
-    atomic_fetch_add_explicit(&heap->object_bytes, (uint64_t)bytes, memory_order_relaxed);
-}
-
-uint64_t firn_heap_object_bytes(const firn_heap *heap) {
-    return atomic_load_explicit(&heap->object_bytes, memory_order_relaxed);
 }

@@ -39,9 +39,4 @@ bool firn_heap_is_users(const firn_heap *heap);
 /* A terminated copy; free with firn_heap_free(heap, copy, strlen(copy) + 1). */
 char *firn_heap_strdup(firn_heap *heap, const char *text);
 
-/* Bytes of objects alive, kept by lib/object: those of the hot tier, of the queue and of the
- * program. */
-void firn_heap_count_object(firn_heap *heap, int64_t bytes);
-uint64_t firn_heap_object_bytes(const firn_heap *heap);
-
 #endif

@@ -17,7 +17,8 @@ typedef struct ghost_table {
 struct auto_ghosts {
     const firn_policy_host *host;
     ghost_table now, before;
-    bool full; /* there was no memory to grow */
+    uint64_t added; /* since the table was begun */
+    bool full;      /* there was no memory to grow */
 };
 
 static size_t table_size(uint64_t lines) {
@@ -71,7 +72,7 @@ void auto_ghosts_free(auto_ghosts *ghosts) {
 }
 
 static void grow(auto_ghosts *ghosts) {
-    uint64_t lines = ghosts->now.lines + ghosts->now.lines / 2;
+    uint64_t lines = ghosts->now.lines + ghosts->now.lines / 4;
     uint32_t *memory = firn_policy_alloc(ghosts->host, table_size(lines));
     if (memory == NULL) {
         ghosts->full = true;
@@ -80,12 +81,16 @@ static void grow(auto_ghosts *ghosts) {
     free_table(ghosts, &ghosts->before);
     ghosts->before = ghosts->now;
     ghosts->now = (ghost_table){memory, lines};
+    ghosts->added = 0;
 }
 
 void auto_ghosts_add(auto_ghosts *ghosts, uint64_t hash, uint32_t tick, auto_ghost ghost,
                      uint64_t entries) {
     if (!ghosts->full && ghosts->now.lines * LINE < entries * PER_ENTRY) {
         grow(ghosts);
+    }
+    if (++ghosts->added == entries) {
+        free_table(ghosts, &ghosts->before);
     }
     uint32_t *line = line_of(&ghosts->now, hash);
     unsigned oldest = 0;

@@ -2,7 +2,7 @@
  *
  * A table of lines of 16 ghosts of 4 bytes; a new one takes the place of the oldest of its line.
  * Room for twice the entries there are. When these become more, a larger table is begun, and the
- * one before is only read any more, so nothing is ever moved. */
+ * one before is only read any more, until as many have left as there are; nothing is ever moved. */
 #ifndef FIRN_HOT_POLICY_AUTO_GHOSTS_H
 #define FIRN_HOT_POLICY_AUTO_GHOSTS_H
 

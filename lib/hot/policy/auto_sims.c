@@ -5,22 +5,24 @@
  * some hundreds at least; some 0.3 us a sampled access. */
 #include "hot/policy/auto_sims.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "hot/policy_host.h"
 
-/* Misses are remembered over AUTO_MEMORY turns of the simulated cache, fading. Another candidate is
- * followed when it misses less by that part and by that many misses: a change costs misses too. */
-#define AUTO_MEMORY 8.0
-#define AUTO_MARGIN 0.01
-#define AUTO_LEAD   2.0
+/* The choice: misses of the last some turns count, those of the very last some times more. The
+ * candidate followed is left for one that missed less by a share, and by one miss at least. */
+#define WEIGHT_MAX         1e12
+#define AUTO_MEMORY        20.0 /* turns: accesses over entries */
+#define AUTO_RECENT_MEMORY 2.0
+#define AUTO_RECENT_WEIGHT 5.0
+#define AUTO_MARGIN        0.005
+#define AUTO_LEAD          1.0
 
 enum {
     ENTRIES_MIN = 1024, /* simulated entries: up to here, all are */
     ENTRIES_MAX = 8192, /* and never more */
-    ENTRIES_SHARE = 25, /* between the two, one of so many */
-    KEYS_PER_ENTRY = 4, /* keys remembered for each entry */
+    ENTRIES_SHARE = 50, /* between the two, one of so many */
+    KEYS_PER_ENTRY = 3, /* keys remembered for each entry */
     ROOM_FIRST = 256,
     SIZES_APART = 2, /* classes between two sizes that make a difference */
     NONE = 0xffff,
@@ -54,13 +56,16 @@ struct auto_sims {
     uint32_t clock;
     sim_key *keys; /* [0] is no key but the ends of the order of access */
     uint16_t *buckets, *heap_memory;
-    unsigned room; /* of keys, a power of two; as many buckets */
+    unsigned room; /* of keys, and buckets */
     unsigned free;
     sim_heap heaps[HEAPS];
     float inflation[AUTO_CANDIDATES];
     double inflation_base[AUTO_CANDIDATES]; /* what was taken off to keep the float exact */
     unsigned evictions[AUTO_CANDIDATES];    /* since then */
-    double misses[AUTO_CANDIDATES];         /* lately: older ones count less and less */
+    /* Misses, at the weight there was then: it grows with each access, so older ones fade. */
+    double misses[AUTO_CANDIDATES];
+    double recent[AUTO_CANDIDATES];
+    double weight, recent_weight, growth, recent_growth;
     unsigned best;
     unsigned size_class_min, size_class_max;
 };
@@ -73,6 +78,10 @@ static const uint8_t use_class_of[AUTO_USES_MAX + 1] = {
     14, 14, 14, 14, 14, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
 static const uint8_t uses_of_class[AUTO_USE_CLASSES] = {1,  2,  3,  4,  5,  6,  7,  8,
                                                         10, 13, 17, 21, 27, 35, 45, 57};
+
+static const float root_of_class[AUTO_USE_CLASSES] = {
+    1.000F, 1.414F, 1.732F, 2.000F, 2.236F, 2.449F, 2.646F, 2.828F,
+    3.162F, 3.606F, 4.123F, 4.583F, 5.196F, 5.916F, 6.708F, 7.550F};
 
 unsigned auto_use_class(unsigned uses) {
     return use_class_of[uses > AUTO_USES_MAX ? AUTO_USES_MAX : uses];
@@ -95,29 +104,20 @@ unsigned auto_uses_again(unsigned candidate, unsigned uses) {
     return again < AUTO_USES_MAX ? again : AUTO_USES_MAX;
 }
 
-/* By Newton's method, so that programs need no library of mathematics for this alone. */
-static float square_root(float number) {
-    float root = number < 1 ? 1 : number;
-    for (unsigned i = 0; i < 12; i++) {
-        root = (root + number / root) / 2;
-    }
-    return root;
-}
-
 float auto_value(unsigned candidate, unsigned use_class, unsigned size_class) {
     float uses = uses_of_class[use_class];
-    float size = ldexpf(size_class & 1 ? 1.732F : 1.225F, (int)(size_class / 2));
+    float per_size = (size_class & 1 ? 0.577F : 0.816F) / (float)(UINT64_C(1) << size_class / 2);
     switch (candidate) {
     case AUTO_ROOT:
-        return square_root(uses);
+        return root_of_class[use_class];
     case AUTO_USES:
         return uses;
     case AUTO_SQUARE:
         return uses * uses;
     case AUTO_USES_SIZE:
-        return uses / size;
+        return uses * per_size;
     case AUTO_SQUARE_SIZE:
-        return uses * uses / size;
+        return uses * uses * per_size;
     default:
         return 0;
     }
@@ -179,7 +179,7 @@ static void heap_remove(auto_sims *sims, unsigned heap, unsigned key) {
 /* Keys --------------------------------------------------------------------------------------- */
 
 static uint16_t *bucket_of(const auto_sims *sims, uint32_t hash) {
-    return &sims->buckets[hash & (sims->room - 1)];
+    return &sims->buckets[(uint64_t)(hash * UINT32_C(0x9e3779b1)) * sims->room >> 32];
 }
 
 static void order_remove(auto_sims *sims, unsigned key) {
@@ -255,7 +255,7 @@ static void free_room(const auto_sims *sims, sim_key *keys, uint16_t *buckets, u
     }
 }
 
-/* Room for so many keys; what is there stays. */
+/* Room for so many keys; what is there stays. Some 0.1 ms at most. */
 static bool grow(auto_sims *sims, unsigned room) {
     sim_key *keys = firn_policy_alloc(sims->host, room * sizeof *keys);
     uint16_t *buckets = firn_policy_alloc(sims->host, room * sizeof *buckets);
@@ -305,6 +305,11 @@ auto_sims *auto_sims_new(const firn_policy_host *host, uint64_t capacity) {
     sims->rate = 1;
     sims->limit = UINT64_C(1) << 32;
     sims->free = NONE;
+    sims->weight = 1;
+    sims->recent_weight = 1;
+    sims->growth = 1;
+    sims->recent_growth = 1;
+    sims->best = AUTO_LIRS; /* from which to the others it is nearer than from them to it */
     sims->size_class_min = AUTO_SIZE_CLASSES;
     if (!grow(sims, ROOM_FIRST)) {
         firn_policy_free(host, sims, sizeof *sims);
@@ -375,16 +380,20 @@ static void evict(auto_sims *sims, unsigned heap) {
     }
 }
 
+static void count_miss(auto_sims *sims, unsigned candidate) {
+    sims->misses[candidate] += sims->weight;
+    sims->recent[candidate] += sims->recent_weight;
+}
+
 static void access_greedy(auto_sims *sims, unsigned candidate, unsigned key, uint64_t capacity) {
     sim_key *k = &sims->keys[key];
     sim_heap *heap = &sims->heaps[candidate];
     bool hit = k->place[candidate] != NONE;
     if (hit) {
-        k->uses[candidate] =
-            (uint8_t)(k->uses[candidate] + (k->uses[candidate] < AUTO_USES_MAX));
+        k->uses[candidate] = (uint8_t)(k->uses[candidate] + (k->uses[candidate] < AUTO_USES_MAX));
     } else {
         k->uses[candidate] = (uint8_t)auto_uses_again(candidate, k->uses[candidate]);
-        sims->misses[candidate] += 1;
+        count_miss(sims, candidate);
         if (k->charge > capacity) {
             return;
         }
@@ -422,7 +431,7 @@ static void access_lirs(auto_sims *sims, unsigned key, uint64_t capacity, uint32
         }
         heap_remove(sims, TRIAL, key);
     } else {
-        sims->misses[AUTO_LIRS] += 1;
+        count_miss(sims, AUTO_LIRS);
         if (k->charge > capacity) {
             return;
         }
@@ -453,18 +462,37 @@ static unsigned find(auto_sims *sims, uint32_t hash) {
     return key;
 }
 
+/* The old ones fade. */
+static void age_misses(auto_sims *sims) {
+    if (sims->clock % 64 == 0) {
+        double turn = entries_simulated(sims) + 16.0;
+        sims->growth = 1 + 1 / (AUTO_MEMORY * turn);
+        sims->recent_growth = 1 + 1 / (AUTO_RECENT_MEMORY * turn);
+    }
+    sims->weight *= sims->growth;
+    sims->recent_weight *= sims->recent_growth;
+    if (sims->weight > WEIGHT_MAX || sims->recent_weight > WEIGHT_MAX) {
+        for (unsigned c = 0; c < AUTO_CANDIDATES; c++) {
+            sims->misses[c] /= sims->weight;
+            sims->recent[c] /= sims->recent_weight;
+        }
+        sims->weight = 1;
+        sims->recent_weight = 1;
+    }
+}
+
 static void choose(auto_sims *sims) {
     unsigned last = sizes_differ(sims) ? AUTO_CANDIDATES : AUTO_USES_SIZE;
-    double fade = 1 - 1.0 / (AUTO_MEMORY * (entries_simulated(sims) + 16.0));
-    unsigned best = sims->best;
+    double weight = 1 / sims->weight;
+    double recent_weight = AUTO_RECENT_WEIGHT / sims->recent_weight;
+    double followed = sims->misses[sims->best] * weight + sims->recent[sims->best] * recent_weight;
+    double least = followed * (1 - AUTO_MARGIN) - AUTO_LEAD;
     for (unsigned c = 0; c < last; c++) {
-        sims->misses[c] *= fade;
-        if (sims->misses[c] < sims->misses[best]) {
-            best = c;
+        double score = sims->misses[c] * weight + sims->recent[c] * recent_weight;
+        if (score < least) {
+            least = score;
+            sims->best = c;
         }
-    }
-    if (sims->misses[best] < sims->misses[sims->best] * (1 - AUTO_MARGIN) - AUTO_LEAD) {
-        sims->best = best;
     }
 }
 
@@ -482,7 +510,7 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
             }
         }
         if (sims->free == NONE && sims->room < KEYS_PER_ENTRY * simulated &&
-            !grow(sims, 2 * sims->room)) {
+            !grow(sims, sims->room + sims->room / 2)) {
             return false;
         }
         if (sims->free == NONE) {
@@ -514,7 +542,10 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
             size_class > sims->size_class_max ? size_class : sims->size_class_max;
     }
     uint32_t before = k->last;
-    k->last = ++sims->clock;
+    if (++sims->clock == 0) {
+        sims->clock = 1; /* once in 2^32 sampled accesses: order is lost, and comes back */
+    }
+    k->last = sims->clock;
     double share = (double)sims->capacity * sims->rate;
     uint64_t capacity = share < 1 ? 1 : (uint64_t)(share + 0.5);
     unsigned last = sizes_differ(sims) ? AUTO_CANDIDATES : AUTO_USES_SIZE;
@@ -525,6 +556,7 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
             access_greedy(sims, c, key, capacity);
         }
     }
+    age_misses(sims);
     choose(sims);
     return true;
 }

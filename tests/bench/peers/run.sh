@@ -1,6 +1,7 @@
 #!/bin/sh
 # Measures firn's hot tier beside other caches, all from Debian's packages, and writes lines of
-# JSON, a table and plots. A peer whose package is not there is skipped. See docs/peers.md.
+# JSON, a table and plots. A peer whose package is not there is skipped. What
+# came out is in docs/performance.md.
 set -eu
 
 usage() {
