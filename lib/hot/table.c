@@ -7,7 +7,7 @@ enum {
     OVERFLOW_MAX = 255, /* sticks: how many there really are is not known any more */
 
     COUNT_MIN = 48,      /* home buckets, so that the smallest table is one segment */
-    DOUBLES_BELOW = 256, /* home buckets: a smaller table grows to double, a larger by a quarter */
+    DOUBLES_BELOW = 256, /* home buckets: a smaller table grows to double */
     MOVED_AT_A_TIME = 4, /* buckets a step: a move is over before what it began with is full */
 };
 
@@ -535,7 +535,8 @@ static bool begin_move(firn_table *table, size_t new_count) {
 
 static bool grow(firn_table *table) {
     size_t buckets = LOAD(LOAD(table->view)->old_count);
-    return begin_move(table, buckets < DOUBLES_BELOW ? buckets * 2 : buckets + buckets / 4);
+    size_t more = table->roomy ? buckets / 2 : buckets / 4;
+    return begin_move(table, buckets + (buckets < DOUBLES_BELOW ? buckets : more));
 }
 
 /* Grows above 55/64 of what the table has slots for, and shrinks to a half below a quarter. */

@@ -12,10 +12,11 @@
  * other buckets, never other memory. What it finds there it finds by key, and is therefore right;
  * that it finds nothing there it does not believe, for the count of moves tells it to look again.
  *
- * The table grows by a quarter at a time, and a few buckets at each insertion. A bucket's number is
- * the hash times the number of buckets over 2^32, so that order is kept: entries move from the
- * front on, and the segments they leave behind serve as the end of where they go. At no time is
- * there much more memory than the larger of both takes, or any longer pause.
+ * The table grows by a quarter at a time (by a half while memory is plenty), and a few buckets at
+ * each insertion. A bucket's number is the hash times the number of buckets over 2^32, so that
+ * order is kept: entries move from the front on, and the segments they leave behind serve as the
+ * end of where they go. At no time is there much more memory than the larger of both takes, or any
+ * longer pause.
  *
  * Who changes the table holds the shard's lock. Knows nothing of policies and budgets. */
 #ifndef FIRN_HOT_TABLE_H
@@ -92,6 +93,7 @@ typedef struct firn_table {
     firn_heap *heap;                   /* lent, like the next */
     firn_segments *segments;           /* has a lock of its own */
     size_t count;                      /* entries */
+    bool roomy;                        /* memory is plenty: grows by a half, not by a quarter */
     size_t retired;                    /* segments of `from` that were given up already */
     firn_table_directory *directories; /* all there are: late readers may look into any */
 } firn_table;
