@@ -32,11 +32,13 @@ static void print_text(const firn_store_info *info) {
            (unsigned long long)info->last_sequence);
     print_bytes("budget", info->budget_bytes);
     print_bytes("file", info->file_bytes);
-    print_bytes("pages in use", info->live_bytes);
+    print_bytes("  log", info->log_bytes);
+    print_bytes("  index", info->index_bytes);
+    print_bytes("valid records", info->live_bytes);
     print_bytes("values", info->value_bytes);
     print_bytes("values as stored", info->stored_bytes);
     printf("%-20s %.2f\n", "compression ratio", ratio(info->value_bytes, info->stored_bytes));
-    printf("%-20s %.2f\n", "disk over values", ratio(info->live_bytes, info->value_bytes));
+    printf("%-20s %.2f\n", "disk over values", ratio(info->file_bytes, info->value_bytes));
     printf("%-20s %llu\n", "journal entries", (unsigned long long)info->journal_entries);
     printf("%-20s %llu\n", "warm list", (unsigned long long)info->warm_entries);
     printf("%-20s %llu\n", "next version", (unsigned long long)info->version_next);
@@ -61,6 +63,9 @@ static void print_json(const firn_store_info *info) {
         {"last_sequence", info->last_sequence},
         {"budget_bytes", info->budget_bytes},
         {"file_bytes", info->file_bytes},
+        {"log_bytes", info->log_bytes},
+        {"index_bytes", info->index_bytes},
+        {"segment_bytes", info->segment_bytes},
         {"live_bytes", info->live_bytes},
         {"value_bytes", info->value_bytes},
         {"stored_bytes", info->stored_bytes},
@@ -76,7 +81,7 @@ static void print_json(const firn_store_info *info) {
     }
     printf(", \"compression_ratio\": %.4f, \"disk_over_values\": %.4f}\n",
            ratio(info->value_bytes, info->stored_bytes),
-           ratio(info->live_bytes, info->value_bytes));
+           ratio(info->file_bytes, info->value_bytes));
 }
 
 static const struct option options[] = {

@@ -30,7 +30,7 @@ static void print_report(const firn_verify_report *report, int result, bool json
     } facts[] = {
         {"records", report->records},
         {"records_damaged", report->records_damaged},
-        {"records_orphaned", report->records_orphaned},
+        {"records_superseded", report->records_superseded},
         {"index_entries", report->index_entries},
         {"index_dangling", report->index_dangling},
         {"pages_checked", report->pages_checked},

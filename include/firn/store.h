@@ -27,12 +27,12 @@ typedef struct firn_store_info {
     uint64_t created_ms; /* wall clock, milliseconds since 1970 */
     uint32_t format_version;
     uint32_t page_bytes;      /* LMDB's page */
-    uint64_t entries;         /* index entries */
-    uint64_t records;         /* records; equal to entries in a sound store */
+    uint64_t entries;         /* keys with a valid record */
+    uint64_t records;         /* records in the log, superseded ones too */
     uint64_t first_sequence;  /* of the oldest record; 0: none */
     uint64_t last_sequence;   /* of the newest record; 0: none */
-    uint64_t file_bytes;      /* size of the data file */
-    uint64_t live_bytes;      /* pages in use */
+    uint64_t file_bytes;      /* size of log and index */
+    uint64_t live_bytes;      /* of valid records, with what the log adds to them; about */
     uint64_t budget_bytes;    /* cold_bytes of the last writer */
     uint64_t value_bytes;     /* sum of the values of all records, before compression */
     uint64_t stored_bytes;    /* sum of the values of all records as stored */
@@ -41,10 +41,13 @@ typedef struct firn_store_info {
     uint64_t version_next;    /* the next version number, as of the last commit */
     uint32_t writer_pid;      /* the process that has the store open for writing; 0: none */
     uint32_t closed_clean;    /* not 0: the last writer closed it */
+    uint64_t log_bytes;       /* of segments in use */
+    uint64_t index_bytes;     /* size of the index's file */
+    uint32_t segment_bytes;   /* the log's segment */
 } firn_store_info;
 
 #define FIRN_STORE_INFO_INIT                                                                       \
-    { sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* One entry, lent by the store: valid until the next call on it. */
 typedef struct firn_store_entry {
@@ -72,15 +75,15 @@ typedef struct firn_store_entry {
 
 /* What a verification found. */
 typedef struct firn_verify_report {
-    size_t size;               /* sizeof(firn_verify_report) */
-    uint64_t records;          /* looked at */
-    uint64_t records_damaged;  /* checksum, form or decompression wrong */
-    uint64_t index_entries;    /* looked at */
-    uint64_t index_dangling;   /* point to no record, or to one with another hash */
-    uint64_t records_orphaned; /* no index entry points to them */
-    uint64_t pages_checked;    /* LMDB pages looked at; 0: skipped */
-    uint64_t pages_damaged;    /* findings of the page check */
-    uint64_t journal_entries;  /* looked at */
+    size_t size;                 /* sizeof(firn_verify_report) */
+    uint64_t records;            /* looked at */
+    uint64_t records_damaged;    /* checksum, form or decompression wrong */
+    uint64_t index_entries;      /* looked at */
+    uint64_t index_dangling;     /* point to a record of another key */
+    uint64_t records_superseded; /* overwritten or deleted since; not damage */
+    uint64_t pages_checked;      /* LMDB pages looked at; 0: skipped */
+    uint64_t pages_damaged;      /* findings of the page check */
+    uint64_t journal_entries;    /* looked at */
     uint64_t journal_damaged;
     uint32_t warm_list_damaged; /* not 0: it would be ignored */
     uint32_t writer_active;     /* not 0: a writer was active, so the page check was skipped */

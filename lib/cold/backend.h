@@ -1,9 +1,10 @@
 /* The backend: what keeps records on disk, behind a table of functions.
  *
- * A backend holds records by sequence and an index from key hash to sequence, one record a hash.
- * It knows bytes and numbers: not what a record looks like, nor when to reclaim. To add one, write
- * backend_NAME.c with one firn_backend_ops, and add a line to backend_table.c. Tests put doubles
- * here.
+ * A backend holds records in the order of writing, each at a sequence that it gives, and one record
+ * a key hash is the valid one; the others are superseded, and go when their turn comes. It knows
+ * bytes and numbers: not what a record looks like, nor which one is worth keeping. To add one,
+ * write backend_NAME.c with one firn_backend_ops, and add a line to backend_table.c. Tests put
+ * doubles here.
  *
  * Functions marked [writer] are called by one thread at a time; a session is used by one thread at
  * a time; all others are safe from any thread. Every error but FIRN_NOT_FOUND and FIRN_BACKEND_FULL
@@ -21,10 +22,9 @@
 #include "base/heap.h"
 
 enum {
-    FIRN_STORE_FORMAT = 1, /* the whole directory's; in the meta numbers and the journal */
+    FIRN_STORE_FORMAT = 2, /* the whole directory's; in the meta numbers and the journal */
 
-    FIRN_BACKEND_FULL = 100, /* a write needs more room than the limit leaves: abort, then raise the
-                                limit or reclaim */
+    FIRN_BACKEND_FULL = 100, /* a write needs more room than there is: abort, then reclaim */
 };
 
 typedef struct firn_backend firn_backend;                 /* each backend has its own */
@@ -43,15 +43,16 @@ typedef struct firn_backend_meta {
     uint64_t created_ms;
     uint64_t budget; /* of the last writer */
     uint64_t version_next;
-    uint64_t sequence_next;
 } firn_backend_meta;
 
 typedef struct firn_backend_usage {
-    uint64_t entries; /* of the index */
-    uint64_t records;
-    uint64_t live_bytes; /* pages that hold something, and the backend's own */
-    uint64_t file_bytes;
+    uint64_t entries;    /* hashes with a valid record */
+    uint64_t live_bytes; /* of their records, about */
+    uint64_t log_bytes;  /* of segments in use */
+    uint64_t index_bytes;
+    uint64_t file_bytes; /* all files of the backend */
     uint32_t page_bytes;
+    uint32_t segment_bytes;
 } firn_backend_usage;
 
 /* What tells one state of the data file from another. */
@@ -61,86 +62,112 @@ typedef struct firn_fingerprint {
     uint64_t transaction;
 } firn_fingerprint;
 
+/* Whose a record is. */
+typedef struct firn_backend_identity {
+    uint64_t hash;
+    uint64_t version;
+} firn_backend_identity;
+
 typedef struct firn_backend_config {
     const char *directory; /* lent for the call */
     firn_heap *heap;       /* lent for the life of the backend */
     firn_detail *detail;   /* likewise; may be NULL */
-    uint64_t limit_bytes;  /* the file may grow to this; see resize. Ignored for read_only. */
+    uint64_t limit_bytes;  /* what all files together may take. Ignored for read_only. */
     bool read_only;
     bool create;       /* there is nothing yet; else it must be there */
+    bool rebuild;      /* what can be derived is made anew from the records, by recover */
     bool sync_commits; /* a commit is on the device when it returns */
+    const firn_backend_meta *meta; /* create: the numbers it begins with; lent for the call */
+    /* Tells whose a record is that the backend met: false if it is damaged. Safe from any thread.
+     */
+    bool (*identify)(void *context, uint64_t sequence, const firn_bytes *record,
+                     firn_backend_identity *identity);
+    void *identify_context;
 } firn_backend_config;
+
+/* What recover found. */
+typedef struct firn_backend_recovery {
+    uint64_t replayed;    /* records and removals that the index did not know */
+    uint64_t version_max; /* of them; 0: none */
+    uint64_t lost;        /* segments that are missing or damaged */
+} firn_backend_recovery;
 
 typedef struct firn_backend_ops {
     const char *name;
 
-    /* Looks at the data file without opening it: its head only, or (thorough) every page.
-     * FIRN_OK, FIRN_NOT_FOUND (no file), FIRN_ENOTSTORE, FIRN_EVERSION, FIRN_ECORRUPT, FIRN_EIO,
-     * FIRN_ENOMEM. */
+    /* Looks at the files without opening them: their heads only, or (thorough) every page of what
+     * could bring the process down. FIRN_OK, FIRN_NOT_FOUND (no file), FIRN_ENOTSTORE,
+     * FIRN_EVERSION, FIRN_ECORRUPT, FIRN_EIO, FIRN_ENOMEM. */
     int (*check)(const char *directory, bool thorough, firn_heap *heap, firn_detail *detail);
 
-    /* *backend is NULL after an error. All sessions are freed before the close. */
+    /* *backend is NULL after an error. All sessions are freed before the close. Between open and
+     * recover only read_meta may be called. */
     int (*open)(firn_backend **backend, const firn_backend_config *config);
     void (*close)(firn_backend *backend);
+    int (*read_meta)(firn_backend *backend, firn_backend_meta *meta);
+    /* Brings the index up to the log's end. powerless: the machine may have gone down since, so
+     * that the log's last part may be missing; else a damaged end is FIRN_ECORRUPT. */
+    int (*recover)(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
 
     int (*fingerprint)(firn_backend *backend, firn_fingerprint *fingerprint);
     /* Pushes all commits to the device. */
     int (*sync)(firn_backend *backend);
+    void (*usage)(firn_backend *backend, firn_backend_usage *usage);
 
-    /* [writer] Between transactions: sets the limit the file may grow to, or what it takes already
-     * if that is more; *bytes tells which. Waits for the read sessions of this process. */
-    int (*resize)(firn_backend *backend, uint64_t *bytes);
-    /* [writer] Waits, but no longer than max_ms, until no reader keeps old pages from reuse, and
-     * clears away readers that died. False: one still does. */
-    bool (*wait_readers)(firn_backend *backend, unsigned max_ms);
-
-    /* [writer] Between transactions: brings free room together, so that a record of that many bytes
-     * may find a place, as far as that goes without moving records. */
-    int (*squeeze)(firn_backend *backend, uint64_t bytes);
-
-    /* [writer] One write transaction at a time. After any error within it but FIRN_NOT_FOUND it
-     * can only be aborted. Records found are lent until the next put or remove. A failed commit
-     * leaves everything as it was before begin, and ends the transaction. */
+    /* [writer] One transaction at a time. After any error within it but FIRN_NOT_FOUND it can only
+     * be aborted. A failed commit leaves everything as it was before begin, and ends the
+     * transaction. No more than changes_max puts and removals may be in one. */
     int (*begin)(firn_backend *backend);
+    /* The valid record of a hash, lent until the next call. FIRN_NOT_FOUND: none. */
     int (*find)(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
-    /* The sequence is above every other; the parts follow one another in the record. */
-    int (*put)(firn_backend *backend, uint64_t hash, uint64_t sequence, const firn_bytes *parts,
-               size_t count);
-    /* Takes away the record, and the index entry if it points there. FIRN_NOT_FOUND: the index
-     * entry did not; see sweep. */
-    int (*remove)(firn_backend *backend, uint64_t hash, uint64_t sequence);
-    /* Takes away the index entries that point to this sequence: slow, for damaged records. */
-    int (*sweep)(firn_backend *backend, uint64_t sequence);
-    /* The record of the lowest sequence that is at least `from`. FIRN_NOT_FOUND: none. */
-    int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
-    /* Takes away every record and index entry. */
-    int (*clear)(firn_backend *backend);
-    int (*usage)(firn_backend *backend, firn_backend_usage *usage);
-    int (*set_meta)(firn_backend *backend, const firn_backend_meta *meta);
+    /* Makes a new record the hash's valid one. *bytes: where its `size` bytes are to be written by
+     * the caller before the next call. The sequence is above every other. */
+    int (*put)(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence, void **bytes);
+    /* Leaves the hash without a record: a note of it is written too. FIRN_NOT_FOUND: it has none.
+     */
+    int (*remove)(firn_backend *backend, uint64_t hash, uint64_t version);
     int (*commit)(firn_backend *backend);
     void (*abort)(firn_backend *backend);
+    size_t (*changes_max)(const firn_backend *backend);
 
-    /* Readers. Between read_begin and read_end a session sees one state of the store; what it
-     * gives out is lent until read_end. Sessions must be short: they keep pages from reuse. */
+    /* [writer] Between transactions: bytes of records that can be put before something has to be
+     * reclaimed; spare: in need, also what is else kept for reclaiming. */
+    uint64_t (*room)(firn_backend *backend, bool spare);
+    /* [writer] The next record in the part that would be reclaimed next, from a sequence on (0: the
+     * first of the part), valid or not. Lent until the next call of it; may be called within a
+     * transaction. FIRN_NOT_FOUND: no more. */
+    int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
+    /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
+    int (*drop)(firn_backend *backend);
+    /* [writer] Gives everything up. */
+    int (*clear)(firn_backend *backend);
+    /* [writer] Takes the numbers, to be stored with the next checkpoint. */
+    void (*set_meta)(firn_backend *backend, const firn_backend_meta *meta);
+    /* [writer] Brings the stored index up to the log's end. */
+    int (*checkpoint)(firn_backend *backend);
+
+    /* Readers. What a session gives out is lent until its next call or read_end. */
     int (*session_new)(firn_backend *backend, firn_backend_session **session);
     void (*session_free)(firn_backend_session *session);
     int (*read_begin)(firn_backend_session *session);
     void (*read_end)(firn_backend_session *session);
-    /* FIRN_NOT_FOUND: no such hash, or its record is gone (an entry that dangles). */
+    /* The hash's valid record; FIRN_NOT_FOUND: none. What it gives was read without a lock, and may
+     * be torn by a writer: if it turns out wrong, and overtaken says so, it is to be asked for
+     * again. */
     int (*lookup)(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
                   firn_bytes *record);
-    /* The first record whose sequence is at least `from`; FIRN_NOT_FOUND: none. */
+    bool (*overtaken)(firn_backend_session *session);
+    /* The same without the record. */
+    int (*locate)(firn_backend_session *session, uint64_t hash, uint64_t *sequence);
+    /* The first record whose sequence is at least `from`, valid or not; FIRN_NOT_FOUND: none. */
     int (*next_record)(firn_backend_session *session, uint64_t from, uint64_t *sequence,
                        firn_bytes *record);
-    /* The first index entry whose hash is at least `from`; FIRN_NOT_FOUND: none. */
+    /* The first entry of the stored index whose hash is at least `from`; FIRN_NOT_FOUND: none. */
     int (*next_index)(firn_backend_session *session, uint64_t from, uint64_t *hash,
                       uint64_t *sequence);
-    /* FIRN_ECORRUPT: a number is missing or has a wrong size. */
-    int (*read_meta)(firn_backend_session *session, firn_backend_meta *meta);
-    int (*read_usage)(firn_backend_session *session, firn_backend_usage *usage);
 } firn_backend_ops;
 
-extern const firn_backend_ops firn_backend_lmdb;
+extern const firn_backend_ops firn_backend_log;
 
 /* The backend of a name, NULL: there is none. name NULL: the one that stores are made with. */
 const firn_backend_ops *firn_backend_find(const char *name);

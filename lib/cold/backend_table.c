@@ -4,7 +4,7 @@
 #include "cold/backend.h"
 
 static const firn_backend_ops *const backends[] = {
-    &firn_backend_lmdb,
+    &firn_backend_log,
 };
 
 const firn_backend_ops *firn_backend_find(const char *name) {

@@ -9,11 +9,15 @@
 #include <firn/error.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "cold/cold_internal.h"
 #include "cold/record.h"
 
-/* Records up to this size are checked in full even when only their head is asked for. */
-enum { HEAD_CHECK_MAX = 4096 };
+enum {
+    HEAD_CHECK_MAX = 4096, /* records up to this size are checked in full even when only their head
+                              is asked for */
+    ATTEMPTS = 100,        /* at a record that a writer moves or gives up meanwhile */
+};
 
 /* ---- readers ---- */
 
@@ -39,6 +43,21 @@ static void give_reader(firn_cold *cold, firn_cold_reader *reader) {
 }
 
 /* ---- reading ---- */
+
+bool firn_cold_identify(void *context, uint64_t sequence, const firn_bytes *bytes,
+                        firn_backend_identity *identity) {
+    const firn_cold *cold = context;
+    firn_record record;
+    if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
+        firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+        return false;
+    }
+    *identity = (firn_backend_identity){
+        firn_hash64(cold->seed, record.key, record.key_size),
+        record.version,
+    };
+    return true;
+}
 
 typedef struct read_request {
     uint64_t hash;
@@ -99,7 +118,16 @@ static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_r
     return wrong == NULL ? FIRN_OK : damaged(cold, meta->sequence, wrong);
 }
 
-static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+static void mark_hit(firn_cold *cold, uint64_t hash) {
+    _Atomic uint8_t *mark = &cold->hit_marks[hash & cold->hit_marks_mask];
+    uint8_t tag = firn_cold_hit_tag(hash);
+    if (atomic_load_explicit(mark, memory_order_relaxed) != tag) { /* spares the line a write */
+        atomic_store_explicit(mark, tag, memory_order_relaxed);
+    }
+}
+
+/* FIRN_AGAIN: what was read was overtaken by a writer. */
+static int read_once(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
     uint64_t sequence;
     firn_bytes bytes;
     int result = cold->ops->lookup(reader->session, request->hash, &sequence, &bytes);
@@ -109,7 +137,7 @@ static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read
     firn_record record;
     const char *wrong = check_record(&bytes, sequence, request->place == NULL, &record);
     if (wrong != NULL) {
-        return damaged(cold, sequence, wrong);
+        return cold->ops->overtaken(reader->session) ? FIRN_AGAIN : damaged(cold, sequence, wrong);
     }
     if (!is_wanted(cold, request, &record)) {
         return FIRN_NOT_FOUND;
@@ -127,12 +155,21 @@ static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read
     };
     if (request->place != NULL) {
         result = produce_value(cold, reader, request, &meta, &record);
+        mark_hit(cold, request->hash);
     }
     if (result == FIRN_OK && request->meta != NULL) {
         *request->meta = meta;
         request->meta->key = NULL; /* it is gone with the session */
     }
     return result;
+}
+
+static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+    int result = FIRN_AGAIN;
+    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_AGAIN; i++) {
+        result = read_once(cold, reader, request);
+    }
+    return result == FIRN_AGAIN ? FIRN_NOT_FOUND : result; /* it goes as fast as we look */
 }
 
 static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
@@ -216,7 +253,7 @@ const char *firn_cold_path(const firn_cold *cold) {
 }
 
 uint64_t firn_cold_record_max(const firn_cold *cold) {
-    return cold->budget_bytes / 4; /* a run of pages that large can be had whatever lies between */
+    return cold->budget_bytes / 4; /* the log has always more than that to give */
 }
 
 uint64_t firn_cold_value_max(const firn_cold *cold, size_t key_size) {
@@ -227,8 +264,8 @@ uint64_t firn_cold_value_max(const firn_cold *cold, size_t key_size) {
 }
 
 void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes) {
-    uint64_t pages = cold->budget_bytes / cold->page_bytes / 16;
-    *items = pages < 4 ? 4 : pages > 1024 ? 1024 : (size_t)pages;
+    uint64_t items_of_budget = cold->budget_bytes / 65536;
+    *items = items_of_budget < 16 ? 16 : items_of_budget > 1024 ? 1024 : (size_t)items_of_budget;
     uint64_t share = cold->budget_bytes / 16;
     *bytes = share < (4u << 20) ? (size_t)share : 4u << 20;
 }
@@ -237,29 +274,37 @@ static uint64_t get(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* A handle for reading has no commits of its own to learn from. */
-static void ask_backend(firn_cold *cold, firn_cold_stats *stats) {
-    firn_backend_session *session;
+void firn_cold_note_usage(firn_cold *cold) {
     firn_backend_usage usage;
-    if (cold->ops->session_new(cold->backend, &session) != FIRN_OK) {
-        return;
-    }
-    if (cold->ops->read_begin(session) == FIRN_OK) {
-        if (cold->ops->read_usage(session, &usage) == FIRN_OK) {
-            stats->entries = usage.entries;
-            stats->live_bytes = usage.live_bytes;
-            stats->file_bytes = usage.file_bytes;
+    firn_cold_counters *to = &cold->counters;
+    cold->ops->usage(cold->backend, &usage);
+    atomic_store_explicit(&to->entries, usage.entries, memory_order_relaxed);
+    atomic_store_explicit(&to->live_bytes, usage.live_bytes, memory_order_relaxed);
+    atomic_store_explicit(&to->file_bytes, usage.file_bytes, memory_order_relaxed);
+}
+
+/* A handle for reading has no commits of its own to learn from. *journal_entries: lines that are
+ * not applied. */
+static void catch_up(firn_cold *cold, uint64_t *journal_entries) {
+    firn_backend_session *session;
+    if (cold->ops->session_new(cold->backend, &session) == FIRN_OK) {
+        if (cold->ops->read_begin(session) == FIRN_OK) {
+            cold->ops->read_end(session);
         }
-        cold->ops->read_end(session);
+        cold->ops->session_free(session);
     }
-    cold->ops->session_free(session);
+    firn_cold_note_usage(cold);
     firn_journal_scan scan;
     firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
-    stats->journal_entries = scan.entries;
+    *journal_entries = scan.entries;
 }
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
     const firn_cold_counters *from = &cold->counters;
+    uint64_t journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal);
+    if (cold->read_only) {
+        catch_up(cold, &journal_entries);
+    }
     *stats = (firn_cold_stats){
         .budget_bytes = cold->budget_bytes,
         .entries = get(&from->entries),
@@ -275,9 +320,6 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .write_errors = get(&from->write_errors),
         .read_errors = get(&from->read_errors),
         .syncs = get(&from->syncs),
-        .journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal),
+        .journal_entries = journal_entries,
     };
-    if (cold->read_only) {
-        ask_backend(cold, stats);
-    }
 }

@@ -1,4 +1,5 @@
-/* The cold tier: turning a batch's items into records, before any transaction begins. See cold.h,
+/* The cold tier: turning a batch's items into records, all but their checksums, before any
+ * transaction begins. See cold.h,
  * and cold_internal.h for who does the rest.
  *
  * Heads, keys and compressed values lie in one arena; a value that is stored as it is stays where
@@ -130,13 +131,12 @@ static size_t encode_one(firn_cold *cold, const firn_cold_item *item, uint64_t w
     size_t head_size = firn_record_head(&record, head);
     memcpy(head + head_size, item->key, item->key_size);
     *out = (firn_cold_encoded){
-        .sequence = cold->meta.sequence_next++,
+        .ready = true,
         .head = head,
         .head_size = head_size + item->key_size,
         .payload = used > 0 ? payload : item->value,
         .payload_size = used > 0 ? used : item->value_size,
     };
-    firn_record_seal(head, out->head_size, out->payload, out->payload_size, out->sequence);
     return FIRN_RECORD_HEAD_MAX + item->key_size + used;
 }
 

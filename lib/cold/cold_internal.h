@@ -14,8 +14,8 @@
 #include "cold/lock.h"
 
 enum {
-    FIRN_COLD_READERS = 64,     /* reads at one time; more of them wait */
-    FIRN_COLD_LOSSES_MAX = 4096 /* records reclaimed in one commit, at the most */
+    FIRN_COLD_READERS = 64,       /* reads at one time; more of them wait */
+    FIRN_COLD_HIT_MARKS = 1 << 18 /* bytes, of the largest stores */
 };
 
 /* What one read needs. Taken by whoever turns `taken` from 0 to 1 (acquire), given back by a
@@ -60,7 +60,7 @@ typedef struct firn_cold_tally {
 
 /* A record ready to be put, beside its item. */
 typedef struct firn_cold_encoded {
-    uint64_t sequence;   /* 0: nothing is to be put */
+    bool ready;          /* there is something to be put */
     unsigned char *head; /* in the arena: all but the payload */
     size_t head_size;
     const void *payload; /* in the arena, or the caller's */
@@ -85,28 +85,32 @@ struct firn_cold {
     bool read_only;
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     void *reclaimed_context;
-    uint32_t page_bytes;
     uint64_t store_id;
     uint64_t seed;
     uint64_t created_ms;
     uint64_t version_next; /* as found by the open */
-    uint64_t budget_bytes; /* whole pages; the file never grows above it */
-    uint64_t normal_bytes; /* what it grows to in the normal way; the rest is for reclaiming */
+    uint64_t budget_bytes; /* the files never take more */
 
     /* The writer's. */
-    uint64_t live_max;      /* reclaim begins above this */
-    firn_backend_meta meta; /* as of the last commit, but for sequence_next, which runs ahead */
-    uint64_t map_bytes;     /* what the file may grow to now */
+    firn_backend_meta meta;
+    firn_backend_session *session; /* for looks at what is to be reclaimed; made by the first */
     void *encoder;
     unsigned char *arena; /* encoded records; kept between batches while it is small */
     size_t arena_size;
-    firn_cold_loss *losses; /* FIRN_COLD_LOSSES_MAX; of the current transaction */
+    firn_cold_loss *losses; /* records of the segment that is being reclaimed */
+    size_t losses_size;
     size_t losses_used;
+    unsigned cleaned; /* segments in a row whose valid records were all kept */
     firn_cold_tally tally;
 
     /* Shared. */
     sem_t readers_free; /* counts readers that are not taken */
     firn_cold_reader *readers;
+    /* A byte a hash, by its low bits: a tag of the hash that was hit there last. What was hit since
+     * it was written gets a second life. Relaxed and lossy: a mark that is lost, or that is
+     * another's, makes a worse choice and no more. */
+    _Atomic uint8_t *hit_marks;
+    size_t hit_marks_mask;
     firn_cold_counters counters;
 };
 
@@ -117,8 +121,8 @@ static inline void firn_cold_count(_Atomic uint64_t *counter, uint64_t by) {
 /* The largest record the budget can always take. */
 uint64_t firn_cold_record_max(const firn_cold *cold);
 
-/* [writer] Makes records of the items, with sequences of their own, into encoded (zeroed, one an
- * item). What they lend from the arena holds until firn_cold_trim_arena. */
+/* [writer] Makes records of the items, but for their checksums, into encoded (zeroed, one an item).
+ * What they lend from the arena holds until firn_cold_trim_arena. */
 int firn_cold_encode(firn_cold *cold, const firn_cold_item *items, firn_cold_encoded *encoded,
                      size_t count);
 void firn_cold_trim_arena(firn_cold *cold);
@@ -127,7 +131,18 @@ void firn_cold_trim_arena(firn_cold *cold);
  * are left as they are. */
 int firn_cold_replay_journal(firn_cold *cold);
 
-/* [writer] Takes over what the backend tells of itself. */
-int firn_cold_note_usage(firn_cold *cold);
+/* [writer] Brings the stored index up to date. */
+int firn_cold_checkpoint(firn_cold *cold);
+
+/* Takes over what the backend tells of itself. */
+void firn_cold_note_usage(firn_cold *cold);
+
+/* The configuration's firn_backend_config.identify; the context is the cold tier. */
+bool firn_cold_identify(void *context, uint64_t sequence, const firn_bytes *bytes,
+                        firn_backend_identity *identity);
+
+static inline uint8_t firn_cold_hit_tag(uint64_t hash) {
+    return (uint8_t)(hash >> 56) | 1; /* never 0, which is no hit */
+}
 
 #endif

@@ -11,7 +11,10 @@
 #include "cold/cold_internal.h"
 #include "cold/store_files.h"
 
-enum { MAP_START = 1 << 20 };
+enum {
+    HIT_MARKS_MIN = 4096,
+    BYTES_A_HIT_MARK = 2048, /* of the budget */
+};
 
 /* ---- making and freeing the handle ---- */
 
@@ -25,8 +28,19 @@ static void free_readers(firn_cold *cold) {
     firn_heap_free_lines(cold->heap, cold->readers, FIRN_COLD_READERS * sizeof *cold->readers);
 }
 
+static size_t hit_marks_of(uint64_t budget) {
+    size_t marks = HIT_MARKS_MIN;
+    while (marks < FIRN_COLD_HIT_MARKS && marks * 2 <= budget / BYTES_A_HIT_MARK) {
+        marks *= 2;
+    }
+    return marks;
+}
+
 static void free_cold(firn_cold *cold) {
     free_readers(cold);
+    if (cold->session != NULL) {
+        cold->ops->session_free(cold->session);
+    }
     if (cold->backend != NULL) {
         cold->ops->close(cold->backend);
     }
@@ -36,7 +50,10 @@ static void free_cold(firn_cold *cold) {
         firn_codec_zstd.encoder_free(cold->encoder);
     }
     firn_heap_free(cold->heap, cold->arena, cold->arena_size);
-    firn_heap_free(cold->heap, cold->losses, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
+    firn_heap_free(cold->heap, cold->losses, cold->losses_size * sizeof *cold->losses);
+    if (cold->hit_marks != NULL) {
+        firn_heap_free(cold->heap, cold->hit_marks, cold->hit_marks_mask + 1);
+    }
     firn_path_free(cold->heap, cold->path);
     sem_destroy(&cold->readers_free);
     firn_heap *heap = cold->heap;
@@ -65,11 +82,12 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->path = firn_heap_strdup(config->heap, config->path);
     cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
-        cold->losses = firn_heap_alloc(config->heap, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
         cold->encoder = firn_codec_zstd.encoder_new();
     }
-    bool writer_parts = config->read_only || (cold->losses != NULL && cold->encoder != NULL);
-    if (cold->path == NULL || cold->readers == NULL || !writer_parts) {
+    bool writer_parts = config->read_only || cold->encoder != NULL;
+    cold->hit_marks_mask = hit_marks_of(config->budget_bytes) - 1;
+    cold->hit_marks = firn_heap_zalloc(config->heap, cold->hit_marks_mask + 1);
+    if (cold->path == NULL || cold->readers == NULL || cold->hit_marks == NULL || !writer_parts) {
         free_cold(cold);
         return NULL;
     }
@@ -85,9 +103,9 @@ static bool is_same_boot(const firn_journal_header *header) {
     return memcmp(now, header->boot_id, sizeof now) == 0 && memcmp(now, unknown, sizeof now) != 0;
 }
 
-/* The machine may have gone down with commits that were not on the device. */
+/* The machine may have gone down with something that was not on the device. */
 static bool lost_power(const firn_journal_header *header) {
-    return !header->clean && !is_same_boot(header) && header->durability != FIRN_DURABILITY_COMMIT;
+    return !header->clean && !is_same_boot(header);
 }
 
 /* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that
@@ -109,26 +127,6 @@ static int check_data(firn_cold *cold, const firn_journal_header *header) {
 
 /* ---- opening what is there ---- */
 
-static int read_meta(firn_cold *cold) {
-    firn_backend_session *session;
-    int result = cold->ops->session_new(cold->backend, &session);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    firn_backend_usage usage = {0};
-    result = cold->ops->read_begin(session);
-    if (result == FIRN_OK) {
-        result = cold->ops->read_meta(session, &cold->meta);
-        if (result == FIRN_OK) {
-            result = cold->ops->read_usage(session, &usage);
-        }
-        cold->ops->read_end(session);
-    }
-    cold->ops->session_free(session);
-    cold->page_bytes = usage.page_bytes;
-    return result;
-}
-
 static int check_meta(firn_cold *cold, const firn_journal_header *header) {
     if (cold->meta.format != FIRN_STORE_FORMAT) {
         return firn_detail_set(cold->detail, FIRN_EVERSION,
@@ -145,12 +143,6 @@ static int check_meta(firn_cold *cold, const firn_journal_header *header) {
     return FIRN_OK;
 }
 
-static void set_limits(firn_cold *cold) {
-    cold->budget_bytes = cold->budget_bytes / cold->page_bytes * cold->page_bytes;
-    cold->normal_bytes = cold->budget_bytes / 16 * 15 / cold->page_bytes * cold->page_bytes;
-    cold->live_max = cold->normal_bytes / 100 * 82;
-}
-
 /* A file that was put in place of ours at the same size and time shows by its transaction. */
 static int check_transaction(firn_cold *cold, const firn_journal_header *header) {
     firn_fingerprint fingerprint;
@@ -164,37 +156,65 @@ static int check_transaction(firn_cold *cold, const firn_journal_header *header)
     return result;
 }
 
-static int take_over(firn_cold *cold, const firn_journal_header *header) {
-    firn_backend_config config = {
+static firn_backend_config backend_config(firn_cold *cold) {
+    return (firn_backend_config){
         .directory = cold->path,
         .heap = cold->heap,
         .detail = cold->detail,
         .limit_bytes = cold->budget_bytes,
         .read_only = cold->read_only,
         .sync_commits = cold->durability == FIRN_DURABILITY_COMMIT,
+        .identify = firn_cold_identify,
+        .identify_context = cold,
     };
+}
+
+/* Versions go on above all that was ever given. */
+static void take_version(firn_cold *cold, uint64_t above) {
+    if (above >= cold->version_next) {
+        cold->version_next = above + 1;
+    }
+}
+
+static int recover(firn_cold *cold, const firn_journal_header *header) {
+    firn_backend_recovery recovery;
+    int result = cold->ops->recover(cold->backend, lost_power(header), &recovery);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (!cold->read_only) {
+        firn_cold_count(&cold->counters.damaged, recovery.lost);
+    }
+    firn_journal_scan scan;
+    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
+    cold->version_next = cold->meta.version_next;
+    take_version(cold, recovery.version_max);
+    take_version(cold, scan.version_max);
+    cold->meta.version_next = cold->version_next;
+    firn_cold_note_usage(cold);
+    return FIRN_OK;
+}
+
+static int take_over(firn_cold *cold, const firn_journal_header *header, bool rebuild) {
+    firn_backend_config config = backend_config(cold);
+    config.rebuild = rebuild;
     int result = cold->ops->open(&cold->backend, &config);
     if (result == FIRN_OK) {
-        result = read_meta(cold);
+        result = cold->ops->read_meta(cold->backend, &cold->meta);
     }
     if (result == FIRN_OK) {
         result = check_meta(cold, header);
     }
-    if (result == FIRN_OK) {
+    if (result == FIRN_OK && !rebuild) {
         result = check_transaction(cold, header);
     }
     if (result != FIRN_OK) {
         return result;
     }
-    firn_journal_scan scan;
-    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     cold->store_id = cold->meta.store_id;
     cold->seed = cold->meta.seed;
     cold->created_ms = cold->meta.created_ms;
-    cold->version_next = cold->meta.version_next > scan.version_max + 1 ? cold->meta.version_next
-                                                                        : scan.version_max + 1;
-    set_limits(cold);
-    return firn_cold_note_usage(cold);
+    return recover(cold, header);
 }
 
 /* What a crash left in the journal is applied before anybody can read, and is on the device before
@@ -217,16 +237,36 @@ static int replay_journal(firn_cold *cold) {
 
 static int begin_writing(firn_cold *cold) {
     firn_journal_set_dirty(cold->journal, cold->durability);
-    uint64_t file_bytes = atomic_load_explicit(&cold->counters.file_bytes, memory_order_relaxed);
-    cold->map_bytes = file_bytes > MAP_START ? file_bytes : MAP_START;
-    int result = cold->ops->resize(cold->backend, &cold->map_bytes);
     cold->meta.budget = cold->budget_bytes;
-    return result == FIRN_OK ? replay_journal(cold) : result;
+    return replay_journal(cold);
+}
+
+static void close_backend(firn_cold *cold) {
+    if (cold->backend != NULL) {
+        cold->ops->close(cold->backend);
+        cold->backend = NULL;
+    }
+}
+
+/* What is damaged is made anew from what is not, as far as that is sure to be valid. */
+static int rebuild(firn_cold *cold, const firn_journal_header *header) {
+    char cause[300];
+    firn_detail_get(cold->detail, cause, sizeof cause);
+    close_backend(cold);
+    int result = take_over(cold, header, true);
+    if (result == FIRN_OK) {
+        uint64_t entries = atomic_load_explicit(&cold->counters.entries, memory_order_relaxed);
+        firn_detail_set(cold->detail, FIRN_OK,
+                        "%s: its index was damaged and was made anew from the log, with %llu "
+                        "entries: %s",
+                        cold->path, (unsigned long long)entries, cause);
+    }
+    return result;
 }
 
 /* *expendable: if it is damaged, it may be set aside unasked. */
 static int open_present(firn_cold *cold, bool *expendable) {
-    *expendable = !firn_store_files_has_data(cold->path, cold->heap); /* nothing is lost */
+    *expendable = false;
     int result =
         firn_journal_open(&cold->journal, cold->path, !cold->read_only, cold->heap, cold->detail);
     if (result != FIRN_OK) {
@@ -234,63 +274,44 @@ static int open_present(firn_cold *cold, bool *expendable) {
     }
     firn_journal_header header;
     firn_journal_get_header(cold->journal, &header);
-    *expendable = *expendable || lost_power(&header);
+    *expendable = lost_power(&header);
     result = check_data(cold, &header);
     if (result == FIRN_OK) {
-        result = take_over(cold, &header);
+        result = take_over(cold, &header, false);
+    }
+    if (result == FIRN_ECORRUPT && !cold->read_only) {
+        result = rebuild(cold, &header);
     }
     return result == FIRN_OK && !cold->read_only ? begin_writing(cold) : result;
 }
 
 /* ---- making a store ---- */
 
-static int first_commit(firn_cold *cold, uint64_t store_id) {
-    cold->meta = (firn_backend_meta){
+static int make_backend(firn_cold *cold, uint64_t store_id) {
+    firn_backend_meta meta = {
         .format = FIRN_STORE_FORMAT,
         .store_id = store_id,
         .seed = firn_random64(),
         .created_ms = firn_clock_now_ms(&cold->clock),
         .budget = cold->budget_bytes,
         .version_next = 1,
-        .sequence_next = 1,
     };
-    int result = cold->ops->begin(cold->backend);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    result = cold->ops->set_meta(cold->backend, &cold->meta);
-    if (result != FIRN_OK) {
-        cold->ops->abort(cold->backend);
-        return result;
-    }
-    result = cold->ops->commit(cold->backend);
-    return result == FIRN_OK ? cold->ops->sync(cold->backend) : result;
-}
-
-static int make_backend(firn_cold *cold, uint64_t store_id) {
-    firn_backend_config config = {
-        .directory = cold->path,
-        .heap = cold->heap,
-        .detail = cold->detail,
-        .limit_bytes = cold->budget_bytes,
-        .create = true,
-        .sync_commits = cold->durability == FIRN_DURABILITY_COMMIT,
-    };
+    firn_backend_config config = backend_config(cold);
+    config.create = true;
+    config.meta = &meta;
     int result = cold->ops->open(&cold->backend, &config);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_fingerprint fingerprint;
+    result = cold->ops->sync(cold->backend);
     if (result == FIRN_OK) {
-        result = first_commit(cold, store_id);
+        result = cold->ops->fingerprint(cold->backend, &fingerprint);
     }
-    if (cold->backend != NULL) {
-        firn_fingerprint fingerprint;
-        if (result == FIRN_OK) {
-            result = cold->ops->fingerprint(cold->backend, &fingerprint);
-        }
-        if (result == FIRN_OK) {
-            firn_journal_set_fingerprint(cold->journal, &fingerprint);
-        }
-        cold->ops->close(cold->backend);
-        cold->backend = NULL;
+    if (result == FIRN_OK) {
+        firn_journal_set_fingerprint(cold->journal, &fingerprint);
     }
+    close_backend(cold);
     return result;
 }
 
@@ -318,10 +339,7 @@ static int make_store(firn_cold *cold) {
 /* ---- the two ways in ---- */
 
 static void let_go(firn_cold *cold) {
-    if (cold->backend != NULL) {
-        cold->ops->close(cold->backend);
-        cold->backend = NULL;
-    }
+    close_backend(cold);
     firn_journal_close(cold->journal);
     cold->journal = NULL;
 }
@@ -411,6 +429,9 @@ int firn_cold_close(firn_cold *cold, bool clean) {
     int result = FIRN_OK;
     if (clean && !cold->read_only) {
         result = firn_cold_write(cold, NULL, 0, cold->meta.version_next);
+        if (result == FIRN_OK) {
+            result = firn_cold_checkpoint(cold);
+        }
         if (result == FIRN_OK) {
             result = firn_cold_sync(cold);
         }

@@ -63,6 +63,7 @@ struct firn_store {
     size_t chunk_next;
     unsigned chunk_flags;
     uint64_t from; /* the sequence after the chunk */
+    uint64_t met;  /* records that were looked at */
     bool ended;
 };
 
@@ -119,23 +120,31 @@ static firn_store *new_store(const char *path) {
     return store;
 }
 
+static bool identify(void *context, uint64_t sequence, const firn_bytes *bytes,
+                     firn_backend_identity *identity) {
+    const firn_store *store = context;
+    firn_record record;
+    if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
+        firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+        return false;
+    }
+    identity->hash = firn_hash64(store->meta.seed, record.key, record.key_size);
+    identity->version = record.version;
+    return true;
+}
+
 static int open_backend(firn_store *store, uint64_t store_id) {
     firn_backend_config config = {
         .directory = store->path,
         .heap = store->heap,
         .detail = &store->detail,
         .read_only = true,
+        .identify = identify,
+        .identify_context = store,
     };
     int result = store->ops->open(&store->backend, &config);
     if (result == FIRN_OK) {
-        result = store->ops->session_new(store->backend, &store->session);
-    }
-    if (result == FIRN_OK) {
-        result = store->ops->read_begin(store->session);
-    }
-    if (result == FIRN_OK) {
-        result = store->ops->read_meta(store->session, &store->meta);
-        store->ops->read_end(store->session);
+        result = store->ops->read_meta(store->backend, &store->meta);
     }
     if (result == FIRN_OK && store->meta.format != FIRN_STORE_FORMAT) {
         result = firn_detail_set(&store->detail, FIRN_EVERSION,
@@ -147,6 +156,13 @@ static int open_backend(firn_store *store, uint64_t store_id) {
                                  "%s: its journal belongs to another store; remove the store, or "
                                  "open it as a cache with set_aside_damaged",
                                  store->path);
+    }
+    if (result == FIRN_OK) {
+        firn_backend_recovery recovery;
+        result = store->ops->recover(store->backend, true, &recovery);
+    }
+    if (result == FIRN_OK) {
+        result = store->ops->session_new(store->backend, &store->session);
     }
     return result;
 }
@@ -312,7 +328,9 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
     one.damage = check_bytes(bytes, sequence, values, &record);
     if (one.damage == NULL) {
         one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
-        if (is_void(store, one.hash, record.version)) {
+        uint64_t valid;
+        if (is_void(store, one.hash, record.version) ||
+            store->ops->locate(store->session, one.hash, &valid) != FIRN_OK || valid != sequence) {
             return FIRN_OK;
         }
         one.kept = bytes->size - (values ? 0 : record.payload_size);
@@ -338,6 +356,7 @@ static int load_in_session(firn_store *store, unsigned flags) {
             return FIRN_OK;
         }
         if (result == FIRN_OK) {
+            store->met++;
             result = hold(store, sequence, &bytes, flags, &used);
         }
         if (result != FIRN_OK) {
@@ -467,7 +486,11 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
     if (result != FIRN_OK) {
         return result;
     }
-    result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
+    do {
+        result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
+    } while (result == FIRN_OK &&
+             firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
+             store->ops->overtaken(store->session));
     if (result == FIRN_OK) {
         result = grow(store, to, bytes.size, 0);
     }
@@ -521,6 +544,7 @@ static int sum_up(firn_store *store, firn_store_info *info) {
     uint64_t from = store->from;
     bool ended = store->ended;
     firn_store_rewind(store);
+    store->met = 0;
     firn_store_entry entry;
     int result;
     while ((result = firn_store_next(store, 0, &entry)) == FIRN_OK) {
@@ -545,15 +569,14 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     if (result != FIRN_OK) {
         return result;
     }
-    firn_backend_usage usage = {0};
-    result = store->ops->read_begin(store->session);
-    if (result == FIRN_OK) {
-        result = store->ops->read_usage(store->session, &usage);
-        if (result == FIRN_OK) {
-            result = store->ops->read_meta(store->session, &store->meta);
-        }
-        store->ops->read_end(store->session);
+    result = store->ops->read_begin(store->session); /* catches up with a writer */
+    if (result != FIRN_OK) {
+        return result;
     }
+    store->ops->read_end(store->session);
+    firn_backend_usage usage;
+    store->ops->usage(store->backend, &usage);
+    result = store->ops->read_meta(store->backend, &store->meta);
     if (result != FIRN_OK) {
         return result;
     }
@@ -568,8 +591,10 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
         .format_version = store->meta.format,
         .page_bytes = usage.page_bytes,
         .entries = usage.entries,
-        .records = usage.records,
         .file_bytes = usage.file_bytes,
+        .log_bytes = usage.log_bytes,
+        .index_bytes = usage.index_bytes,
+        .segment_bytes = usage.segment_bytes,
         .live_bytes = usage.live_bytes,
         .budget_bytes = store->meta.budget,
         .journal_entries = scan.entries,
@@ -583,6 +608,7 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
         firn_warm_list_close(list);
     }
     result = sum_up(store, &full);
+    full.records = store->met;
     memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
     return result;
 }
@@ -687,12 +713,9 @@ static void verify_one(verification *self, uint64_t sequence, const firn_bytes *
         tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
         return;
     }
-    uint64_t pointed = 0;
-    firn_bytes found;
-    if (store->ops->lookup(store->session, hash, &pointed, &found) != FIRN_OK ||
-        pointed != sequence) {
-        self->report->records_orphaned++;
-        tell_that(self, "record %llu: no index entry points to it", (unsigned long long)sequence);
+    uint64_t valid;
+    if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
+        self->report->records_superseded++;
     }
 }
 
@@ -723,16 +746,15 @@ static int step_index(verification *self, uint64_t *from) {
     }
     self->report->index_entries++;
     firn_bytes bytes;
-    firn_record record;
+    firn_backend_identity identity;
     uint64_t found;
-    bool sound = store->ops->lookup(store->session, hash, &found, &bytes) == FIRN_OK;
-    if (sound && firn_record_parse(bytes.data, bytes.size, &record) == NULL) {
-        sound = firn_hash64(store->meta.seed, record.key, record.key_size) == hash;
-    }
-    if (!sound) {
+    /* What is not found is of a part that was reclaimed, or the index on disk is not up to date.
+     * A damaged record was told of when it was met. */
+    if (store->ops->lookup(store->session, hash, &found, &bytes) == FIRN_OK &&
+        identify(store, found, &bytes, &identity) && identity.hash != hash) {
         self->report->index_dangling++;
         tell_that(self, "index entry %016llx: points to record %llu, which is not its own",
-                  (unsigned long long)hash, (unsigned long long)sequence);
+                  (unsigned long long)hash, (unsigned long long)found);
     }
     if (hash == UINT64_MAX) {
         return FIRN_NOT_FOUND;
@@ -796,13 +818,9 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
     if (result != FIRN_OK || store->backend == NULL) {
         return result == FIRN_OK ? check_usable(store) : result;
     }
-    firn_backend_usage usage = {0};
-    result = store->ops->read_begin(store->session);
-    if (result == FIRN_OK) {
-        result = store->ops->read_usage(store->session, &usage);
-        store->ops->read_end(store->session);
-    }
-    self.total = usage.records + usage.entries;
+    firn_backend_usage usage;
+    store->ops->usage(store->backend, &usage);
+    self.total = 2 * usage.entries;
     if (result == FIRN_OK) {
         result = walk(&self, step_record);
     }
@@ -816,8 +834,7 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
         return FIRN_AGAIN;
     }
     verify_side_files(&self);
-    uint64_t findings = report->records_damaged + report->index_dangling +
-                        report->records_orphaned + report->journal_damaged +
+    uint64_t findings = report->records_damaged + report->index_dangling + report->journal_damaged +
                         report->warm_list_damaged;
     if (findings == 0) {
         return FIRN_OK;

@@ -13,10 +13,11 @@
 #include "base/file.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
+#include "cold/log.h"
 
 /* In the order in which they are moved or removed. */
 static const char *const own_files[] = {
-    "data.mdb.tmp", FIRN_DATA_FILE, "lock.mdb", "firn.hot.tmp", "firn.hot", FIRN_JOURNAL_FILE,
+    FIRN_DATA_FILE, "lock.mdb", FIRN_LOG_FILE, "firn.hot.tmp", "firn.hot", FIRN_JOURNAL_FILE,
 };
 
 enum { OWN_FILES = sizeof own_files / sizeof own_files[0] };

@@ -58,6 +58,11 @@ static const char *words(void) {
     return text;
 }
 
+/* What the budget bounds. */
+static uint64_t files_size(void) {
+    return file_size(at.path, "data.mdb") + file_size(at.path, "firn.log");
+}
+
 static void open_store(const firn_cold_config *config) {
     int result = firn_cold_open(&at.cold, config);
     ck_assert_msg(result == FIRN_OK, "%s: %s", firn_strerror(result), words());
@@ -402,7 +407,7 @@ START_TEST(a_journal_that_voids_a_whole_small_store_is_applied) {
     crash_store();
     open_budget(MIB);
     ck_assert_uint_eq(stats().entries, 0);
-    ck_assert_uint_le(file_size(at.path, "data.mdb"), MIB);
+    ck_assert_uint_le(files_size(), MIB);
 }
 END_TEST
 
@@ -446,7 +451,7 @@ static void flood_store(const flood *what) {
         }
         int result = firn_cold_write(at.cold, items, count, at.version);
         ck_assert_msg(result == FIRN_OK, "%s: %s", firn_strerror(result), words());
-        ck_assert_uint_le(file_size(at.path, "data.mdb"), what->budget);
+        ck_assert_uint_le(files_size(), what->budget);
         for (size_t i = 0; i < count; i++) {
             ck_assert_int_eq(items[i].result, FIRN_OK);
         }
@@ -481,7 +486,7 @@ START_TEST(ten_times_the_budget_goes_through_and_the_file_stays_within_it) {
     ck_assert(what->dense || stats().reclaimed > 0);
     ck_assert_uint_gt(stats().live_bytes, what->budget / 5);
     close_store();
-    ck_assert_uint_le(file_size(at.path, "data.mdb"), what->budget);
+    ck_assert_uint_le(files_size(), what->budget);
     open_budget(what->budget);
     ck_assert_uint_gt(stats().entries, 0);
 }
@@ -510,7 +515,7 @@ START_TEST(a_value_of_the_largest_size_goes_into_a_full_store) {
         ck_assert_int_eq(put_result("big", value, most), FIRN_OK);
         ck_assert_int_eq(put_result("big", value, most + 1), FIRN_ETOOLARGE);
         expect_none("big");
-        ck_assert_uint_le(file_size(at.path, "data.mdb"), budget);
+        ck_assert_uint_le(files_size(), budget);
     }
     free(value);
 }
@@ -868,54 +873,53 @@ static int faulty(int result) {
 #define FAULTY(name, parameters, arguments)                                                        \
     static int faulty_##name parameters {                                                          \
         int injected = faulty(FIRN_OK);                                                            \
-        return injected != FIRN_OK ? injected : firn_backend_lmdb.name arguments;                  \
+        return injected != FIRN_OK ? injected : firn_backend_log.name arguments;                   \
     }
 
 FAULTY(open, (firn_backend * *b, const firn_backend_config *c), (b, c))
+FAULTY(read_meta, (firn_backend * b, firn_backend_meta *m), (b, m))
+FAULTY(recover, (firn_backend * b, bool p, firn_backend_recovery *r), (b, p, r))
 FAULTY(sync, (firn_backend * b), (b))
-FAULTY(resize, (firn_backend * b, uint64_t *n), (b, n))
 FAULTY(begin, (firn_backend * b), (b))
 FAULTY(find, (firn_backend * b, uint64_t h, uint64_t *s, firn_bytes *r), (b, h, s, r))
-FAULTY(put, (firn_backend * b, uint64_t h, uint64_t s, const firn_bytes *p, size_t n),
-       (b, h, s, p, n))
-FAULTY(remove, (firn_backend * b, uint64_t h, uint64_t s), (b, h, s))
+FAULTY(put, (firn_backend * b, uint64_t h, size_t n, uint64_t *s, void **p), (b, h, n, s, p))
+FAULTY(remove, (firn_backend * b, uint64_t h, uint64_t v), (b, h, v))
 FAULTY(oldest, (firn_backend * b, uint64_t f, uint64_t *s, firn_bytes *r), (b, f, s, r))
-FAULTY(usage, (firn_backend * b, firn_backend_usage *u), (b, u))
-FAULTY(set_meta, (firn_backend * b, const firn_backend_meta *m), (b, m))
+FAULTY(drop, (firn_backend * b), (b))
+FAULTY(checkpoint, (firn_backend * b), (b))
 FAULTY(session_new, (firn_backend * b, firn_backend_session **s), (b, s))
 FAULTY(read_begin, (firn_backend_session * s), (s))
 FAULTY(lookup, (firn_backend_session * s, uint64_t h, uint64_t *n, firn_bytes *r), (s, h, n, r))
-FAULTY(read_meta, (firn_backend_session * s, firn_backend_meta *m), (s, m))
-FAULTY(read_usage, (firn_backend_session * s, firn_backend_usage *u), (s, u))
+FAULTY(locate, (firn_backend_session * s, uint64_t h, uint64_t *n), (s, h, n))
 FAULTY(fingerprint, (firn_backend * b, firn_fingerprint *f), (b, f))
 
 static int faulty_commit(firn_backend *backend) {
     int injected = faulty(FIRN_OK);
     if (injected != FIRN_OK) {
-        firn_backend_lmdb.abort(backend); /* a commit that fails ends the transaction too */
+        firn_backend_log.abort(backend); /* a commit that fails ends the transaction too */
         return injected;
     }
-    return firn_backend_lmdb.commit(backend);
+    return firn_backend_log.commit(backend);
 }
 
 static firn_backend_ops faulty_ops(void) {
-    firn_backend_ops ops = firn_backend_lmdb;
+    firn_backend_ops ops = firn_backend_log;
     ops.open = faulty_open;
+    ops.read_meta = faulty_read_meta;
+    ops.recover = faulty_recover;
     ops.sync = faulty_sync;
-    ops.resize = faulty_resize;
     ops.begin = faulty_begin;
     ops.find = faulty_find;
     ops.put = faulty_put;
     ops.remove = faulty_remove;
     ops.oldest = faulty_oldest;
-    ops.usage = faulty_usage;
-    ops.set_meta = faulty_set_meta;
+    ops.drop = faulty_drop;
+    ops.checkpoint = faulty_checkpoint;
     ops.commit = faulty_commit;
     ops.session_new = faulty_session_new;
     ops.read_begin = faulty_read_begin;
     ops.lookup = faulty_lookup;
-    ops.read_meta = faulty_read_meta;
-    ops.read_usage = faulty_read_usage;
+    ops.locate = faulty_locate;
     ops.fingerprint = faulty_fingerprint;
     return ops;
 }

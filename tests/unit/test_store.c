@@ -568,7 +568,7 @@ START_TEST(a_damaged_record_is_told_and_the_others_are_given) {
     ck_assert_int_eq(verify(store, &report), FIRN_ECORRUPT);
     ck_assert_uint_eq(report.records_damaged, 1);
     ck_assert_uint_eq(report.records, 201);
-    ck_assert_uint_eq(report.records_orphaned + report.index_dangling + report.pages_damaged, 0);
+    ck_assert_uint_eq(report.records_superseded + report.index_dangling + report.pages_damaged, 0);
     firn_store_close(store);
     remove_tree(path);
 }
@@ -647,13 +647,13 @@ START_TEST(index_and_records_must_fit_each_other) {
     char *path = make_store("fit", 500);
     take_away(path, "index");
     ck_assert_int_eq(verify_path(path, &report), FIRN_ECORRUPT);
-    ck_assert_uint_eq(report.records_orphaned, 1);
+    ck_assert_uint_eq(report.records_superseded, 1);
     ck_assert_uint_eq(report.index_dangling, 0);
     remove_tree(path);
     path = make_store("fit", 500);
     take_away(path, "records");
     ck_assert_int_eq(verify_path(path, &report), FIRN_ECORRUPT);
-    ck_assert_uint_eq(report.records_orphaned, 0);
+    ck_assert_uint_eq(report.records_superseded, 0);
     ck_assert_uint_eq(report.index_dangling, 1);
     ck_assert_uint_eq(report.records, 499);
     ck_assert_uint_eq(report.index_entries, 500);

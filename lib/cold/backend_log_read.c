@@ -1,0 +1,247 @@
+/* The log backend: readers. See backend_log.h. */
+#include <string.h>
+
+#include "cold/backend_log.h"
+
+enum {
+    ATTEMPTS = 16,        /* at one place that moves meanwhile */
+    BUFFER_KEPT = 1 << 20 /* bytes, between reads */
+};
+
+static bool is_gone(const firn_backend *backend, uint64_t place) {
+    return firn_log_number(backend->payload, firn_place_position(place)) <
+           firn_log_tail(backend->log);
+}
+
+int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash, uint64_t *place) {
+    const firn_delta *active = atomic_load_explicit(&backend->active, memory_order_acquire);
+    bool found = firn_delta_find(active, hash, place);
+    if (!found) {
+        const firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_acquire);
+        found = firn_delta_find(frozen, hash, place);
+    }
+    if (!found) {
+        int result = firn_index_read_begin(reader);
+        if (result == FIRN_OK) {
+            result = firn_index_get(reader, hash, place);
+            firn_index_read_end(reader);
+        }
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    return *place == 0 || is_gone(backend, *place) ? FIRN_NOT_FOUND : FIRN_OK;
+}
+
+static int grow(firn_backend_session *session, size_t size) {
+    if (size <= session->capacity) {
+        return FIRN_OK;
+    }
+    firn_backend *backend = session->backend;
+    size_t capacity = size < 4096 ? 4096 : size + size / 4;
+    firn_heap_free(backend->heap, session->bytes, session->capacity);
+    session->bytes = firn_heap_alloc(backend->heap, capacity);
+    session->capacity = session->bytes != NULL ? capacity : 0;
+    return session->bytes != NULL ? FIRN_OK
+                                  : firn_detail_set(backend->detail, FIRN_ENOMEM,
+                                                    "no memory for a record of %zu bytes", size);
+}
+
+int firn_read_place(firn_backend_session *session, uint64_t place, firn_bytes *record) {
+    firn_backend *backend = session->backend;
+    size_t size = (size_t)firn_place_size(place);
+    int result = grow(session, size + FIRN_FRAME_HEAD);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    size_t got;
+    result = firn_log_read(backend->log, firn_place_position(place), session->bytes, size, &got);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (got == 0 && firn_log_slot(backend->log,
+                                  firn_log_number(backend->payload, firn_place_position(place))) ==
+                        FIRN_LOG_NO_SLOT) {
+        return FIRN_NOT_FOUND; /* the segment was lost, which was counted when it was found out */
+    }
+    uint32_t own = 0;
+    if (got >= sizeof own) {
+        memcpy(&own, session->bytes, sizeof own);
+    }
+    /* Fewer bytes than there should be: the checksum will not fit. */
+    size_t rest = got > FIRN_FRAME_HEAD ? got - FIRN_FRAME_HEAD : 0;
+    *record = (firn_bytes){session->bytes + FIRN_FRAME_HEAD, own < rest ? own : rest};
+    return is_gone(backend, place) ? FIRN_NOT_FOUND : FIRN_OK;
+}
+
+int firn_session_new(firn_backend *backend, firn_backend_session **out) {
+    firn_backend_session *session = firn_heap_zalloc(backend->heap, sizeof *session);
+    *out = NULL;
+    if (session == NULL) {
+        return firn_detail_set(backend->detail, FIRN_ENOMEM, "no memory to read the store");
+    }
+    session->backend = backend;
+    int result = firn_index_reader_new(backend->index, &session->reader);
+    if (result != FIRN_OK) {
+        firn_session_free(session);
+        return result;
+    }
+    *out = session;
+    return FIRN_OK;
+}
+
+void firn_session_free(firn_backend_session *session) {
+    if (session == NULL) {
+        return;
+    }
+    firn_heap *heap = session->backend->heap;
+    firn_index_reader_free(session->reader);
+    firn_scan_fini(&session->scan, heap);
+    firn_heap_free(heap, session->bytes, session->capacity);
+    firn_heap_free(heap, session, sizeof *session);
+}
+
+/* Of a read-only handle: takes over what a writer did meanwhile. */
+static int catch_up(firn_backend *backend) {
+    pthread_rwlock_wrlock(&backend->follow_lock);
+    int result = firn_follow_locked(backend);
+    pthread_rwlock_unlock(&backend->follow_lock);
+    return result;
+}
+
+int firn_session_begin(firn_backend_session *session) {
+    firn_backend *backend = session->backend;
+    session->after = 0;
+    session->scan.length = 0; /* what it holds may be old */
+    if (!backend->read_only) {
+        return FIRN_OK;
+    }
+    int result = catch_up(backend);
+    if (result == FIRN_OK) {
+        pthread_rwlock_rdlock(&backend->follow_lock);
+        session->locked = true;
+    }
+    return result;
+}
+
+void firn_session_end(firn_backend_session *session) {
+    firn_backend *backend = session->backend;
+    if (session->locked) {
+        session->locked = false;
+        pthread_rwlock_unlock(&backend->follow_lock);
+    }
+    if (session->capacity > BUFFER_KEPT) {
+        firn_heap_free(backend->heap, session->bytes, session->capacity);
+        session->bytes = NULL;
+        session->capacity = 0;
+    }
+    if (session->scan.capacity > BUFFER_KEPT) {
+        firn_scan_fini(&session->scan, backend->heap);
+    }
+}
+
+/* Beside a writer in another process the index may know more than was followed. */
+static int locate_followed(firn_backend_session *session, uint64_t hash, uint64_t *place) {
+    firn_backend *backend = session->backend;
+    int result = FIRN_NOT_FOUND;
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        result = firn_locate(backend, session->reader, hash, place);
+        if (result != FIRN_OK || !session->locked ||
+            firn_place_position(*place) < firn_log_end(backend->log)) {
+            return result;
+        }
+        pthread_rwlock_unlock(&backend->follow_lock);
+        result = catch_up(backend);
+        pthread_rwlock_rdlock(&backend->follow_lock);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    return FIRN_NOT_FOUND;
+}
+
+int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
+                        firn_bytes *record) {
+    session->changes = firn_log_changes(session->backend->log);
+    uint64_t place;
+    int result = locate_followed(session, firn_index_hash(hash), &place);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    *sequence = firn_place_position(place);
+    return firn_read_place(session, place, record);
+}
+
+bool firn_session_overtaken(firn_backend_session *session) {
+    return firn_log_changes(session->backend->log) != session->changes;
+}
+
+int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence) {
+    uint64_t place;
+    int result = locate_followed(session, firn_index_hash(hash), &place);
+    *sequence = result == FIRN_OK ? firn_place_position(place) : 0;
+    return result;
+}
+
+/* Where the search for a sequence of at least `from` begins: at the first frame of its segment,
+ * unless the last one found stands right before it. */
+static int search_start(firn_backend_session *session, uint64_t from, uint64_t *position) {
+    const firn_backend *backend = session->backend;
+    if (session->after != 0 && from == session->after + 1) {
+        *position = session->next;
+        return FIRN_OK;
+    }
+    uint64_t number = firn_log_number(backend->payload, from);
+    uint64_t tail = firn_log_tail(backend->log);
+    return firn_scan_skip(backend, (number > tail ? number : tail) * backend->payload - 1,
+                          position);
+}
+
+int firn_session_next_record(firn_backend_session *session, uint64_t from, uint64_t *sequence,
+                             firn_bytes *record) {
+    firn_backend *backend = session->backend;
+    uint64_t position;
+    int result = search_start(session, from, &position);
+    while (result == FIRN_OK) {
+        if (firn_log_number(backend->payload, position) < firn_log_tail(backend->log)) {
+            position = firn_log_tail(backend->log) * backend->payload; /* it went meanwhile */
+            result = firn_scan_skip(backend, position - 1, &position);
+            continue;
+        }
+        firn_frame frame;
+        result = firn_scan_frame(backend, &session->scan, position, &frame);
+        if (result == FIRN_ECORRUPT) {
+            result = firn_scan_skip(backend, position, &position);
+            continue;
+        }
+        if (result != FIRN_OK) {
+            return result;
+        }
+        bool wanted = !frame.removal && position >= from;
+        uint64_t next;
+        result = firn_scan_next(backend, &session->scan, &frame, &next);
+        if (wanted) {
+            session->after = position;
+            session->next = result == FIRN_OK ? next : firn_log_end(backend->log);
+            /* It may have been pushed out of memory by a look at what follows. */
+            *sequence = position;
+            result = firn_scan_frame(backend, &session->scan, position, &frame);
+            *record = frame.record;
+            return result == FIRN_ECORRUPT ? FIRN_EIO : result;
+        }
+        position = next;
+    }
+    return result;
+}
+
+int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64_t *hash,
+                            uint64_t *sequence) {
+    uint64_t place = 0;
+    int result = firn_index_read_begin(session->reader);
+    if (result == FIRN_OK) {
+        result = firn_index_next(session->reader, from, hash, &place);
+        firn_index_read_end(session->reader);
+    }
+    *sequence = firn_place_position(place);
+    return result;
+}
