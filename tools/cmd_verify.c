@@ -33,6 +33,7 @@ static void print_report(const firn_verify_report *report, int result, bool json
         {"records_superseded", report->records_superseded},
         {"index_entries", report->index_entries},
         {"index_dangling", report->index_dangling},
+        {"entries_missing", report->entries_missing},
         {"pages_checked", report->pages_checked},
         {"pages_damaged", report->pages_damaged},
         {"journal_entries", report->journal_entries},

@@ -87,10 +87,11 @@ typedef struct firn_verify_report {
     uint64_t journal_damaged;
     uint32_t warm_list_damaged; /* not 0: it would be ignored */
     uint32_t writer_active;     /* not 0: a writer was active, so the page check was skipped */
+    uint64_t entries_missing;   /* the store counts so many more entries than it has records for */
 } firn_verify_report;
 
 #define FIRN_VERIFY_REPORT_INIT                                                                    \
-    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Called by firn_store_verify for each finding and, with finding NULL, now and then to tell how
  * far it is. Returns 0 to go on; anything else stops the verification. */

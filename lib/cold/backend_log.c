@@ -256,6 +256,17 @@ static uint64_t missing_segments(const firn_backend *backend) {
     return missing;
 }
 
+/* Nothing can be appended to a segment that is not there: the log goes on with the next. */
+static void leave_lost_head(firn_backend *backend) {
+    uint64_t end = firn_log_end(backend->log);
+    uint64_t begun = end % backend->payload;
+    if (begun != 0 &&
+        firn_log_slot(backend->log, firn_log_number(backend->payload, end)) == FIRN_LOG_NO_SLOT) {
+        firn_log_set_end(backend->log, end - begun + backend->payload);
+        backend->known = backend->known == end ? firn_log_end(backend->log) : backend->known;
+    }
+}
+
 static int find_segments(firn_backend *backend, firn_backend_recovery *recovery) {
     int result = FIRN_OK;
     if (backend->checkpoint == firn_log_end(backend->log)) {
@@ -268,7 +279,10 @@ static int find_segments(firn_backend *backend, firn_backend_recovery *recovery)
     if (result == FIRN_OK && !firn_log_is_complete(backend->log)) {
         result = firn_log_scan(backend->log, false);
     }
-    recovery->lost = result == FIRN_OK ? missing_segments(backend) : 0;
+    if (result == FIRN_OK) {
+        recovery->lost = missing_segments(backend);
+        leave_lost_head(backend);
+    }
     return result;
 }
 

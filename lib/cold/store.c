@@ -807,6 +807,17 @@ static void verify_side_files(verification *self) {
     }
 }
 
+/* As many records are to be valid as the store counts entries. */
+static void count_entries(verification *self, uint64_t entries) {
+    firn_verify_report *report = self->report;
+    uint64_t valid = report->records - report->records_damaged - report->records_superseded;
+    if (!report->writer_active && valid + report->records_damaged < entries) {
+        report->entries_missing = entries - valid - report->records_damaged;
+        tell_that(self, "%llu entries have no record that the index points to",
+                  (unsigned long long)report->entries_missing);
+    }
+}
+
 int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify_callback callback,
                       void *context) {
     if (store == NULL || report == NULL || report->size < sizeof *report) {
@@ -834,8 +845,9 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
         return FIRN_AGAIN;
     }
     verify_side_files(&self);
-    uint64_t findings = report->records_damaged + report->index_dangling + report->journal_damaged +
-                        report->warm_list_damaged;
+    count_entries(&self, usage.entries);
+    uint64_t findings = report->records_damaged + report->index_dangling + report->entries_missing +
+                        report->journal_damaged + report->warm_list_damaged;
     if (findings == 0) {
         return FIRN_OK;
     }

@@ -569,7 +569,7 @@ START_TEST(foreign_files_and_folders_are_left_alone) {
 }
 END_TEST
 
-START_TEST(a_truncated_store_is_refused_or_set_aside) {
+START_TEST(a_store_whose_log_is_cut_off_is_refused_or_set_aside) {
     char *path = scratch_path("truncated");
     firn_cache *cache = open_store(path, 1 << 20, 8 << 20);
     char value[3000] = "v";
@@ -577,15 +577,15 @@ START_TEST(a_truncated_store_is_refused_or_set_aside) {
         ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), FIRN_OK);
     }
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
-    char *data = join(path, "data.mdb");
-    ck_assert_int_eq(truncate(data, 3 * 4096), 0);
+    char *data = join(path, "firn.log");
+    ck_assert_int_eq(truncate(data, 20), 0);
     firn_options options = FIRN_OPTIONS_INIT;
     char text[300] = "";
     options.error_buffer = text;
     options.error_buffer_size = sizeof text;
     ck_assert_int_eq(firn_open(&cache, path, &options), FIRN_ECORRUPT);
-    ck_assert_ptr_nonnull(strstr(text, "data.mdb"));
-    ck_assert_uint_eq(file_size(path, "data.mdb"), 3 * 4096);
+    ck_assert_ptr_nonnull(strstr(text, "firn.log"));
+    ck_assert_uint_eq(file_size(path, "firn.log"), 20);
     options.set_aside_damaged = 1;
     cache = open_with(path, &options);
     ck_assert_uint_gt(firn_last_message(cache, text, sizeof text), 0);
@@ -595,7 +595,7 @@ START_TEST(a_truncated_store_is_refused_or_set_aside) {
     free(data);
     char aside[300];
     snprintf(aside, sizeof aside, "%s.damaged", path);
-    ck_assert_uint_eq(file_size(aside, "data.mdb"), 3 * 4096);
+    ck_assert_uint_eq(file_size(aside, "firn.log"), 20);
     remove_tree(strdup(aside));
     remove_tree(path);
 }
@@ -623,7 +623,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_second_handle_of_the_process_is_refused);
     tcase_add_test(tcase, a_read_only_handle_reads_and_refuses_to_write);
     tcase_add_test(tcase, foreign_files_and_folders_are_left_alone);
-    tcase_add_test(tcase, a_truncated_store_is_refused_or_set_aside);
+    tcase_add_test(tcase, a_store_whose_log_is_cut_off_is_refused_or_set_aside);
 }
 
 int main(void) {

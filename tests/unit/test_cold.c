@@ -676,26 +676,73 @@ static void fill_some(void) {
     }
 }
 
-START_TEST(a_cut_off_file_is_found_at_the_open) {
-    open_budget(MIB);
-    fill_some();
-    close_store();
-    char *data = join(at.path, "data.mdb");
-    ck_assert_int_eq(truncate(data, (off_t)file_size(at.path, "data.mdb") / 2), 0);
-    free(data);
-    ck_assert_int_eq(try_open(MIB), FIRN_ECORRUPT);
-    ck_assert_ptr_nonnull(strstr(words(), at.path));
+static void expect_some(void) {
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", i);
+        expect(key, "a value that is long enough to be worth a record of its own");
+    }
+    ck_assert_uint_eq(stats().entries, 200);
 }
-END_TEST
 
-START_TEST(a_damaged_store_is_set_aside_when_asked) {
-    open_budget(MIB);
-    fill_some();
-    close_store();
+static void cut(const char *name, uint64_t size) {
+    char *path = join(at.path, name);
+    ck_assert_int_eq(truncate(path, (off_t)size), 0);
+    free(path);
+}
+
+static void spoil_index(void) {
     unsigned char junk[20000];
     memset(junk, 0xa5, sizeof junk);
     spoil("data.mdb", 8192, junk, sizeof junk);
+}
+
+static void spoil_log_header(void) {
+    spoil("firn.log", 16, "not the id", 10);
+}
+
+START_TEST(a_damaged_index_is_made_anew_from_the_log) {
+    open_budget(MIB);
+    fill_some();
+    put("gone", "1");
+    put("other", "old");
+    put("other", "new");
+    firn_cold_item removal = {.hash = hash_of("gone"), .version = at.version++, .remove = true};
+    ck_assert_int_eq(firn_cold_write(at.cold, &removal, 1, at.version), FIRN_OK);
+    removal = (firn_cold_item){.hash = hash_of("other"), .version = at.version++, .remove = true};
+    for (int kind = 0; kind < 4; kind++) {
+        uint64_t version = firn_cold_version_next(at.cold);
+        close_store();
+        if (kind == 0) {
+            spoil_index();
+        } else if (kind == 1) {
+            cut("data.mdb", file_size(at.path, "data.mdb") / 2);
+        } else if (kind == 2) {
+            cut("data.mdb", 0);
+        } else {
+            char *path = join(at.path, "data.mdb");
+            ck_assert_int_eq(unlink(path), 0);
+            free(path);
+        }
+        open_budget(MIB);
+        ck_assert_ptr_nonnull(strstr(words(), "made anew"));
+        ck_assert_uint_ge(firn_cold_version_next(at.cold), version);
+        expect("other", "new");
+        expect_none("gone");
+        ck_assert_uint_eq(stats().entries, 201);
+    }
+    ck_assert_int_eq(firn_cold_write(at.cold, &removal, 1, at.version), FIRN_OK);
+    expect_some();
+}
+END_TEST
+
+START_TEST(a_store_whose_log_is_no_log_is_set_aside_when_asked) {
+    open_budget(MIB);
+    fill_some();
+    close_store();
+    spoil_log_header();
     ck_assert_int_eq(try_open(MIB), FIRN_ECORRUPT);
+    ck_assert_ptr_nonnull(strstr(words(), at.path));
     firn_cold_config config = config_of(MIB);
     config.set_aside_damaged = true;
     for (int i = 0; i < 2; i++) { /* the second takes the place of the first */
@@ -704,12 +751,34 @@ START_TEST(a_damaged_store_is_set_aside_when_asked) {
         expect_none("key1");
         fill_some();
         close_store();
-        spoil("data.mdb", 8192, junk, sizeof junk);
+        spoil_log_header();
     }
     char *aside;
     ck_assert_int_gt(asprintf(&aside, "%s.damaged", at.path), 0);
-    ck_assert_uint_gt(file_size(aside, "data.mdb"), 0);
+    ck_assert_uint_gt(file_size(aside, "firn.log"), 0);
     free(aside);
+}
+END_TEST
+
+START_TEST(what_the_log_lost_is_a_miss_and_what_it_may_have_voided_too) {
+    open_budget(MIB);
+    fill_some();
+    close_store();
+    cut("firn.log", file_size(at.path, "firn.log") / 2);
+    open_budget(MIB);
+    unsigned there = 0;
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", i);
+        landing found;
+        int result = get(key, &found);
+        ck_assert(result == FIRN_OK || result == FIRN_NOT_FOUND || result == FIRN_ECORRUPT);
+        there += result == FIRN_OK;
+        free(found.bytes);
+    }
+    ck_assert_uint_lt(there, 200);
+    put("key1", "new");
+    expect("key1", "new");
 }
 END_TEST
 
@@ -730,30 +799,49 @@ START_TEST(after_a_power_loss_a_sound_store_is_kept) {
 }
 END_TEST
 
-START_TEST(after_a_power_loss_a_torn_store_is_set_aside_unasked) {
+START_TEST(after_a_power_loss_a_torn_index_is_made_anew) {
     open_budget(MIB);
     fill_some();
     crash_store();
-    unsigned char junk[20000];
-    memset(junk, 0, sizeof junk);
-    spoil("data.mdb", 8192, junk, sizeof junk);
+    spoil_index();
     pretend_power_loss();
     open_budget(MIB);
-    ck_assert_ptr_nonnull(strstr(words(), "set aside"));
-    expect_none("key1");
+    ck_assert_ptr_nonnull(strstr(words(), "made anew"));
+    expect_some();
 }
 END_TEST
 
-START_TEST(a_store_without_its_data_is_made_afresh) {
+START_TEST(after_a_power_loss_the_log_ends_where_it_is_torn) {
     open_budget(MIB);
-    put("key", "value");
+    put("first", "1");
+    uint64_t size = file_size(at.path, "firn.log");
+    put("second", "2");
+    put("third", "3");
+    crash_store();
+    spoil("firn.log", (off_t)size + 6, "####", 4);
+    ck_assert_int_eq(try_open(MIB),
+                     FIRN_OK); /* the same boot: then it is damage, and what it may */
+    expect_none("first");      /* have voided is not believed */
+    expect_none("second");
     close_store();
-    char *data = join(at.path, "data.mdb");
-    ck_assert_int_eq(unlink(data), 0);
-    free(data);
+    clear_tree(at.path);
     open_budget(MIB);
-    expect_none("key");
-    put("key", "value");
+    put("first", "1");
+    size = file_size(at.path, "firn.log");
+    put("second", "2");
+    put("third", "3");
+    crash_store();
+    spoil("firn.log", (off_t)size + 6, "####", 4);
+    pretend_power_loss();
+    open_budget(MIB);
+    expect("first", "1");
+    expect_none("second");
+    expect_none("third");
+    put("second", "22");
+    close_store();
+    open_budget(MIB);
+    expect("first", "1");
+    expect("second", "22");
 }
 END_TEST
 
@@ -805,11 +893,11 @@ START_TEST(another_format_is_refused_untouched) {
 }
 END_TEST
 
-/* Changes one byte of the record of `key`, within LMDB, as a failing disk would. */
+/* Changes one byte of a record, as a failing disk would. */
 static void spoil_record(const char *value_part) {
-    char *path = join(at.path, "data.mdb");
+    char *path = join(at.path, "firn.log");
     int fd = open(path, O_RDWR);
-    size_t size = (size_t)file_size(at.path, "data.mdb");
+    size_t size = (size_t)file_size(at.path, "firn.log");
     unsigned char *all = malloc(size);
     ck_assert_int_eq((int)pread(fd, all, size, 0), (int)size);
     unsigned found = 0;
@@ -1059,11 +1147,12 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, another_process_may_read_but_not_write_beside_a_writer);
     tcase_add_test(tcase, reading_where_there_is_no_store_finds_none_and_makes_none);
     tcase_add_test(tcase, a_making_that_was_broken_off_is_begun_afresh);
-    tcase_add_test(tcase, a_cut_off_file_is_found_at_the_open);
-    tcase_add_test(tcase, a_damaged_store_is_set_aside_when_asked);
+    tcase_add_test(tcase, a_damaged_index_is_made_anew_from_the_log);
+    tcase_add_test(tcase, a_store_whose_log_is_no_log_is_set_aside_when_asked);
+    tcase_add_test(tcase, what_the_log_lost_is_a_miss_and_what_it_may_have_voided_too);
     tcase_add_test(tcase, after_a_power_loss_a_sound_store_is_kept);
-    tcase_add_test(tcase, after_a_power_loss_a_torn_store_is_set_aside_unasked);
-    tcase_add_test(tcase, a_store_without_its_data_is_made_afresh);
+    tcase_add_test(tcase, after_a_power_loss_a_torn_index_is_made_anew);
+    tcase_add_test(tcase, after_a_power_loss_the_log_ends_where_it_is_torn);
     tcase_add_test(tcase, a_torn_slot_of_the_journal_is_dropped_and_counted);
     tcase_add_test(tcase, a_damaged_journal_header_is_damage);
     tcase_add_test(tcase, another_format_is_refused_untouched);
