@@ -180,28 +180,42 @@ static void set_slot(filter_table *table, uint64_t bucket, unsigned slot, uint64
 
 /* ---- what a reader does ---- */
 
-bool firn_filter_may_contain(const firn_filter *filter, uint64_t hash) {
+typedef enum answer { ANSWER_NO, ANSWER_MAYBE, ANSWER_UNSURE } answer;
+
+/* The fewer instructions, the more questions the processor has in flight while memory answers. */
+static inline answer ask(const firn_filter *filter, uint64_t hash) {
     uint64_t fingerprint = fingerprint_of(hash);
     const _Atomic uint64_t *departures = &filter->departures[fingerprint % KINDS];
-    for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
-        uint64_t before = atomic_load_explicit(departures, memory_order_acquire);
-        const filter_table *table = atomic_load_explicit(&filter->current, memory_order_acquire);
-        if (table == NULL) {
-            return true;
-        }
-        uint64_t buckets = buckets_of(table);
-        uint64_t first = first_bucket(buckets, hash);
-        uint64_t other = other_bucket(buckets, first, fingerprint);
-        uint64_t one = atomic_load_explicit(&table->words[first], memory_order_acquire);
-        uint64_t two = atomic_load_explicit(&table->words[other], memory_order_acquire);
-        if ((match(one, fingerprint) | match(two, fingerprint)) != 0) {
-            return true;
-        }
-        if (atomic_load_explicit(departures, memory_order_relaxed) == before) {
-            return false;
-        }
+    uint64_t before = atomic_load_explicit(departures, memory_order_acquire);
+    const filter_table *table = atomic_load_explicit(&filter->current, memory_order_acquire);
+    if (table == NULL) {
+        return ANSWER_MAYBE;
     }
-    return true;
+    const _Atomic uint64_t *words = table->words;
+    uint64_t buckets = buckets_of(table);
+    uint64_t first = first_bucket(buckets, hash);
+    uint64_t other = other_bucket(buckets, first, fingerprint);
+    uint64_t one = atomic_load_explicit(&words[first], memory_order_acquire);
+    uint64_t two = atomic_load_explicit(&words[other], memory_order_acquire);
+    if ((match(one, fingerprint) | match(two, fingerprint)) != 0) {
+        return ANSWER_MAYBE;
+    }
+    /* Relaxed: no load goes before the two of the buckets. */
+    return atomic_load_explicit(departures, memory_order_relaxed) == before ? ANSWER_NO
+                                                                            : ANSWER_UNSURE;
+}
+
+static __attribute__((noinline, cold)) bool ask_again(const firn_filter *filter, uint64_t hash) {
+    answer said = ANSWER_UNSURE;
+    for (unsigned attempt = 1; attempt < ATTEMPTS && said == ANSWER_UNSURE; attempt++) {
+        said = ask(filter, hash);
+    }
+    return said != ANSWER_NO;
+}
+
+bool firn_filter_may_contain(const firn_filter *filter, uint64_t hash) {
+    answer said = ask(filter, hash);
+    return said == ANSWER_UNSURE ? ask_again(filter, hash) : said == ANSWER_MAYBE;
 }
 
 void firn_filter_prefetch(const firn_filter *filter, uint64_t hash) {
