@@ -2,7 +2,9 @@
  * readers that ask while a writer moves everything, and through its file, whole and damaged. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/filter.h"
 #include "cold/filter_file.h"
@@ -513,14 +515,19 @@ static void *ask(void *context) {
     return NULL;
 }
 
-/* The steady and the passing hashes are one set; the steady ones are found by what they are. */
-static void stir(contest *self, set *all) {
+/* The steady and the passing hashes are one set; tells for each whether it is steady. */
+static bool *find_steady(const set *all) {
     bool *steady = calloc(all->size, sizeof *steady);
     for (uint64_t i = 1; i <= STEADY; i++) {
         uint64_t hash = mix(i);
         const uint64_t *found = bsearch(&hash, all->hashes, all->size, sizeof hash, ascending);
         steady[found - all->hashes] = true;
     }
+    return steady;
+}
+
+static void stir(contest *self, set *all) {
+    bool *steady = find_steady(all);
     uint64_t state = 1;
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < PASSING; i++) {
@@ -545,15 +552,13 @@ static void stir(contest *self, set *all) {
 static void run_contest(firn_heap *heap) {
     contest self = {.filter = firn_filter_new(heap)};
     set all = make_set(STEADY + PASSING);
+    bool *steady = find_steady(&all);
     for (size_t i = 0; i < all.size; i++) {
-        bool steady = false;
-        for (uint64_t j = 1; j <= STEADY && !steady; j++) {
-            steady = all.hashes[i] == mix(j);
-        }
-        if (steady) {
+        if (steady[i]) {
             (void)change(&all, self.filter, i);
         }
     }
+    free(steady);
     rebuild(self.filter, &all, 400);
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++) {
@@ -622,6 +627,90 @@ START_TEST(an_equal_fingerprint_that_comes_and_goes_hides_nothing) {
     firn_filter_free(self.filter);
     firn_heap_unref(heap);
     drop_set(&all);
+}
+END_TEST
+
+/* Between two instructions of a reader lies next to no time, so threads alone seldom show what may
+ * happen there. A signal does: its handler is the writer, and the reader stands still wherever it
+ * is until the handler has moved everything. */
+
+enum { INTERRUPTIONS = 5000, INTERRUPTED_EVERY_NS = 120000, PASSES_BETWEEN_NAPS = 500 };
+
+static struct interruption {
+    firn_filter *filter;
+    set all;
+    bool *steady; /* beside all.hashes */
+    uint64_t state;
+    bool rebuilds; /* else it changes hashes */
+    bool failed;
+    _Atomic unsigned count;
+} interruption;
+
+static void interrupt(int number) {
+    struct interruption *self = &interruption;
+    (void)number;
+    if (self->rebuilds) {
+        self->failed |=
+            firn_filter_rebuild_begin(self->filter, self->all.count) != FIRN_OK ||
+            firn_filter_rebuild_step(self->filter, UINT64_MAX, next_of_set, &self->all) != FIRN_OK;
+    }
+    for (unsigned i = 0; i < 500 && !self->rebuilds; i++) {
+        size_t index = step(&self->state) % self->all.size;
+        bool adds = !self->all.there[index];
+        if (!self->steady[index] && (adds ? self->all.count < 540 : self->all.count > 525)) {
+            self->failed |= !change(&self->all, self->filter, index);
+        }
+    }
+    atomic_fetch_add(&self->count, 1);
+}
+
+static void run_interrupted(bool rebuilds) {
+    struct interruption *self = &interruption;
+    firn_heap *heap = firn_heap_new(NULL);
+    *self = (struct interruption){.rebuilds = rebuilds, .state = 3};
+    self->filter = firn_filter_new(heap);
+    self->all = make_set(STEADY + PASSING);
+    self->steady = find_steady(&self->all);
+    for (size_t i = 0; i < self->all.size; i++) {
+        if (self->steady[i] || self->all.count < STEADY + 300) {
+            (void)change(&self->all, self->filter, i);
+        }
+    }
+    rebuild(self->filter, &self->all, 400);
+    struct sigaction action = {.sa_handler = interrupt};
+    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    timer_t timer;
+    ck_assert_int_eq(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    struct timespec every = {0, INTERRUPTED_EVERY_NS};
+    ck_assert_int_eq(timer_settime(timer, 0, &(struct itimerspec){every, every}, NULL), 0);
+    uint64_t denied = 0;
+    for (uint64_t pass = 1; atomic_load(&self->count) < INTERRUPTIONS; pass++) {
+        for (uint64_t i = 1; i <= STEADY; i++) {
+            denied += !firn_filter_may_contain(self->filter, mix(i));
+        }
+        if (pass % PASSES_BETWEEN_NAPS == 0) { /* when the thread sanitizer gives signals out */
+            nanosleep(&(struct timespec){0, 1}, NULL);
+        }
+    }
+    timer_delete(timer);
+    nanosleep(&(struct timespec){0, 1}, NULL);
+    ck_assert_uint_eq(denied, 0);
+    ck_assert(!self->failed);
+    assert_equal(&self->all, self->filter);
+    firn_filter_free(self->filter);
+    free(self->steady);
+    drop_set(&self->all);
+    firn_heap_unref(heap);
+}
+
+START_TEST(a_reader_that_is_stopped_while_hashes_move_denies_none) {
+    run_interrupted(false);
+}
+END_TEST
+
+START_TEST(a_reader_that_is_stopped_while_the_table_is_replaced_denies_none) {
+    run_interrupted(true);
 }
 END_TEST
 
@@ -1038,6 +1127,8 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, readers_find_what_stays_while_a_writer_moves_and_rebuilds);
     tcase_add_test(tcase, they_do_so_in_memory_that_is_used_again);
     tcase_add_test(tcase, an_equal_fingerprint_that_comes_and_goes_hides_nothing);
+    tcase_add_test(tcase, a_reader_that_is_stopped_while_hashes_move_denies_none);
+    tcase_add_test(tcase, a_reader_that_is_stopped_while_the_table_is_replaced_denies_none);
     tcase_add_test(tcase, filters_of_every_size_are_loaded_as_they_were_saved);
     tcase_add_test(tcase, changes_made_while_it_is_loaded_are_made);
     tcase_add_test(tcase, more_changes_than_are_worth_remembering_end_the_loading);
