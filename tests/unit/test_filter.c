@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/filter.h"
@@ -718,6 +719,98 @@ START_TEST(a_reader_that_is_stopped_while_the_table_is_replaced_denies_none) {
 }
 END_TEST
 
+/* The same at exactly one place: the filter lies in pages that a reader may not touch at first. The
+ * page of the first bucket is opened to it; at the second everything is moved before it goes on. */
+
+enum { PAGE = 4096, PAGED = 6000, PAGED_STEADY = 1000, PAGED_FULL = 4150 };
+
+static struct paged {
+    firn_filter *filter;
+    set all; /* each sixth is steady */
+    uint64_t state;
+    unsigned char *base; /* of the only block above a page */
+    size_t size;
+    unsigned faults;
+    unsigned stopped; /* readers between their loads */
+} paged;
+
+static void *give_pages(void *context, size_t size) {
+    struct paged *self = context;
+    if (size < PAGE) {
+        return malloc(size);
+    }
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    self->base = block;
+    self->size = size;
+    return block != MAP_FAILED ? block : NULL;
+}
+
+static void take_pages(void *context, void *block, size_t size) {
+    (void)context;
+    if (size < PAGE) {
+        free(block);
+    } else {
+        munmap(block, size);
+    }
+}
+
+/* Adds, or removes, what is not steady, until that many are there. */
+static void fill_paged(struct paged *self, size_t count) {
+    bool adds = self->all.count < count;
+    while (self->all.count != count) {
+        size_t index = step(&self->state) % PAGED;
+        if (index % 6 != 0 && self->all.there[index] != adds) {
+            (void)change(&self->all, self->filter, index);
+        }
+    }
+}
+
+static void meet_fault(int number, siginfo_t *info, void *where) {
+    struct paged *self = &paged;
+    (void)number;
+    (void)where;
+    if (self->faults++ == 0) {
+        size_t page = (size_t)((unsigned char *)info->si_addr - self->base) / PAGE;
+        mprotect(self->base + page * PAGE, PAGE, PROT_READ | PROT_WRITE);
+        return;
+    }
+    self->stopped++;
+    mprotect(self->base, self->size, PROT_READ | PROT_WRITE);
+    fill_paged(self, PAGED_FULL); /* by additions alone: removals count departures too */
+}
+
+START_TEST(a_reader_that_is_stopped_between_two_buckets_denies_nothing) {
+    struct paged *self = &paged;
+    firn_allocator allocator = {give_pages, take_pages, self};
+    firn_heap *heap = firn_heap_new(&allocator);
+    *self = (struct paged){.filter = firn_filter_new(heap), .all = make_set(PAGED), .state = 5};
+    ck_assert_int_eq(firn_filter_start_empty(self->filter, 4000), FIRN_OK);
+    for (size_t i = 0; i < PAGED; i++) {
+        if (i % 6 == 0 || (i % 2 == 0 && self->all.count < PAGED_FULL)) {
+            (void)change(&self->all, self->filter, i);
+        }
+    }
+    struct sigaction action = {.sa_sigaction = meet_fault, .sa_flags = SA_SIGINFO};
+    struct sigaction before;
+    ck_assert_int_eq(sigaction(SIGSEGV, &action, &before), 0);
+    unsigned denied = 0;
+    for (size_t i = 0; i < PAGED; i += 6) {
+        self->faults = 0;
+        fill_paged(self, PAGED_FULL - 500);
+        mprotect(self->base, self->size, PROT_NONE);
+        denied += !firn_filter_may_contain(self->filter, self->all.hashes[i]);
+        mprotect(self->base, self->size, PROT_READ | PROT_WRITE);
+    }
+    sigaction(SIGSEGV, &before, NULL);
+    ck_assert_uint_eq(denied, 0);
+    ck_assert_uint_gt(self->stopped, PAGED_STEADY / 4);
+    assert_equal(&self->all, self->filter);
+    firn_filter_free(self->filter);
+    drop_set(&self->all);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 /* ---- the file ---- */
 
 typedef struct fixture {
@@ -1133,6 +1226,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, an_equal_fingerprint_that_comes_and_goes_hides_nothing);
     tcase_add_test(tcase, a_reader_that_is_stopped_while_hashes_move_denies_none);
     tcase_add_test(tcase, a_reader_that_is_stopped_while_the_table_is_replaced_denies_none);
+    tcase_add_test(tcase, a_reader_that_is_stopped_between_two_buckets_denies_nothing);
     tcase_add_test(tcase, filters_of_every_size_are_loaded_as_they_were_saved);
     tcase_add_test(tcase, changes_made_while_it_is_loaded_are_made);
     tcase_add_test(tcase, more_changes_than_are_worth_remembering_end_the_loading);
