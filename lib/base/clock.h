@@ -13,4 +13,7 @@ uint64_t firn_clock_now_ms(const firn_clock *clock);
 /* Nanoseconds since some fixed point. */
 uint64_t firn_monotonic_ns(void);
 
+/* The same to some milliseconds, for a few nanoseconds. */
+uint64_t firn_coarse_ns(void);
+
 #endif

@@ -110,6 +110,7 @@ static int open_log(firn_backend *backend, const firn_backend_config *config) {
         .detail = config->detail,
         .identity = {backend->meta.store_id, backend->meta.seed, backend->meta.created_ms},
         .segment_bytes = segment_bytes_for(config->limit_bytes),
+        .limit_bytes = config->limit_bytes,
         .read_only = config->read_only,
         .create = config->create,
     };
@@ -323,6 +324,7 @@ static int fit_segments(firn_backend *backend) {
         .detail = backend->detail,
         .identity = {backend->meta.store_id, backend->meta.seed, backend->meta.created_ms},
         .segment_bytes = segment_bytes_for(backend->limit_bytes),
+        .limit_bytes = backend->limit_bytes,
         .create = true,
         .directory = backend->directory,
     };

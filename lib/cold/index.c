@@ -28,7 +28,6 @@ _Static_assert(sizeof(size_t) == sizeof(uint64_t), "MDB_INTEGERKEY holds 64-bit 
 enum {
     READERS_MAX = 512, /* slots of all processes */
     FREE_DBI = 0,      /* LMDB's own list of free pages, as in its mdb_stat */
-    LOOK_NS = 1000000, /* between looks at the file's length */
 };
 
 struct firn_index {
@@ -324,9 +323,9 @@ int firn_index_sync(firn_index *index) {
 }
 
 bool firn_index_is_whole(firn_index *index) {
-    uint64_t now_ns = firn_monotonic_ns();
+    uint64_t now_ns = firn_coarse_ns();
     uint64_t looked_ns = atomic_load_explicit(&index->looked_ns, memory_order_relaxed);
-    if (now_ns - looked_ns >= LOOK_NS) {
+    if (now_ns != looked_ns) {
         uint64_t known = atomic_load_explicit(&index->file_bytes, memory_order_relaxed);
         atomic_store_explicit(&index->cut, firn_index_file_bytes(index) < known,
                               memory_order_relaxed);

@@ -50,7 +50,7 @@ void firn_index_close(firn_index *index);
 int firn_index_fingerprint(firn_index *index, firn_fingerprint *fingerprint);
 int firn_index_sync(firn_index *index);
 /* Whether the file is as long as LMDB believes: a map of a file that was cut would end the process.
- * Looks at most once a millisecond, and so may be wrong for that long. */
+ * Looks once in some milliseconds, and so may be wrong for that long. */
 bool firn_index_is_whole(firn_index *index);
 uint64_t firn_index_file_bytes(const firn_index *index);
 

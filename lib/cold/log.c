@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <firn/error.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 
@@ -22,6 +24,7 @@ enum {
     MAGIC = 0x47455346, /* "FSEG" */
     RING_MIN = 64,
     COPY_BYTES = 256 << 10,
+    MAP_READ_MAX = 32 << 10, /* larger reads are worth a system call, which tells of errors */
 };
 
 typedef struct file_header {
@@ -59,6 +62,14 @@ struct firn_log {
     uint64_t payload;
     uint64_t store_id;
 
+    /* The file, as far as it may grow; NULL: not mapped. Changed as the ring is. */
+    const unsigned char *map;
+    size_t map_size;
+    /* The map may be read up to there: as far as the file was written or seen to be. Relaxed: what
+     * a reader may ask for was written before it could learn of it. */
+    _Atomic uint64_t extent;
+    _Atomic uint64_t looked_ns; /* when the file's length was last compared; relaxed */
+
     /* The slot of segment N stands at N & ring_mask. Written by the writer; readers read without a
      * lock, with acquire, so that what was written to a slot before it was named here is seen. A
      * reader that is late gets another segment's slot and finds out by what it reads. In a
@@ -76,6 +87,7 @@ struct firn_log {
     uint32_t used_count;
     uint32_t first_free; /* no slot before it is free */
     uint32_t slots;      /* the file may have so many */
+    uint32_t reached;    /* slots behind have no space on the device */
     uint64_t moves;
 };
 
@@ -113,9 +125,14 @@ uint32_t firn_log_slots_used(const firn_log *log) {
     return log->used_count;
 }
 
-uint64_t firn_log_file_bytes(const firn_log *log) {
+static uint64_t file_length(const firn_log *log) {
     struct stat status;
     return fstat(log->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+uint64_t firn_log_file_bytes(const firn_log *log) {
+    struct stat status;
+    return fstat(log->fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
 static uint64_t slot_at(const firn_log *log, uint32_t slot) {
@@ -199,6 +216,7 @@ static int reserve_used(firn_log *log, uint32_t slots) {
 
 static void mark_used(firn_log *log, uint32_t slot) {
     log->used[slot] = 1;
+    log->reached = slot < log->reached ? log->reached : slot + 1;
     log->used_count++;
 }
 
@@ -222,12 +240,60 @@ static uint32_t take_slot(firn_log *log, uint32_t below) {
     return slot;
 }
 
+/* ---- the map ---- */
+
+static void unmap(firn_log *log) {
+    if (log->map != NULL) {
+        munmap((void *)(uintptr_t)log->map, log->map_size);
+        log->map = NULL;
+    }
+}
+
+/* Without a map all is read by system calls. */
+static void map_file(firn_log *log, uint64_t bytes) {
+    unmap(log);
+    atomic_store_explicit(&log->extent, file_length(log), memory_order_relaxed);
+    if (bytes == 0 || bytes > SIZE_MAX / 2) {
+        return;
+    }
+    void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, log->fd, 0);
+    if (map != MAP_FAILED) {
+        (void)madvise(map, (size_t)bytes, MADV_RANDOM);
+        log->map = map;
+        log->map_size = (size_t)bytes;
+    }
+}
+
+static void extend(firn_log *log, uint64_t to) {
+    if (to > atomic_load_explicit(&log->extent, memory_order_relaxed)) {
+        atomic_store_explicit(&log->extent, to, memory_order_relaxed);
+    }
+}
+
+/* How far the map may be read, after a look at the file's length once in some milliseconds. */
+static uint64_t readable(firn_log *log) {
+    uint64_t extent = atomic_load_explicit(&log->extent, memory_order_relaxed);
+    uint64_t now_ns = firn_coarse_ns();
+    if (atomic_load_explicit(&log->looked_ns, memory_order_relaxed) != now_ns) {
+        atomic_store_explicit(&log->looked_ns, now_ns, memory_order_relaxed);
+        uint64_t bytes = file_length(log);
+        if (bytes < extent) {
+            /* An append at this moment may say otherwise at once, and is right. */
+            atomic_compare_exchange_strong_explicit(&log->extent, &extent, bytes,
+                                                    memory_order_relaxed, memory_order_relaxed);
+            extent = bytes;
+        }
+    }
+    return extent < log->map_size ? extent : log->map_size;
+}
+
 /* ---- open and close ---- */
 
 void firn_log_close(firn_log *log) {
     if (log == NULL) {
         return;
     }
+    unmap(log);
     if (log->fd >= 0) {
         close(log->fd);
     }
@@ -305,7 +371,7 @@ static int read_position(const firn_log *log, position_line *line) {
 }
 
 static uint64_t slots_in_file(const firn_log *log) {
-    uint64_t bytes = firn_log_file_bytes(log);
+    uint64_t bytes = file_length(log);
     uint64_t rest = bytes > FIRN_LOG_HEADER_SIZE ? bytes - FIRN_LOG_HEADER_SIZE : 0;
     return (rest + log->segment_bytes - 1) / log->segment_bytes; /* the last may be cut off */
 }
@@ -349,7 +415,9 @@ static int set_up(firn_log *log, const firn_log_config *config) {
         STORE(log->tail, 1); /* nothing is believed: a scan tells more */
         STORE(log->end, log->payload);
     }
-    log->slots = (uint32_t)slots;
+    log->slots = log->reached = (uint32_t)slots;
+    uint64_t bytes = file_length(log);
+    map_file(log, config->read_only || bytes > config->limit_bytes ? bytes : config->limit_bytes);
     result = reserve_used(log, (uint32_t)slots);
     if (result == FIRN_OK) {
         result = reserve_ring(log, slots);
@@ -503,6 +571,9 @@ int firn_log_scan(firn_log *log, bool whole) {
     for (uint64_t i = 0; i <= log->ring_mask; i++) {
         STORE(log->ring[i], FIRN_LOG_NO_SLOT);
     }
+    if (log->read_only) { /* the writer's file grew */
+        map_file(log, file_length(log));
+    }
     memset(log->used, 0, log->used_size);
     log->used_count = 0;
     log->first_free = 0;
@@ -564,7 +635,22 @@ void firn_log_set_end(firn_log *log, uint64_t end) {
 
 /* ---- reading ---- */
 
-int firn_log_read(const firn_log *log, uint64_t position, void *to, size_t size, size_t *got) {
+/* Bytes read, 0 at the file's end, or -1 with errno. */
+static ssize_t read_part(firn_log *log, void *to, size_t size, uint64_t from) {
+    if (log->map != NULL && size <= MAP_READ_MAX) {
+        uint64_t end = readable(log);
+        size_t part = from >= end ? 0 : size < end - from ? size : (size_t)(end - from);
+        memcpy(to, log->map + from, part);
+        return (ssize_t)part;
+    }
+    ssize_t done;
+    do {
+        done = pread(log->fd, to, size, (off_t)from);
+    } while (done < 0 && errno == EINTR);
+    return done;
+}
+
+int firn_log_read(firn_log *log, uint64_t position, void *to, size_t size, size_t *got) {
     unsigned char *at = to;
     *got = 0;
     while (size > 0) {
@@ -574,11 +660,8 @@ int firn_log_read(const firn_log *log, uint64_t position, void *to, size_t size,
         if (slot == FIRN_LOG_NO_SLOT) {
             return FIRN_OK;
         }
-        uint64_t from = slot_at(log, slot) + FIRN_LOG_SEGMENT_HEADER_SIZE + offset;
-        ssize_t done;
-        do {
-            done = pread(log->fd, at, part, (off_t)from);
-        } while (done < 0 && errno == EINTR);
+        ssize_t done =
+            read_part(log, at, part, slot_at(log, slot) + FIRN_LOG_SEGMENT_HEADER_SIZE + offset);
         if (done < 0) {
             return failed(log, "read");
         }
@@ -609,7 +692,7 @@ int firn_log_first_frame(const firn_log *log, uint64_t number, uint64_t *positio
 
 bool firn_log_is_whole(const firn_log *log) {
     uint64_t end = LOAD(log->end);
-    uint64_t bytes = firn_log_file_bytes(log);
+    uint64_t bytes = file_length(log);
     for (uint64_t number = LOAD(log->tail); number < head_after(log); number++) {
         uint32_t slot = ring_get(log, number);
         uint64_t filled = end - number * log->payload;
@@ -703,6 +786,7 @@ static int append_all(firn_log *log, const unsigned char *from, size_t size, con
             return result;
         }
         done += part;
+        extend(log, slot_at(log, slot) + FIRN_LOG_SEGMENT_HEADER_SIZE + offset + part);
         STORE(log->end, position + part);
     }
     return FIRN_OK;
@@ -769,6 +853,7 @@ static int copy_slot(firn_log *log, uint32_t from, uint32_t to, uint64_t size,
         }
         at += part;
     }
+    extend(log, slot_at(log, to) + size);
     header.moves++;
     header.check = check_of(log, &header, offsetof(segment_header, check));
     return firn_write_at(log->fd, &header, sizeof header, slot_at(log, to)) == 0
@@ -803,14 +888,23 @@ static int move_in_front(firn_log *log, uint32_t slots, unsigned char *buffer) {
     return FIRN_OK;
 }
 
-static int cut(firn_log *log) {
+/* Gives the space of free slots at the file's end back. The file keeps its length, for a reader may
+ * be about to read there from its map: from a hole it gets zeros, and finds out. */
+static int punch(firn_log *log) {
     uint32_t slots = log->used_size;
     while (slots > 0 && log->used[slots - 1] == 0) {
         slots--;
     }
-    if (slots < slots_in_file(log) && ftruncate(log->fd, (off_t)slot_at(log, slots)) != 0) {
-        return failed(log, "cut");
+    if (slots >= log->reached) {
+        return FIRN_OK;
     }
+    uint64_t bytes = (uint64_t)(log->reached - slots) * log->segment_bytes;
+    if (fallocate(log->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)slot_at(log, slots),
+                  (off_t)bytes) != 0 &&
+        errno != EOPNOTSUPP) {
+        return failed(log, "give back space of");
+    }
+    log->reached = slots;
     return FIRN_OK;
 }
 
@@ -822,9 +916,8 @@ int firn_log_set_slots(firn_log *log, uint32_t slots) {
     if (result != FIRN_OK) {
         return result;
     }
-    bool fewer = slots < log->slots || slots_in_file(log) > slots;
     log->slots = slots;
-    if (!fewer) {
+    if (log->reached <= slots) {
         return FIRN_OK;
     }
     bool behind = false;
@@ -840,7 +933,7 @@ int firn_log_set_slots(firn_log *log, uint32_t slots) {
         result = move_in_front(log, slots, buffer);
         firn_heap_free(log->heap, buffer, COPY_BYTES);
     }
-    return result == FIRN_OK ? cut(log) : result;
+    return result == FIRN_OK ? punch(log) : result;
 }
 
 int firn_log_sync(firn_log *log) {

@@ -61,6 +61,7 @@ typedef struct firn_log_config {
     firn_detail *detail;        /* likewise; may be NULL */
     firn_log_identity identity; /* create: what it is to tell; else its store_id is compared */
     uint32_t segment_bytes;     /* create: a power of two within the bounds above */
+    uint64_t limit_bytes;       /* the file is not going to be larger; ignored for read_only */
     bool read_only;
     bool create; /* any old file is emptied; else it must be there */
 } firn_log_config;
@@ -91,6 +92,7 @@ uint64_t firn_log_end(const firn_log *log);
 uint64_t firn_log_changes(const firn_log *log);
 /* [writer] How many segments were moved since the open. */
 uint64_t firn_log_moves(const firn_log *log);
+/* What the file takes on the device. */
 uint64_t firn_log_file_bytes(const firn_log *log);
 
 /* Says in which slot a segment between tail and end lies. FIRN_OK; FIRN_ECORRUPT: it cannot be
@@ -111,8 +113,12 @@ bool firn_log_is_complete(const firn_log *log);
 void firn_log_set_end(firn_log *log, uint64_t end);
 
 /* Reads what there is of `size` bytes from a position on: *got, which is less at the log's end and
- * where a segment is gone. FIRN_OK, FIRN_EIO. */
-int firn_log_read(const firn_log *log, uint64_t position, void *to, size_t size, size_t *got);
+ * where a segment is gone.
+ *
+ * Small reads are from a map of the file, which spares them a system call. If somebody cuts the
+ * file, that is noticed within some milliseconds; a read from the map in that time would end the
+ * process, as it would in LMDB. FIRN_OK, FIRN_EIO. */
+int firn_log_read(firn_log *log, uint64_t position, void *to, size_t size, size_t *got);
 /* Where the first frame begins that begins in a segment; the position of the next segment if none
  * does. FIRN_OK; FIRN_NOT_FOUND: the segment is not there; FIRN_ECORRUPT, FIRN_EIO. */
 int firn_log_first_frame(const firn_log *log, uint64_t number, uint64_t *position);
@@ -133,7 +139,7 @@ void firn_log_drop(firn_log *log);
 /* [writer] Gives up all segments; positions go on. */
 void firn_log_clear(firn_log *log);
 /* [writer] The file may have that many slots. Segments behind are moved in front as far as there
- * are free slots, and the file is cut. FIRN_OK, FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
+ * are free slots, and space behind is given back. FIRN_OK, FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_log_set_slots(firn_log *log, uint32_t slots);
 uint32_t firn_log_slots(const firn_log *log);
 uint32_t firn_log_slots_used(const firn_log *log);

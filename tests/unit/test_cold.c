@@ -60,7 +60,11 @@ static const char *words(void) {
 
 /* What the budget bounds. */
 static uint64_t files_size(void) {
-    return file_size(at.path, "data.mdb") + file_size(at.path, "firn.log");
+    struct stat status;
+    char *log = join(at.path, "firn.log");
+    uint64_t log_bytes = stat(log, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+    free(log);
+    return file_size(at.path, "data.mdb") + log_bytes;
 }
 
 static void open_store(const firn_cold_config *config) {

@@ -297,7 +297,8 @@ START_TEST(the_facts_are_those_of_the_store) {
     ck_assert_uint_gt(info.stored_bytes, 0);
     ck_assert_uint_gt(info.last_sequence, info.first_sequence);
     ck_assert_uint_eq(info.index_bytes, file_size(path, "data.mdb"));
-    ck_assert_uint_eq(info.file_bytes, info.index_bytes + file_size(path, "firn.log"));
+    ck_assert_uint_gt(info.file_bytes, info.index_bytes);
+    ck_assert_uint_le(info.file_bytes, info.index_bytes + file_size(path, "firn.log") + 8192);
     ck_assert_uint_le(info.live_bytes, info.file_bytes);
     ck_assert_uint_eq(info.page_bytes, (uint64_t)sysconf(_SC_PAGESIZE));
     ck_assert_uint_eq(info.budget_bytes, (uint64_t)1 << 30);
