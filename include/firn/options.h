@@ -108,15 +108,21 @@ typedef struct firn_options {
     size_t error_buffer_size;     /* bytes of error_buffer */
     const struct firn_policy *hot_policy_ops; /* an eviction policy of the program's own, in place
                                   of one by name; see firn/policy.h. Stays valid until firn_close */
+    uint64_t filter_bytes; /* memory, in bytes, for a filter that tells what the cold tier does
+                              not hold, so that a miss costs next to nothing. Default: what it
+                              needs, 2.2 to 3.3 bytes an entry. A filter that is too small for
+                              the entries there are tells nothing. FIRN_FILTER_OFF: none. Not
+                              in hot_bytes. */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
+#define FIRN_FILTER_OFF      UINT64_MAX
 
 #define FIRN_OPTIONS_INIT                                                                          \
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL                  \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0               \
     }
 
 /* Options of one firn_put. */

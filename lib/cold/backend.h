@@ -53,6 +53,8 @@ typedef struct firn_backend_usage {
     uint64_t file_bytes; /* all files of the backend */
     uint32_t page_bytes;
     uint32_t segment_bytes;
+    uint64_t filter_bytes;   /* of memory; 0: there is no filter */
+    uint64_t filter_entries; /* 0: it does not know any yet */
 } firn_backend_usage;
 
 /* What tells one state of the data file from another. */
@@ -69,10 +71,11 @@ typedef struct firn_backend_identity {
 } firn_backend_identity;
 
 typedef struct firn_backend_config {
-    const char *directory; /* lent for the call */
-    firn_heap *heap;       /* lent for the life of the backend */
-    firn_detail *detail;   /* likewise; may be NULL */
-    uint64_t limit_bytes;  /* what all files together may take. Ignored for read_only. */
+    const char *directory;     /* lent for the call */
+    firn_heap *heap;           /* lent for the life of the backend */
+    firn_detail *detail;       /* likewise; may be NULL */
+    uint64_t limit_bytes;      /* what all files together may take. Ignored for read_only. */
+    uint64_t filter_bytes_max; /* memory for a filter of what is there; 0: none. Likewise. */
     bool read_only;
     bool create;       /* there is nothing yet; else it must be there */
     bool rebuild;      /* what can be derived is made anew from the records, by recover */
@@ -145,6 +148,13 @@ typedef struct firn_backend_ops {
     void (*set_meta)(firn_backend *backend, const firn_backend_meta *meta);
     /* [writer] Brings the stored index up to the log's end. */
     int (*checkpoint)(firn_backend *backend);
+    /* [writer] Between transactions: a piece of the work that can wait. FIRN_AGAIN: there is more.
+     */
+    int (*maintain)(firn_backend *backend);
+    /* [writer] A checkpoint, and what else makes the next open quick. */
+    int (*conclude)(firn_backend *backend);
+    /* False: there is surely no valid record of the hash. Safe from any thread. */
+    bool (*may_hold)(firn_backend *backend, uint64_t hash);
 
     /* Readers. What a session gives out is lent until its next call or read_end. */
     int (*session_new)(firn_backend *backend, firn_backend_session **session);

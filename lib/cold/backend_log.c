@@ -46,6 +46,7 @@ static int log_check(const char *directory, bool thorough, firn_heap *heap, firn
 
 static void log_close(firn_backend *backend) {
     firn_heap *heap = backend->heap;
+    firn_filter_close(backend);
     firn_session_free(backend->own);
     firn_staging_fini(backend);
     firn_index_close(backend->index);
@@ -187,6 +188,9 @@ static int open_parts(firn_backend *backend, const firn_backend_config *config) 
     }
     if (result == FIRN_OK && !config->read_only) {
         result = firn_staging_init(backend);
+    }
+    if (result == FIRN_OK && !config->read_only) {
+        result = firn_filter_open(backend, config->filter_bytes_max);
     }
     return result == FIRN_OK && config->create ? first_commit(backend) : result;
 }
@@ -363,6 +367,8 @@ static int pass_damage(firn_backend *backend, firn_backend_recovery *recovery) {
 
 /* Everything anew from the log. Its last segment ends with its last sound frame. */
 static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery *recovery) {
+    firn_filter_recall(backend); /* for what it does to an old file */
+    firn_filter_empty(backend);
     uint64_t told = powerless ? 0 : firn_log_end(backend->log); /* up to there all must be sound */
     int result = firn_log_scan(backend->log, true);
     if (result == FIRN_OK) {
@@ -415,12 +421,16 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
         pthread_rwlock_unlock(&backend->follow_lock);
         return result;
     }
+    firn_filter_recall(backend);
     result = fit_segments(backend);
     if (result == FIRN_OK) {
         result = find_segments(backend, recovery);
     }
     if (result == FIRN_OK) {
         result = load_lives(backend);
+    }
+    if (result == FIRN_OK && backend->index_entries == 0) {
+        firn_filter_empty(backend); /* what comes from here on it is told */
     }
     if (result == FIRN_OK) {
         result = firn_replay(backend, powerless, firn_checkpoint, recovery);
@@ -445,6 +455,10 @@ static int log_sync(firn_backend *backend) {
 
 static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
     uint64_t index_bytes = firn_index_file_bytes(backend->index);
+    firn_filter_stats filter = {0};
+    if (backend->filter != NULL) {
+        firn_filter_get_stats(backend->filter, &filter);
+    }
     *usage = (firn_backend_usage){
         .entries = atomic_load_explicit(&backend->entries, memory_order_relaxed),
         .live_bytes = atomic_load_explicit(&backend->live_bytes, memory_order_relaxed),
@@ -455,7 +469,23 @@ static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
         .file_bytes = index_bytes + firn_log_file_bytes(backend->log),
         .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
         .segment_bytes = firn_log_segment_bytes(backend->log),
+        .filter_bytes = filter.bytes,
+        .filter_entries = filter.count,
     };
+}
+
+/* For the next open. What fails here makes that one do more, and loses nothing. */
+static int log_conclude(firn_backend *backend) {
+    int result = firn_checkpoint(backend);
+    if (result == FIRN_OK) {
+        (void)firn_filter_save(backend);
+    }
+    return result;
+}
+
+static bool log_may_hold(firn_backend *backend, uint64_t hash) {
+    return backend->filter == NULL ||
+           firn_filter_may_contain(backend->filter, firn_index_hash(hash));
 }
 
 static size_t log_changes_max(const firn_backend *backend) {
@@ -493,6 +523,9 @@ const firn_backend_ops firn_backend_log = {
     .clear = firn_write_clear,
     .set_meta = log_set_meta,
     .checkpoint = firn_checkpoint,
+    .maintain = firn_filter_maintain,
+    .conclude = log_conclude,
+    .may_hold = log_may_hold,
     .session_new = firn_session_new,
     .session_free = firn_session_free,
     .read_begin = firn_session_begin,

@@ -14,6 +14,11 @@
  * of sight. For the same reason it looks at the active one first: an entry moves from there to the
  * frozen one, never back.
  *
+ * Before the index on disk a filter is asked, which holds the hashes of all entries that are in the
+ * index or in a delta, dead ones too, but not those that a delta says are removed. It gets a hash
+ * before the delta does, and loses it after the delta did or a sweep's commit, so it never denies
+ * an entry that can be found.
+ *
  * A frame: u32 size, then that many bytes of a record; or 0xffffffff, then u64 hash, u64 version
  * and u64 XXH3-64 of these two seeded with the frame's position: the hash has no record any more.
  * Little-endian, without padding. A frame's position is its record's sequence. */
@@ -23,8 +28,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/filter.h"
 #include "cold/backend.h"
 #include "cold/delta.h"
+#include "cold/filter_file.h"
 #include "cold/index.h"
 #include "cold/log.h"
 #include "cold/place.h"
@@ -62,8 +69,9 @@ typedef struct firn_live {
 
 typedef struct firn_change {
     uint64_t hash;
-    uint64_t place; /* 0: removed */
-    uint64_t old;   /* 0: there was none */
+    uint64_t place;   /* 0: removed */
+    uint64_t old;     /* 0: there was none */
+    bool dead_before; /* but one whose segment is gone: the filter holds the hash still */
 } firn_change;
 
 /* The transaction. */
@@ -97,6 +105,9 @@ struct firn_backend {
     firn_log *log;
     uint64_t payload;
 
+    firn_filter *filter;          /* immutable; NULL: none, or a read-only handle */
+    uint64_t filter_capacity_max; /* immutable */
+
     firn_delta deltas[2];
     /* Release and acquire, frozen set before active: see above. */
     _Atomic(firn_delta *) active;
@@ -114,12 +125,14 @@ struct firn_backend {
     uint64_t moves_stored; /* of segments, as of the checkpoint */
     uint64_t known;        /* and up to which index and deltas know it */
     firn_staging staging;
-    firn_backend_session *own; /* for find, oldest and recover */
-    uint64_t sweep_from;       /* hash */
-    uint64_t dead;             /* entries of the index that died and were not swept, about */
-    uint64_t index_entries;    /* of the stored index, dead ones too */
-    uint64_t index_live_bytes; /* its pages in use */
-    firn_delta_entry *sorted;  /* of the delta; while a checkpoint is under way */
+    firn_backend_session *own;     /* for find, oldest and recover */
+    uint64_t sweep_from;           /* hash */
+    uint64_t dead;                 /* entries of the index that died and were not swept, about */
+    uint64_t index_entries;        /* of the stored index, dead ones too */
+    uint64_t index_live_bytes;     /* its pages in use */
+    firn_delta_entry *sorted;      /* of the delta; while a checkpoint is under way */
+    firn_filter_file *filter_file; /* while the filter is being loaded */
+    bool filter_too_small;         /* for all the entries there are */
 
     pthread_rwlock_t follow_lock; /* of read-only handles. read: a session reads */
 };
@@ -165,6 +178,7 @@ int firn_scan_next(const firn_backend *backend, firn_scan *scan, const firn_fram
                    uint64_t *next);
 
 /* backend_log_read.c */
+/* FIRN_NOT_FOUND: *place is 0, or that of an entry whose segment is gone. */
 int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash, uint64_t *place);
 /* Reads the record at a place into the session. */
 int firn_read_place(firn_backend_session *session, uint64_t place, firn_bytes *record);
@@ -209,6 +223,20 @@ int firn_write_drop(firn_backend *backend);
 /* The index holds nothing, and knows the log up to its end. */
 int firn_write_empty_index(firn_backend *backend);
 int firn_write_clear(firn_backend *backend);
+
+/* backend_log_filter.c */
+int firn_filter_open(firn_backend *backend, uint64_t bytes_max);
+/* Before the first change: begins to load what the last close left, if it is as of this state. */
+void firn_filter_recall(firn_backend *backend);
+void firn_filter_close(firn_backend *backend);
+/* Nothing is there any more. */
+void firn_filter_empty(firn_backend *backend);
+/* What a change means to it, before and after the delta has it. */
+void firn_filter_note_before(firn_backend *backend, const firn_change *change);
+void firn_filter_note_after(firn_backend *backend, const firn_change *change);
+/* A piece of what is to be done: FIRN_AGAIN: there is more. */
+int firn_filter_maintain(firn_backend *backend);
+int firn_filter_save(firn_backend *backend);
 
 /* backend_log_checkpoint.c */
 int firn_checkpoint(firn_backend *backend);

@@ -7,16 +7,21 @@
  * of them says so, the index is as of the checkpoint before, with some entries ahead of it, which a
  * replay of the log sets right again.
  *
- * Entries that died with their segment are swept away by walks through the index, a piece at each
- * checkpoint, so that about one in eight is dead at the most. */
+ * Entries that died with their segment are swept away as the merge comes by; where it touches a
+ * small part of a large index only, by walks of their own, a piece at each checkpoint, so that
+ * about one in eight is dead at the most. */
+#include <string.h>
+
 #include "cold/backend_log.h"
 
 enum {
     PARTS = 16,               /* transactions of a checkpoint, about */
     CHANGES_AT_ONCE = 16384,  /* in one of them at the most */
     SWEPT_AT_ONCE_MIN = 1024, /* entries looked at in one transaction */
-    DEAD_SHARE = 8,           /* one in so many entries may be dead */
-    READERS_WAIT_MS = 1000,   /* for readers that keep old pages */
+    SWEPT_AT_ONCE_MAX = 65536,
+    DEAD_SHARE = 8,         /* one in so many entries may be dead */
+    ENTRIES_A_PAGE = 64,    /* of the index, at the least */
+    READERS_WAIT_MS = 1000, /* for readers that keep old pages */
     ATTEMPTS = 8,
 };
 
@@ -28,24 +33,72 @@ static int finish(firn_backend *backend, int result) {
     return firn_index_commit(backend->index);
 }
 
-static int merge_some(firn_backend *backend, const firn_delta_entry *entries, size_t count) {
-    int result = firn_index_begin(backend->index);
-    if (result != FIRN_OK) {
-        return result;
+/* What a sweep found dead; the filter is told after the commit. */
+typedef struct swept {
+    firn_backend *backend;
+    uint64_t *hashes;
+    size_t count;
+    size_t size;
+} swept;
+
+static bool note_swept(swept *self, uint64_t hash) {
+    if (self->count == self->size) {
+        firn_heap *heap = self->backend->heap;
+        size_t size = self->size * 2 + 1024;
+        uint64_t *hashes = firn_heap_alloc(heap, size * sizeof *hashes);
+        if (hashes == NULL) {
+            return false;
+        }
+        if (self->count > 0) {
+            memcpy(hashes, self->hashes, self->count * sizeof *hashes);
+        }
+        firn_heap_free(heap, self->hashes, self->size * sizeof *hashes);
+        self->hashes = hashes;
+        self->size = size;
     }
-    for (size_t i = 0; i < count && result == FIRN_OK; i++) {
-        result = entries[i].place != 0
-                     ? firn_index_put(backend->index, entries[i].hash, entries[i].place)
-                     : firn_index_delete(backend->index, entries[i].hash);
-    }
-    return finish(backend, result);
+    self->hashes[self->count++] = hash;
+    return true;
 }
 
+static void free_swept(swept *self) {
+    firn_heap_free(self->backend->heap, self->hashes, self->size * sizeof *self->hashes);
+}
+
+/* What cannot be noted stays for another time. */
 static bool is_dead(void *context, uint64_t hash, uint64_t place) {
-    const firn_backend *backend = context;
-    (void)hash;
+    swept *self = context;
+    const firn_backend *backend = self->backend;
     return firn_log_number(backend->payload, firn_place_position(place)) <
-           firn_log_tail(backend->log);
+               firn_log_tail(backend->log) &&
+           note_swept(self, hash);
+}
+
+/* A hash that is in a delta has an entry there, or lost its place when it was removed. */
+static void tell_filter(const swept *self) {
+    firn_backend *backend = self->backend;
+    for (size_t i = 0; i < self->count && backend->filter != NULL; i++) {
+        uint64_t place;
+        if (!firn_delta_find(&backend->deltas[0], self->hashes[i], &place) &&
+            !firn_delta_find(&backend->deltas[1], self->hashes[i], &place)) {
+            (void)firn_filter_remove(backend->filter, self->hashes[i]);
+        }
+    }
+}
+
+static int sweep_some(firn_backend *backend, uint64_t to, size_t at_once, bool *over) {
+    swept self = {.backend = backend};
+    uint64_t from = backend->sweep_from;
+    int result = firn_index_begin(backend->index);
+    if (result == FIRN_OK) {
+        result = finish(backend,
+                        firn_index_sweep(backend->index, &from, to, at_once, over, is_dead, &self));
+    }
+    if (result == FIRN_OK) {
+        backend->sweep_from = from;
+        tell_filter(&self);
+    }
+    free_swept(&self);
+    return result;
 }
 
 /* Sweeps up to the hash `to`. */
@@ -53,13 +106,7 @@ static int sweep_to(firn_backend *backend, uint64_t to, size_t at_once) {
     bool over = false;
     int result = FIRN_OK;
     while (!over && result == FIRN_OK) {
-        uint64_t from = backend->sweep_from;
-        result = firn_index_begin(backend->index);
-        if (result == FIRN_OK) {
-            result = finish(backend, firn_index_sweep(backend->index, &from, to, at_once, &over,
-                                                      is_dead, backend));
-        }
-        backend->sweep_from = result == FIRN_OK ? from : backend->sweep_from;
+        result = sweep_some(backend, to, at_once, &over);
     }
     return result;
 }
@@ -136,12 +183,42 @@ static void note_usage(firn_backend *backend) {
     }
 }
 
+/* Entries of the delta, and on the way what is dead among those of the index from hash `from` to
+ * `to`, which lie in the same pages. */
+static int merge_some(firn_backend *backend, const firn_delta_entry *entries, size_t count,
+                      bool sweeping, uint64_t from, uint64_t to) {
+    swept self = {.backend = backend};
+    int result = firn_index_begin(backend->index);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    for (size_t i = 0; i < count && result == FIRN_OK; i++) {
+        result = entries[i].place != 0
+                     ? firn_index_put(backend->index, entries[i].hash, entries[i].place)
+                     : firn_index_delete(backend->index, entries[i].hash);
+    }
+    if (result == FIRN_OK && sweeping) {
+        bool over;
+        result = firn_index_sweep(backend->index, &from, to, SIZE_MAX, &over, is_dead, &self);
+    }
+    result = finish(backend, result);
+    if (result == FIRN_OK) {
+        tell_filter(&self);
+    }
+    free_swept(&self);
+    return result;
+}
+
 /* merged: entries that were, in earlier attempts. */
-static int merge(firn_backend *backend, size_t count, size_t part, size_t *merged) {
+static int merge(firn_backend *backend, size_t count, size_t part, bool sweeping, size_t *merged) {
+    const firn_delta_entry *entries = backend->sorted;
     int result = FIRN_OK;
     while (*merged < count && result == FIRN_OK) {
         size_t some = count - *merged < part ? count - *merged : part;
-        result = merge_some(backend, backend->sorted + *merged, some);
+        size_t after = *merged + some;
+        uint64_t from = *merged > 0 ? entries[*merged - 1].hash + 1 : 0;
+        uint64_t to = after < count ? entries[after - 1].hash : UINT64_MAX;
+        result = merge_some(backend, entries + *merged, some, sweeping, from, to);
         *merged += result == FIRN_OK ? some : 0;
     }
     return result;
@@ -152,15 +229,20 @@ static int merge_all(firn_backend *backend, size_t count) {
     size_t part = count / PARTS + 64;
     part = part < CHANGES_AT_ONCE ? part : CHANGES_AT_ONCE;
     size_t at_once = (size_t)(backend->index_entries / PARTS) + SWEPT_AT_ONCE_MIN;
+    at_once = at_once < SWEPT_AT_ONCE_MAX ? at_once : SWEPT_AT_ONCE_MAX;
     size_t merged = 0;
+    /* Where most pages are written anyway, all is swept along with it. */
+    bool along = backend->dead > 0 && count * ENTRIES_A_PAGE >= backend->index_entries;
     bool tight = backend->index_entries + backend->dead > backend->entries_max;
     int result = FIRN_OK;
     for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
         result = tight ? sweep(backend, true, at_once) : FIRN_OK;
         if (result == FIRN_OK) {
-            result = merge(backend, count, part, &merged);
+            result = merge(backend, count, part, along, &merged);
         }
-        if (result == FIRN_OK && !tight) {
+        if (result == FIRN_OK && along) {
+            backend->dead = 0;
+        } else if (result == FIRN_OK && !tight) {
             result = sweep(backend, false, at_once);
         }
         if (result == FIRN_OK) {

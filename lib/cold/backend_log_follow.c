@@ -86,8 +86,10 @@ void firn_change_apply(firn_backend *backend, const firn_change *change) {
     if (change->place != 0) {
         account(backend, change->place, true);
     }
+    firn_filter_note_before(backend, change);
     firn_delta_set(atomic_load_explicit(&backend->active, memory_order_relaxed), change->hash,
                    change->place);
+    firn_filter_note_after(backend, change);
 }
 
 static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sound,
@@ -101,6 +103,7 @@ static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sou
     }
     int result = firn_locate(backend, backend->own->reader, change.hash, &change.old);
     if (result == FIRN_NOT_FOUND) {
+        change.dead_before = change.old != 0;
         change.old = 0;
         result = FIRN_OK;
     }

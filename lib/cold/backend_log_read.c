@@ -20,7 +20,12 @@ int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash,
         const firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_acquire);
         found = firn_delta_find(frozen, hash, place);
     }
+    if (!found && backend->filter != NULL && !firn_filter_may_contain(backend->filter, hash)) {
+        *place = 0;
+        return FIRN_NOT_FOUND;
+    }
     if (!found) {
+        *place = 0;
         int result = firn_index_read_begin(reader);
         if (result == FIRN_OK) {
             result = firn_index_get(reader, hash, place);

@@ -12,6 +12,7 @@ enum {
     STAGING_KEPT = 8 << 20, /* bytes, between transactions */
     SPARE_SEGMENTS = 2,     /* are kept for reclaiming, which copies what is worth it */
     INDEX_ENTRY = 48,       /* bytes that a new entry of the index may cost */
+    MARGIN = 32 << 10,      /* bytes, for what the index's estimate leaves out */
 };
 
 int firn_staging_init(firn_backend *backend) {
@@ -70,16 +71,14 @@ int firn_write_begin(firn_backend *backend) {
     return FIRN_OK;
 }
 
-/* FIRN_NOT_FOUND: there is none; *place is 0. */
+/* FIRN_NOT_FOUND: there is none; *place is 0, or that of one whose segment is gone. */
 static int locate(firn_backend *backend, uint64_t hash, uint64_t *place) {
     uint32_t *at = table_at(&backend->staging, hash);
     if (*at != 0) {
         *place = backend->staging.changes[*at - 1].place;
         return *place != 0 ? FIRN_OK : FIRN_NOT_FOUND;
     }
-    int result = firn_locate(backend, backend->own->reader, hash, place);
-    *place = result == FIRN_OK ? *place : 0;
-    return result;
+    return firn_locate(backend, backend->own->reader, hash, place);
 }
 
 int firn_write_find(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record) {
@@ -129,7 +128,9 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
     }
     uint64_t old;
     int result = locate(backend, hash, &old);
+    bool dead_before = result == FIRN_NOT_FOUND && old != 0;
     if (result == FIRN_NOT_FOUND && !removal) {
+        old = 0;
         result = FIRN_OK;
     }
     if (result == FIRN_OK) {
@@ -144,6 +145,7 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
         .hash = hash,
         .place = removal ? 0 : firn_place_make(position, size),
         .old = old,
+        .dead_before = dead_before,
     };
     uint32_t *at = table_at(staging, hash);
     *at = (uint32_t)++staging->count;
@@ -222,7 +224,7 @@ static uint64_t index_bytes_soon(firn_backend *backend) {
 }
 
 uint64_t firn_write_room(firn_backend *backend, bool spare) {
-    uint64_t taken = FIRN_LOG_HEADER_SIZE + index_bytes_soon(backend);
+    uint64_t taken = FIRN_LOG_HEADER_SIZE + index_bytes_soon(backend) + MARGIN;
     uint64_t rest = backend->limit_bytes > taken ? backend->limit_bytes - taken : 0;
     uint64_t slots = rest / firn_log_segment_bytes(backend->log);
     /* An error here is a segment that could not be moved: the file stays larger for now. */
@@ -298,6 +300,7 @@ int firn_write_empty_index(firn_backend *backend) {
     }
     backend->checkpoint = backend->known = meta.checkpoint;
     backend->dead = backend->index_entries = backend->index_live_bytes = 0;
+    firn_filter_empty(backend);
     return FIRN_OK;
 }
 

@@ -190,6 +190,9 @@ static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_reque
 
 int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
                    firn_cold_place place, void *place_context, firn_cold_meta *meta) {
+    if (!firn_cold_may_hold(cold, hash)) { /* spares the reader too */
+        return FIRN_NOT_FOUND;
+    }
     read_request request = {hash, key, key_size, place, place_context, meta};
     firn_cold_reader *reader = take_reader(cold);
     int result = read_with(cold, reader, &request);
@@ -198,6 +201,10 @@ int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_s
         firn_cold_count(&cold->counters.read_errors, 1);
     }
     return result;
+}
+
+bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash) {
+    return cold->ops->may_hold(cold->backend, hash);
 }
 
 /* ---- invalidation ---- */
@@ -301,6 +308,8 @@ static void catch_up(firn_cold *cold, uint64_t *journal_entries) {
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
     const firn_cold_counters *from = &cold->counters;
+    firn_backend_usage usage;
+    cold->ops->usage(cold->backend, &usage);
     uint64_t journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal);
     if (cold->read_only) {
         catch_up(cold, &journal_entries);
@@ -321,5 +330,6 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .read_errors = get(&from->read_errors),
         .syncs = get(&from->syncs),
         .journal_entries = journal_entries,
+        .filter_bytes = usage.filter_bytes,
     };
 }

@@ -41,6 +41,7 @@ typedef struct firn_cold_config {
     unsigned durability; /* FIRN_DURABILITY_... */
     int compression_level;
     size_t compression_min_bytes;
+    uint64_t filter_bytes_max; /* memory for the filter; 0: none */
     bool read_only;
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
@@ -81,6 +82,7 @@ typedef struct firn_cold_stats {
     uint64_t read_errors;
     uint64_t syncs;
     uint64_t journal_entries;
+    uint64_t filter_bytes;
 } firn_cold_stats;
 
 /* Opens the store, making it if it is not there; see firn_open for the errors, and config->detail
@@ -109,6 +111,14 @@ void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes)
  * FIRN_OK: committed, see each item's result. FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT:
  * nothing was changed. */
 int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64_t version_next);
+
+/* [writer] A piece of the work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there is more;
+ * or an error as of firn_cold_write. */
+int firn_cold_maintain(firn_cold *cold);
+
+/* False: there is surely no entry of the hash. Costs next to nothing while the filter knows what is
+ * there, which is soon after the open. */
+bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash);
 
 /* Called with what was found, before the value is produced: returns where its value_size bytes go,
  * or NULL to give up, which makes the read return FIRN_ENOMEM. */

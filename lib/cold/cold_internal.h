@@ -83,6 +83,7 @@ struct firn_cold {
     int compression_level;
     size_t compression_min_bytes;
     bool read_only;
+    uint64_t filter_bytes_max;
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     void *reclaimed_context;
     uint64_t store_id;
@@ -131,8 +132,8 @@ void firn_cold_trim_arena(firn_cold *cold);
  * are left as they are. */
 int firn_cold_replay_journal(firn_cold *cold);
 
-/* [writer] Brings the stored index up to date. */
-int firn_cold_checkpoint(firn_cold *cold);
+/* [writer] Makes the next open quick. */
+int firn_cold_conclude(firn_cold *cold);
 
 /* Takes over what the backend tells of itself. */
 void firn_cold_note_usage(firn_cold *cold);

@@ -75,6 +75,7 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->compression_level = config->compression_level;
     cold->compression_min_bytes = config->compression_min_bytes;
     cold->read_only = config->read_only;
+    cold->filter_bytes_max = config->filter_bytes_max;
     cold->reclaimed = config->reclaimed;
     cold->reclaimed_context = config->reclaimed_context;
     cold->budget_bytes = config->budget_bytes;
@@ -162,6 +163,7 @@ static firn_backend_config backend_config(firn_cold *cold) {
         .heap = cold->heap,
         .detail = cold->detail,
         .limit_bytes = cold->budget_bytes,
+        .filter_bytes_max = cold->filter_bytes_max,
         .read_only = cold->read_only,
         .sync_commits = cold->durability == FIRN_DURABILITY_COMMIT,
         .identify = firn_cold_identify,
@@ -430,7 +432,7 @@ int firn_cold_close(firn_cold *cold, bool clean) {
     if (clean && !cold->read_only) {
         result = firn_cold_write(cold, NULL, 0, cold->meta.version_next);
         if (result == FIRN_OK) {
-            result = firn_cold_checkpoint(cold);
+            result = firn_cold_conclude(cold);
         }
         if (result == FIRN_OK) {
             result = firn_cold_sync(cold);

@@ -38,13 +38,17 @@ static int begin(firn_cold *cold) {
     return cold->ops->begin(cold->backend);
 }
 
-static void publish(firn_cold *cold) {
-    firn_cold_counters *to = &cold->counters;
-    const firn_cold_tally *tally = &cold->tally;
+static void note_fingerprint(firn_cold *cold) {
     firn_fingerprint fingerprint;
     if (cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
         firn_journal_set_fingerprint(cold->journal, &fingerprint);
     }
+}
+
+static void publish(firn_cold *cold) {
+    firn_cold_counters *to = &cold->counters;
+    const firn_cold_tally *tally = &cold->tally;
+    note_fingerprint(cold);
     firn_cold_note_usage(cold);
     firn_cold_count(&to->value_bytes, tally->value_bytes);
     firn_cold_count(&to->stored_bytes, tally->stored_bytes);
@@ -452,12 +456,18 @@ int firn_cold_replay_journal(firn_cold *cold) {
     return write_all(cold, &self, 0);
 }
 
-int firn_cold_checkpoint(firn_cold *cold) {
+int firn_cold_conclude(firn_cold *cold) {
     cold->ops->set_meta(cold->backend, &cold->meta);
-    int result = cold->ops->checkpoint(cold->backend);
-    firn_fingerprint fingerprint;
-    if (result == FIRN_OK && cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
-        firn_journal_set_fingerprint(cold->journal, &fingerprint);
+    int result = cold->ops->conclude(cold->backend);
+    note_fingerprint(cold);
+    return result;
+}
+
+int firn_cold_maintain(firn_cold *cold) {
+    if (cold->read_only) {
+        return FIRN_OK;
     }
+    int result = cold->ops->maintain(cold->backend);
+    note_fingerprint(cold);
     return result;
 }

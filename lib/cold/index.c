@@ -698,6 +698,29 @@ int firn_index_next(firn_index_reader *reader, uint64_t from, uint64_t *hash, ui
                : fail(reader->index, MDB_CORRUPTED, "read");
 }
 
+int firn_index_walk(firn_index_reader *reader, uint64_t from, uint64_t *hashes, size_t most,
+                    size_t *count) {
+    MDB_cursor *cursor;
+    MDB_val value;
+    *count = 0;
+    int error = mdb_cursor_open(reader->txn, reader->index->index, &cursor);
+    if (error != 0) {
+        return fail(reader->index, error, "read");
+    }
+    uint64_t hash;
+    error = seek(cursor, from, &hash, &value);
+    while (error == 0 && *count < most) {
+        MDB_val key;
+        hashes[(*count)++] = hash;
+        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        if (error == 0 && !take_u64(&key, &hash)) {
+            error = MDB_CORRUPTED;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return error == 0 || error == MDB_NOTFOUND ? FIRN_OK : fail(reader->index, error, "read");
+}
+
 int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *number,
                             firn_index_segment *segment) {
     MDB_val value;

@@ -84,6 +84,9 @@ void firn_index_read_end(firn_index_reader *reader);
 /* FIRN_OK, FIRN_NOT_FOUND or an error, these five. */
 int firn_index_get(firn_index_reader *reader, uint64_t hash, uint64_t *place);
 int firn_index_next(firn_index_reader *reader, uint64_t from, uint64_t *hash, uint64_t *place);
+/* Up to `most` hashes from one on, ascending; fewer when these are all. */
+int firn_index_walk(firn_index_reader *reader, uint64_t from, uint64_t *hashes, size_t most,
+                    size_t *count);
 int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *number,
                             firn_index_segment *segment);
 int firn_index_next_blob(firn_index_reader *reader, uint64_t from, uint64_t *number,

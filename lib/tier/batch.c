@@ -14,6 +14,10 @@ int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t h
     if (old != NULL && (firn_object_state(old) & (FIRN_STORED | FIRN_QUEUED)) == 0) {
         return FIRN_OK;
     }
+    /* Nothing is below, nor on its way there: that would be indexed. */
+    if (old == NULL && !firn_cold_may_hold(cache->cold, hash)) {
+        return FIRN_OK;
+    }
     int result = firn_cold_invalidate(cache->cold, hash, version);
     if (firn_cold_journal_room(cache->cold) == firn_cold_journal_capacity(cache->cold) / 2) {
         firn_worker_wake(cache);

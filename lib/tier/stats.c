@@ -51,6 +51,7 @@ static const struct {
     FIELD(read_errors),
     FIELD(syncs),
     FIELD(journal_entries),
+    FIELD(cold_filter_bytes),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -86,6 +87,7 @@ static void read_cold(firn_cache *cache, firn_stats *stats) {
     stats->read_errors = cold.read_errors;
     stats->syncs = cold.syncs;
     stats->journal_entries = cold.journal_entries;
+    stats->cold_filter_bytes = cold.filter_bytes;
 }
 
 int firn_get_stats(firn_cache *cache, firn_stats *stats) {

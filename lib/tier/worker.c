@@ -63,6 +63,14 @@ static int sync_now(firn_cache *cache) {
     return result;
 }
 
+/* A piece of the cold tier's own work. */
+static int maintain(firn_cache *cache) {
+    pthread_mutex_lock(&cache->write_lock);
+    int result = firn_cold_maintain(cache->cold);
+    pthread_mutex_unlock(&cache->write_lock);
+    return result;
+}
+
 /* Does one piece of what is due. FIRN_AGAIN: there may be more. FIRN_OK: nothing for the next
  * *wait_ns. worker_lock is held. */
 static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
@@ -83,6 +91,10 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     }
     if (firn_warm_step(cache)) {
         return FIRN_AGAIN;
+    }
+    int maintained = maintain(cache);
+    if (maintained != FIRN_OK) {
+        return maintained;
     }
     *wait_ns = queue_ns < *wait_ns ? queue_ns : *wait_ns;
     *wait_ns = sync_ns < *wait_ns ? sync_ns : *wait_ns;

@@ -49,6 +49,7 @@ static firn_cold_config config_of(uint64_t budget) {
         .compression_level = 3,
         .compression_min_bytes = 64,
         .reclaimed = count_lost,
+        .filter_bytes_max = UINT64_MAX - 1,
     };
 }
 
@@ -329,6 +330,123 @@ START_TEST(a_collision_is_a_miss_for_the_loser_and_never_a_wrong_answer) {
     ck_assert_int_eq(firn_cold_read(at.cold, 42, "two", 3, NULL, NULL, NULL), FIRN_OK);
     ck_assert_uint_eq(stats().collisions, 1);
     ck_assert_uint_eq(stats().entries, 1);
+}
+END_TEST
+
+/* ---- the filter ---- */
+
+static void maintain(void) {
+    int result;
+    do {
+        result = firn_cold_maintain(at.cold);
+    } while (result == FIRN_AGAIN);
+    ck_assert_int_eq(result, FIRN_OK);
+}
+
+/* Writes keys of one letter and a number. */
+static void put_numbered(char letter, unsigned first, unsigned count) {
+    firn_cold_item items[16];
+    char keys[16][24];
+    for (unsigned i = first; i < first + count; i += 16) {
+        unsigned n = first + count - i < 16 ? first + count - i : 16;
+        for (unsigned j = 0; j < n; j++) {
+            snprintf(keys[j], sizeof keys[j], "%c%u", letter, i + j);
+            items[j] = item_of(keys[j], "value", 5);
+        }
+        ck_assert_int_eq(firn_cold_write(at.cold, items, n, at.version), FIRN_OK);
+    }
+}
+
+static unsigned maybes(char letter, unsigned count) {
+    unsigned maybes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "%c%u", letter, i);
+        maybes += firn_cold_may_hold(at.cold, hash_of(key));
+    }
+    return maybes;
+}
+
+START_TEST(the_filter_knows_what_is_not_there_from_the_first_put_on) {
+    open_budget(16 * MIB);
+    put_numbered('a', 0, 20000);
+    ck_assert_uint_eq(maybes('a', 20000), 20000);
+    ck_assert_uint_lt(maybes('b', 20000), 40);
+    firn_cold_item removal = {.hash = hash_of("a7"), .version = at.version++, .remove = true};
+    ck_assert_int_eq(firn_cold_write(at.cold, &removal, 1, at.version), FIRN_OK);
+    ck_assert(!firn_cold_may_hold(at.cold, removal.hash));
+    ck_assert_uint_eq(maybes('a', 20000), 19999);
+}
+END_TEST
+
+START_TEST(the_filter_comes_back_with_a_clean_close_and_is_made_anew_after_a_crash) {
+    open_budget(16 * MIB);
+    put_numbered('a', 0, 20000);
+    for (int crash = 0; crash < 2; crash++) {
+        if (crash != 0) {
+            put_numbered('c', 0, 100);
+            crash_store();
+        } else {
+            close_store();
+            ck_assert_uint_gt(file_size(at.path, "firn.filter"), 0);
+        }
+        open_budget(16 * MIB);
+        ck_assert_uint_eq(file_size(at.path, "firn.filter"), 0);
+        ck_assert_uint_eq(maybes('b', 100), 100); /* it is not there yet */
+        put_numbered('d', 0, 1000);
+        maintain();
+        ck_assert_uint_eq(maybes('a', 20000), 20000);
+        ck_assert_uint_eq(maybes('d', 1000), 1000);
+        ck_assert_uint_lt(maybes('b', 20000), 40);
+    }
+    ck_assert_uint_eq(maybes('c', 100), 100);
+}
+END_TEST
+
+START_TEST(the_filter_grows_with_the_store_and_forgets_what_was_reclaimed) {
+    open_budget(8 * MIB);
+    for (unsigned i = 0; i < 40; i++) { /* more than there is room for */
+        put_numbered('a', i * 10000, 10000);
+        maintain();
+    }
+    ck_assert_uint_gt(stats().reclaimed, 50000);
+    unsigned wrong = 0;
+    unsigned there = 0;
+    for (unsigned i = 0; i < 400000; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "a%u", i);
+        bool found = head(key) == FIRN_OK;
+        bool maybe = firn_cold_may_hold(at.cold, hash_of(key));
+        ck_assert(maybe || !found);
+        there += found;
+        wrong += maybe && !found;
+    }
+    ck_assert_uint_eq(there, stats().entries);
+    /* Entries that died with their segment are swept in time, and no leftovers gather. */
+    ck_assert_uint_lt(wrong, there / 2);
+}
+END_TEST
+
+START_TEST(without_a_filter_everything_may_be_there) {
+    firn_cold_config config = config_of(4 * MIB);
+    config.filter_bytes_max = 0;
+    open_store(&config);
+    put_numbered('a', 0, 1000);
+    maintain();
+    ck_assert_uint_eq(maybes('b', 1000), 1000);
+    expect_none("b1");
+    expect("a1", "value");
+}
+END_TEST
+
+START_TEST(a_filter_that_is_too_small_denies_nothing) {
+    firn_cold_config config = config_of(16 * MIB);
+    config.filter_bytes_max = 12000;
+    open_store(&config);
+    put_numbered('a', 0, 30000);
+    maintain();
+    ck_assert_uint_eq(maybes('a', 30000), 30000);
+    expect("a29999", "value");
 }
 END_TEST
 
@@ -1134,6 +1252,11 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, items_of_one_hash_are_applied_by_version_whatever_their_place);
     tcase_add_test(tcase, a_removal_spares_what_is_not_older);
     tcase_add_test(tcase, a_collision_is_a_miss_for_the_loser_and_never_a_wrong_answer);
+    tcase_add_test(tcase, the_filter_knows_what_is_not_there_from_the_first_put_on);
+    tcase_add_test(tcase, the_filter_comes_back_with_a_clean_close_and_is_made_anew_after_a_crash);
+    tcase_add_test(tcase, the_filter_grows_with_the_store_and_forgets_what_was_reclaimed);
+    tcase_add_test(tcase, without_a_filter_everything_may_be_there);
+    tcase_add_test(tcase, a_filter_that_is_too_small_denies_nothing);
     tcase_add_test(tcase, an_invalidation_removes_what_is_older_with_the_next_batch);
     tcase_add_test(tcase, an_invalidation_survives_a_crash);
     tcase_add_test(tcase, a_clean_close_applies_the_journal);
