@@ -574,7 +574,9 @@ int firn_log_scan(firn_log *log, bool whole) {
     if (log->read_only) { /* the writer's file grew */
         map_file(log, file_length(log));
     }
-    memset(log->used, 0, log->used_size);
+    for (uint32_t slot = 0; slot < log->used_size; slot++) {
+        log->used[slot] = 0;
+    }
     log->used_count = 0;
     log->first_free = 0;
     log->slots = (uint32_t)slots > log->slots ? (uint32_t)slots : log->slots;
@@ -635,13 +637,13 @@ void firn_log_set_end(firn_log *log, uint64_t end) {
 
 /* ---- reading ---- */
 
-/* Bytes read, 0 at the file's end, or -1 with errno. */
+/* Bytes read, 0 at the file's end, or -1 with errno. What a map does not cover, because the file
+ * grew since or was cut, is asked of the system. */
 static ssize_t read_part(firn_log *log, void *to, size_t size, uint64_t from) {
-    if (log->map != NULL && size <= MAP_READ_MAX) {
-        uint64_t end = readable(log);
-        size_t part = from >= end ? 0 : size < end - from ? size : (size_t)(end - from);
-        memcpy(to, log->map + from, part);
-        return (ssize_t)part;
+    uint64_t end = log->map != NULL && size <= MAP_READ_MAX ? readable(log) : 0;
+    if (size <= end && from <= end - size) {
+        memcpy(to, log->map + from, size);
+        return (ssize_t)size;
     }
     ssize_t done;
     do {
