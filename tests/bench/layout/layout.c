@@ -8,15 +8,16 @@
  *   A  hash -> record, in one LMDB database.
  *   B  sequence -> record (appended), hash -> sequence.
  *   C  number -> segment of packed records, hash -> (segment, offset).
- *   D  packed segments in slots of a file, hash -> (segment, offset, size) in LMDB, a commit a batch.
+ *   D  packed segments in slots of a file; in LMDB hash -> (segment, offset, size), a commit a
+ *      batch.
  *   E  as D, but entries of the index gather in memory and are merged in the order of hashes, and
  *      those of dropped segments are swept away at that time rather than looked up.
  *
- * Three phases: fill (an empty store), read (random, present keys, all in the page cache), steady (a
- * store at its budget, the oldest evicted while ten times the budget is written). Each prints lines
- * of JSON. Everything is synced, by the writer itself, once a second and at the end of a phase. That
- * second is one of the processor: on a busy machine, one by the wall would hold fewer records, and what
- * is written to the device per record would tell how busy it was. */
+ * Three phases: fill (an empty store), read (random, present keys, all in the page cache), steady
+ * (a store at its budget, the oldest evicted while ten times the budget is written). Each prints
+ * lines of JSON. Everything is synced, by the writer itself, once a second and at the end of a
+ * phase. That second is one of the processor: on a busy machine, one by the wall would hold fewer
+ * records, and what is written to the device for a record would tell how busy it was. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -86,8 +87,8 @@ typedef struct plan {
 
 /* Where the time goes. */
 typedef struct times {
-    double put;    /* composing records, and putting or writing them */
-    double index;  /* putting entries of the index; for E the checkpoints */
+    double put;   /* composing records, and putting or writing them */
+    double index; /* putting entries of the index; for E the checkpoints */
     double evict;
     double commit; /* of LMDB */
     double sync;
@@ -112,7 +113,7 @@ typedef struct store {
     uint64_t window; /* sequences back to which an overwrite may reach */
     /* C */
     uint64_t segment_next;
-    /* R, D, E: segments by number modulo the length; from segment_first to segment_next, the last open. */
+    /* R, D, E: by number modulo the length; from segment_first to segment_next, the last open */
     segment *segments;
     uint64_t segment_first;
     uint32_t *free_slots;
@@ -171,7 +172,7 @@ static double cpu_seconds(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Bytes of pages that this process made dirty, less those that were dropped before they were written. */
+/* Bytes of pages that this process made dirty, less those dropped before they were written. */
 static double device_bytes(void) {
     FILE *file = fopen("/proc/self/io", "r");
     if (file == NULL) {
@@ -196,7 +197,7 @@ static uint64_t mix(uint64_t z) {
     return z ^ z >> 31;
 }
 
-/* The hash of the key that is written as the sequence's: that of an earlier one if it overwrites. */
+/* The hash of the key that a sequence writes: that of an earlier one if it overwrites. */
 static uint64_t hash_of(const store *s, uint64_t sequence) {
     while (s->asked->overwrite_percent > 0 && sequence > 0) {
         uint64_t bits = mix(sequence ^ UINT64_C(0x6f76657277726974));
@@ -281,8 +282,8 @@ static void check_record(const void *record, size_t room, uint64_t hash) {
     memcpy(&head, record, sizeof head);
     size_t size = HEAD_BYTES + (size_t)head.payload_size;
     if (size > room || head.hash != hash ||
-        head.sum != XXH3_64bits((const unsigned char *)record + sizeof head.sum,
-                                size - sizeof head.sum)) {
+        head.sum !=
+            XXH3_64bits((const unsigned char *)record + sizeof head.sum, size - sizeof head.sum)) {
         die("read", "a record is not what was written");
     }
 }
@@ -401,8 +402,8 @@ static void write_a(store *s, uint64_t first, unsigned count) {
     entry entries[BATCH_RECORDS];
     double t0 = now();
     MDB_txn *txn = begin_write(s);
-    /* Leaves come free only when their neighbours can take what is left in them, so what is in use falls
-     * late: without a bound, one batch would touch every page. */
+    /* Leaves come free only when their neighbours can take what is left in them, so what is in use
+     * falls late: without a bound, one batch would touch every page. */
     uint64_t most = s->oldest + 2 * count;
     while (used_bytes(s, txn) > s->limit && s->oldest < first && s->oldest < most) {
         for (unsigned i = 0; i < EVICT_STEP && s->oldest < first; i++, s->oldest++) {
@@ -528,9 +529,9 @@ static entry *entries_of(const unsigned char *bytes, size_t used, size_t unit, u
             entries = need_memory(realloc(entries, room * sizeof *entries));
         }
         size_t size = HEAD_BYTES + (size_t)head.payload_size;
-        entries[(*count)++] = (entry){
-            .hash = head.hash,
-            .location = high | (uint64_t)(at / unit) << shift | (with_size ? (uint64_t)size : 0)};
+        entries[(*count)++] = (entry){.hash = head.hash,
+                                      .location = high | (uint64_t)(at / unit) << shift |
+                                                  (with_size ? (uint64_t)size : 0)};
         at += (size + unit - 1) / unit * unit;
     }
     return entries;
@@ -655,8 +656,7 @@ static void open_segment(store *s, MDB_txn *txn, uint64_t sequence) {
 }
 
 /* Writes records into the open segment, and says where they are. */
-static void append_records(store *s, MDB_txn *txn, uint64_t first, unsigned count,
-                           entry *entries) {
+static void append_records(store *s, MDB_txn *txn, uint64_t first, unsigned count, entry *entries) {
     size_t unit = unit_of(s);
     size_t bytes = 0;
     segment *open = s->segment_next > 0 ? segment_at(s, s->segment_next - 1) : NULL;
@@ -1029,9 +1029,9 @@ static void tell_work(uint64_t records, size_t size, double seconds, double cpu,
     printf(", \"records\": %llu, \"seconds\": %.3f, \"records_s\": %.0f, \"logical_mb_s\": %.1f, "
            "\"cpu_us_record\": %.3f, \"device_over_logical\": %.3f, \"put_s\": %.3f, "
            "\"index_s\": %.3f, \"evict_s\": %.3f, \"commit_s\": %.3f, \"sync_s\": %.3f",
-           (unsigned long long)records, seconds, (double)records / seconds,
-           logical / seconds / 1e6, cpu / (double)records * 1e6, device / logical, t->put, t->index,
-           t->evict, t->commit, t->sync);
+           (unsigned long long)records, seconds, (double)records / seconds, logical / seconds / 1e6,
+           cpu / (double)records * 1e6, device / logical, t->put, t->index, t->evict, t->commit,
+           t->sync);
 }
 
 /* ---- phases ---- */
@@ -1254,16 +1254,20 @@ static const char usage[] =
 
 int main(int argc, char **argv) {
     plan asked = {.budget = (size_t)256 << 20,
-                   .phases = "fill,read,steady",
-                   .limit_seconds = 60,
-                   .sweep = RANGES / 4};
-    static const struct option known[] = {
-        {"layout", required_argument, NULL, 'l'},  {"size", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},     {"segment", required_argument, NULL, 'g'},
-        {"records", required_argument, NULL, 'n'}, {"budget", required_argument, NULL, 'b'},
-        {"limit", required_argument, NULL, 't'},   {"overwrite", required_argument, NULL, 'o'},
-        {"sweep", required_argument, NULL, 'w'},   {"phases", required_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0}};
+                  .phases = "fill,read,steady",
+                  .limit_seconds = 60,
+                  .sweep = RANGES / 4};
+    static const struct option known[] = {{"layout", required_argument, NULL, 'l'},
+                                          {"size", required_argument, NULL, 's'},
+                                          {"dir", required_argument, NULL, 'd'},
+                                          {"segment", required_argument, NULL, 'g'},
+                                          {"records", required_argument, NULL, 'n'},
+                                          {"budget", required_argument, NULL, 'b'},
+                                          {"limit", required_argument, NULL, 't'},
+                                          {"overwrite", required_argument, NULL, 'o'},
+                                          {"sweep", required_argument, NULL, 'w'},
+                                          {"phases", required_argument, NULL, 'p'},
+                                          {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case 'l':
