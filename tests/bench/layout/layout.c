@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -86,6 +87,7 @@ typedef struct plan {
     unsigned overwrite_percent;
     unsigned sweep; /* ranges swept a checkpoint, of RANGES */
     uint64_t records;
+    bool mixed; /* sizes from --size down to a sixteenth of it */
 } plan;
 
 /* Where the time goes. */
@@ -142,6 +144,7 @@ typedef struct pool {
     size_t *starts; /* count + 1 */
     size_t count;
     size_t largest;
+    size_t logical; /* bytes of a value before compression, on average */
 } pool;
 
 static pool values;
@@ -216,7 +219,8 @@ static uint64_t hash_of(const store *s, uint64_t sequence) {
 
 /* ---- values ---- */
 
-static void make_pool(size_t size) {
+/* If mixed, sizes lie between size and a sixteenth of it, their logarithms evenly. */
+static void make_pool(size_t size, bool mixed) {
     bool dictionary = size <= 1024;
     values.count = POOL_BYTES / size;
     unsigned char *value = need_memory(malloc(size));
@@ -243,13 +247,19 @@ static void make_pool(size_t size) {
         free(samples);
     }
     size_t at = 0;
+    size_t logical = 0;
     for (size_t i = 0; i < values.count; i++) {
-        make_value(i, value, size);
+        size_t one = size;
+        if (mixed) {
+            one = (size_t)((double)size * exp2(-4.0 * (double)(mix(i) >> 11) / 0x1p53));
+        }
+        logical += one;
+        make_value(i, value, one);
         values.starts[i] = at;
         size_t length =
             dictionary
-                ? ZSTD_compress_usingCDict(context, values.bytes + at, bound, value, size, prepared)
-                : ZSTD_compressCCtx(context, values.bytes + at, bound, value, size, 3);
+                ? ZSTD_compress_usingCDict(context, values.bytes + at, bound, value, one, prepared)
+                : ZSTD_compressCCtx(context, values.bytes + at, bound, value, one, 3);
         if (ZSTD_isError(length)) {
             die("compression", ZSTD_getErrorName(length));
         }
@@ -257,6 +267,7 @@ static void make_pool(size_t size) {
         values.largest = length > values.largest ? length : values.largest;
     }
     values.starts[values.count] = at;
+    values.logical = logical / values.count;
     ZSTD_freeCDict(prepared);
     ZSTD_freeCCtx(context);
     free(value);
@@ -958,7 +969,7 @@ static unsigned write_batch(store *s, uint64_t most) {
     }
     s->next += count;
     if (cpu_seconds() - s->last_sync >= 1.0 ||
-        (s->next - s->synced_below) * s->asked->size >= SYNC_LOGICAL_BYTES) {
+        (s->next - s->synced_below) * values.logical >= SYNC_LOGICAL_BYTES) {
         sync_store(s);
     }
     return count;
@@ -1010,28 +1021,28 @@ static free_list look_at_free_list(store *s) {
     return list;
 }
 
-static size_t index_entries(store *s) {
-    if (!has_index(s)) {
+static size_t entries_held(store *s) {
+    if (s->env == NULL) {
         return 0;
     }
     MDB_txn *txn;
     need(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "mdb_txn_begin");
     MDB_stat stat_of;
-    need(mdb_stat(txn, s->index, &stat_of), "mdb_stat");
+    need(mdb_stat(txn, has_index(s) ? s->index : s->records, &stat_of), "mdb_stat");
     mdb_txn_abort(txn);
     return stat_of.ms_entries;
 }
 
 static void tell_head(const char *phase, const plan *asked) {
     printf("{\"phase\": \"%s\", \"layout\": \"%c\", \"size\": %zu, \"segment\": %zu, "
-           "\"overwrite\": %u, \"sweep\": %u",
+           "\"overwrite\": %u, \"sweep\": %u, \"mixed\": %s",
            phase, asked->layout, asked->size, strchr("AB", asked->layout) ? 0 : asked->segment,
-           asked->overwrite_percent, asked->layout == 'E' ? asked->sweep : 0);
+           asked->overwrite_percent, asked->layout == 'E' ? asked->sweep : 0,
+           asked->mixed ? "true" : "false");
 }
 
-static void tell_work(uint64_t records, size_t size, double seconds, double cpu, double device,
-                      const times *t) {
-    double logical = (double)records * (double)size;
+static void tell_work(uint64_t records, double seconds, double cpu, double device, const times *t) {
+    double logical = (double)records * (double)values.logical;
     printf(", \"records\": %llu, \"seconds\": %.3f, \"records_s\": %.0f, \"logical_mb_s\": %.1f, "
            "\"cpu_us_record\": %.3f, \"device_over_logical\": %.3f, \"put_s\": %.3f, "
            "\"index_s\": %.3f, \"evict_s\": %.3f, \"commit_s\": %.3f, \"sync_s\": %.3f",
@@ -1059,8 +1070,8 @@ static void fill(store *s) {
     device = device_bytes() - device;
     double bytes = file_bytes(s->asked);
     tell_head("fill", s->asked);
-    tell_work(s->next, s->asked->size, seconds, cpu, device, &s->times);
-    double logical = (double)s->next * (double)s->asked->size;
+    tell_work(s->next, seconds, cpu, device, &s->times);
+    double logical = (double)s->next * (double)values.logical;
     printf(", \"record_bytes\": %.1f, \"disk_mb\": %.1f, \"disk_over_logical\": %.4f, "
            "\"complete\": %s}\n",
            (double)values.starts[values.count] / (double)values.count + HEAD_BYTES, bytes / 1e6,
@@ -1153,7 +1164,7 @@ static void read_randomly(store *s, bool by_map) {
     tell_head("read", s->asked);
     printf(", \"way\": \"%s\", \"reads_s\": %.0f, \"logical_mb_s\": %.1f, \"cpu_us_read\": %.3f}\n",
            by_map ? "mmap" : (s->fd >= 0 ? "pread" : "lmdb"), (double)reads / seconds,
-           (double)reads * (double)s->asked->size / seconds / 1e6, cpu / (double)reads * 1e6);
+           (double)reads * (double)values.logical / seconds / 1e6, cpu / (double)reads * 1e6);
     if (txn != NULL) {
         mdb_txn_abort(txn);
     }
@@ -1205,13 +1216,13 @@ static void steady(store *s) {
         double bytes = file_bytes(s->asked);
         file_most = bytes > file_most ? bytes : file_most;
         tell_head("steady", s->asked);
-        tell_work(s->next - before, s->asked->size, seconds, cpu, device, &s->times);
+        tell_work(s->next - before, seconds, cpu, device, &s->times);
         printf(", \"tenth\": %u, \"at_s\": %.2f, \"part\": %.3f, \"file_mb\": %.1f, "
                "\"free_records\": %zu, \"free_pages\": %zu, \"free_own_pages\": %zu, "
-               "\"live\": %llu, \"index_entries\": %zu}\n",
+               "\"live\": %llu, \"entries\": %zu}\n",
                done + 1, now() - begin_all, (double)(s->next - before) / (double)tenth, bytes / 1e6,
                list.records, list.pages, list.own_pages, (unsigned long long)(s->next - s->oldest),
-               index_entries(s));
+               entries_held(s));
         fflush(stdout);
         records += s->next - before;
     }
@@ -1219,9 +1230,9 @@ static void steady(store *s) {
         return;
     }
     tell_head("steady_total", s->asked);
-    tell_work(records, s->asked->size, now() - begin_all, cpu_seconds() - cpu_all,
-              device_bytes() - device_all, &all);
-    double logical_live = (double)(s->next - s->oldest) * (double)s->asked->size;
+    tell_work(records, now() - begin_all, cpu_seconds() - cpu_all, device_bytes() - device_all,
+              &all);
+    double logical_live = (double)(s->next - s->oldest) * (double)values.logical;
     printf(", \"fill_s\": %.2f, \"times_budget\": %.2f, \"file_mb\": %.1f, \"live\": %llu, "
            "\"disk_over_logical\": %.4f, \"complete\": %s}\n",
            filled, (double)records / (double)tenth, file_most / 1e6,
@@ -1254,7 +1265,7 @@ static size_t number_of(const char *text) {
 
 static const char usage[] =
     "Usage: layout --layout R|A|B|C|D|E --size BYTES --dir FOLDER [--segment BYTES] [--records N]\n"
-    "    [--budget BYTES] [--limit SECONDS] [--overwrite PERCENT] [--sweep RANGES]\n"
+    "    [--budget BYTES] [--limit SECONDS] [--overwrite PERCENT] [--sweep RANGES] [--mixed]\n"
     "    [--phases fill,read,steady]\n"
     "FOLDER is made, and a store in it overwritten. --limit bounds each phase that writes.\n";
 
@@ -1263,17 +1274,13 @@ int main(int argc, char **argv) {
                   .phases = "fill,read,steady",
                   .limit_seconds = 60,
                   .sweep = RANGES / 4};
-    static const struct option known[] = {{"layout", required_argument, NULL, 'l'},
-                                          {"size", required_argument, NULL, 's'},
-                                          {"dir", required_argument, NULL, 'd'},
-                                          {"segment", required_argument, NULL, 'g'},
-                                          {"records", required_argument, NULL, 'n'},
-                                          {"budget", required_argument, NULL, 'b'},
-                                          {"limit", required_argument, NULL, 't'},
-                                          {"overwrite", required_argument, NULL, 'o'},
-                                          {"sweep", required_argument, NULL, 'w'},
-                                          {"phases", required_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"layout", required_argument, NULL, 'l'},  {"size", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},     {"segment", required_argument, NULL, 'g'},
+        {"records", required_argument, NULL, 'n'}, {"budget", required_argument, NULL, 'b'},
+        {"limit", required_argument, NULL, 't'},   {"overwrite", required_argument, NULL, 'o'},
+        {"mixed", no_argument, NULL, 'm'},         {"sweep", required_argument, NULL, 'w'},
+        {"phases", required_argument, NULL, 'p'},  {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case 'l':
@@ -1300,6 +1307,9 @@ int main(int argc, char **argv) {
         case 'o':
             asked.overwrite_percent = (unsigned)number_of(optarg);
             break;
+        case 'm':
+            asked.mixed = true;
+            break;
         case 'w':
             asked.sweep = (unsigned)number_of(optarg);
             break;
@@ -1320,7 +1330,7 @@ int main(int argc, char **argv) {
     if (asked.segment == 0) {
         asked.segment = asked.layout == 'C' ? (size_t)64 << 10 : (size_t)1 << 20;
     }
-    make_pool(asked.size);
+    make_pool(asked.size, asked.mixed);
     if (asked.records == 0) {
         /* About 200 MiB of values of 256 B, and 160 MiB of records at most above. */
         double record = (double)values.starts[values.count] / (double)values.count + HEAD_BYTES;

@@ -36,7 +36,7 @@ def bytes_name(size):
 
 def is_plain(row):
     return (row["segment"] == SEGMENTS[row["layout"]] and row["overwrite"] == 0
-            and row["sweep"] in (0, SWEEP))
+            and row["sweep"] in (0, SWEEP) and not row.get("mixed"))
 
 
 def name_of(row):
@@ -47,6 +47,8 @@ def name_of(row):
         name += ", sweep %d/16" % row["sweep"]
     if row["overwrite"]:
         name += ", %d %% overwrites" % row["overwrite"]
+    if row.get("mixed"):
+        name += ", sizes from 1/16 to 1"
     return name
 
 
@@ -282,8 +284,8 @@ def tables(results, out):
             out.write("| " + " | ".join(cells) + " |\n")
         out.write("\nWhere the time goes at the budget (us a record, by the wall), and LMDB's free list:\n\n"
                   "| layout | put | index | evict or sweep | commit | sync | put, first tenth "
-                  "| put, last tenth | free pages, first | free pages, last | dead in index |\n"
-                  "| --- | " + " | ".join(["--:"] * 10) + " |\n")
+                  "| put, last tenth | free pages, first | free pages, last | entries | of them dead |\n"
+                  "| --- | " + " | ".join(["--:"] * 11) + " |\n")
         for name in results.plain(size) + results.others(size):
             total = results.one(size, name, "steady_total")
             tenths = results.tenths(size, name)
@@ -294,8 +296,10 @@ def tables(results, out):
                               for part in ("put_s", "index_s", "evict_s", "commit_s", "sync_s")]
             cells += ["%.3g" % (1e6 * r["put_s"] / r["records"]) for r in (first, last)]
             cells += ["%d" % first["free_pages"], "%d" % last["free_pages"]]
-            dead = last["index_entries"] - last["live"]
-            cells += ["%.0f %%" % (100 * dead / last["live"])
+            entries = last.get("entries", last.get("index_entries"))
+            dead = entries - last["live"]
+            cells += ["%d" % entries if entries else ""]
+            cells += ["%.0f %%" % (100 * dead / entries)
                       if name.startswith("E") and not last["overwrite"] else ""]
             out.write("| " + " | ".join(cells) + " |\n")
 
