@@ -1,5 +1,5 @@
 /* Looking into a store from outside: what `firn dump`, `firn stat`, `firn get` and `firn verify`
- * are made of.
+ * are made of; and what is to be done about one that is damaged, or takes too much space.
  *
  * A firn_store is a read-only view of the store in a directory. It may be opened beside a live
  * writer, which it never blocks, and whose file it never makes grow: every call that reads takes
@@ -105,17 +105,18 @@ enum {
 
 /* Opens the store in directory path for looking.
  *
- * A store whose data file is damaged can be opened too, so that firn_store_verify can tell where;
- * every other call on it but firn_store_message and firn_store_close gives FIRN_ECORRUPT. Unless a
- * writer is active, or the last one closed the store and nothing changed it since, all pages of the
- * data file are checked first, which takes about a second a gigabyte.
+ * Unless a writer is active, or the last one closed the store and nothing changed it since, all
+ * pages of the data file are checked first, which takes about a second a gigabyte.
  *
  * store                     where the handle goes; NULL after an error. Release with
  *                           firn_store_close.
  * error_buffer, error_size  where an error is told in words; may be NULL, 0
  *
- * A store whose pages are damaged is opened too: firn_store_verify tells what is wrong with it, and
- * every other call returns FIRN_ECORRUPT.
+ * A store whose data file is damaged or missing is opened too. What is valid in it is found out
+ * from its log, which is read whole and takes about 48 bytes of memory an entry; where the log is
+ * damaged too, what lies before may have been overwritten or deleted there, and is not given. If
+ * there is no log either, firn_store_verify tells what is wrong, and every other call returns
+ * FIRN_ECORRUPT.
  *
  * FIRN_NOT_FOUND  there is nothing at path
  * FIRN_ENOTSTORE, FIRN_EVERSION, FIRN_ECORRUPT, FIRN_ENOMEM, FIRN_EIO
@@ -170,6 +171,71 @@ FIRN_API FIRN_NODISCARD int firn_store_get(firn_store *store, const void *key, s
  * FIRN_ENOMEM, FIRN_EIO, FIRN_EINVAL */
 FIRN_API FIRN_NODISCARD int firn_store_verify(firn_store *store, firn_verify_report *report,
                                               firn_verify_callback callback, void *context);
+
+/* How firn_store_salvage works. Zero in any field means its default. */
+typedef struct firn_salvage_options {
+    size_t size;         /* sizeof(firn_salvage_options) */
+    uint64_t cold_bytes; /* what the new store may take; default: as the damaged one, or more if
+                            what is in it needs more */
+    unsigned force;      /* not 0: salvage although the journal is damaged, so that values which
+                            were overwritten or deleted may come back */
+    char *error_buffer;  /* where an error is told in words; may be NULL */
+    size_t error_buffer_size; /* bytes of error_buffer */
+} firn_salvage_options;
+
+#define FIRN_SALVAGE_OPTIONS_INIT                                                                  \
+    { sizeof(firn_salvage_options), 0, 0, NULL, 0 }
+
+/* What a salvage came to. */
+typedef struct firn_salvage_report {
+    size_t size;              /* sizeof(firn_salvage_report) */
+    uint64_t salvaged;        /* entries in the new store */
+    uint64_t expired;         /* entries left out because they have expired */
+    uint64_t damaged;         /* records, and stretches of the log, that are damaged */
+    uint64_t given_up;        /* entries that may have been overwritten or deleted in a damaged
+                                 stretch, as far as they are known */
+    uint64_t refused;         /* entries that did not fit into cold_bytes */
+    uint64_t value_bytes;     /* of the entries salvaged, before compression */
+    uint32_t index_damaged;   /* not 0: what is valid was found out from the log alone */
+    uint32_t journal_damaged; /* not 0: invalidations are not known, or not all of them */
+} firn_salvage_report;
+
+#define FIRN_SALVAGE_REPORT_INIT                                                                   \
+    { sizeof(firn_salvage_report), 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Puts what is sound in a damaged store into a new one: every entry whose record passes its
+ * checksum and decodes, that the index or, if that is damaged, the log says is valid, that the
+ * journal does not void, and that has not expired. Keys, values, versions and expiry are kept; the
+ * time of writing is that of the salvage.
+ *
+ * Nothing that was overwritten or deleted comes back. So if the index is damaged, and the log is
+ * too, only what was written behind the last damage is salvaged; and if the journal is damaged or
+ * missing, nothing is unless options->force says that stale values are acceptable.
+ *
+ * path      the damaged store: it is not written to. No writer may have it open.
+ * new_path  where nothing is yet; its directory must exist. The store is made beside it as
+ *           NEW_PATH.partial and renamed when all is in it and on the device; after an error there
+ *           is neither.
+ * options   may be NULL
+ * report    what was salvaged and what not; also filled after an error, as far as it came
+ * callback  as for firn_store_verify; may be NULL
+ *
+ * Safe from any thread, like firn_store_open.
+ *
+ * FIRN_OK         the new store is there
+ * FIRN_ECORRUPT   nothing can be salvaged, or nothing without force
+ * FIRN_NOT_FOUND  there is nothing at path
+ * FIRN_ENOTSTORE  it is no store
+ * FIRN_EVERSION   it is of another version
+ * FIRN_EBUSY      somebody has the store open for writing, or came to write to it meanwhile, or
+ *                 this process has it open
+ * FIRN_AGAIN      the callback stopped it
+ * FIRN_EINVAL     an argument makes no sense, or there is something at new_path
+ * FIRN_ENOSPC, FIRN_EREADONLY, FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_store_salvage(const char *path, const char *new_path,
+                                               const firn_salvage_options *options,
+                                               firn_salvage_report *report,
+                                               firn_verify_callback callback, void *context);
 
 /* The words for the last error of this handle: lent, valid until the next call on it; "" if none.
  */

@@ -78,7 +78,8 @@ typedef struct firn_backend_config {
     uint64_t filter_bytes_max; /* memory for a filter of what is there; 0: none. Likewise. */
     bool read_only;
     bool create;       /* there is nothing yet; else it must be there */
-    bool rebuild;      /* what can be derived is made anew from the records, by recover */
+    bool rebuild;      /* what can be derived is made anew from the records, by recover; with
+                          read_only, in memory, and no writer may be active */
     bool sync_commits; /* a commit is on the device when it returns */
     const firn_backend_meta *meta; /* create: the numbers it begins with; lent for the call */
     /* Tells whose a record is that the backend met: false if it is damaged. Safe from any thread.
@@ -93,6 +94,7 @@ typedef struct firn_backend_recovery {
     uint64_t replayed;    /* records and removals that the index did not know */
     uint64_t version_max; /* of them; 0: none */
     uint64_t lost;        /* segments that are missing or damaged */
+    uint64_t given_up;    /* read_only and rebuild: entries that damage may have superseded */
 } firn_backend_recovery;
 
 typedef struct firn_backend_ops {

@@ -150,7 +150,7 @@ static int meta_from_log(const firn_backend_config *config, firn_backend_meta *m
             .budget = config->limit_bytes,
             .version_next = 1,
         };
-        result = remove_index(config);
+        result = config->read_only ? FIRN_OK : remove_index(config);
     }
     return result == FIRN_NOT_FOUND
                ? firn_detail_set(config->detail, FIRN_ECORRUPT,
@@ -163,7 +163,7 @@ static int meta_from_log(const firn_backend_config *config, firn_backend_meta *m
 static int open_parts(firn_backend *backend, const firn_backend_config *config) {
     firn_index_meta meta = {0};
     int result = config->rebuild ? meta_from_log(config, &meta.store) : FIRN_OK;
-    if (result == FIRN_OK) {
+    if (result == FIRN_OK && !(config->rebuild && config->read_only)) {
         firn_backend_config index_config = *config;
         index_config.create = config->create || config->rebuild;
         result = firn_index_open(&backend->index, &index_config, backend->index_limit);
@@ -407,7 +407,8 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     *recovery = (firn_backend_recovery){0};
     firn_index_meta meta;
     if (backend->rebuilding) {
-        return rebuild(backend, powerless, recovery);
+        return backend->read_only ? firn_salvage_recover(backend, powerless, recovery)
+                                  : rebuild(backend, powerless, recovery);
     }
     int result = read_meta_in(backend, &meta);
     if (result != FIRN_OK) {
@@ -454,7 +455,7 @@ static int log_sync(firn_backend *backend) {
 }
 
 static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
-    uint64_t index_bytes = firn_index_file_bytes(backend->index);
+    uint64_t index_bytes = backend->index != NULL ? firn_index_file_bytes(backend->index) : 0;
     firn_filter_stats filter = {0};
     if (backend->filter != NULL) {
         firn_filter_get_stats(backend->filter, &filter);

@@ -1,6 +1,7 @@
 /* What the files of the log backend share. backend_log.c opens, recovers and tells of itself,
  * backend_log_write.c writes, reclaims and makes checkpoints, backend_log_read.c is for readers,
- * backend_log_scan.c walks through frames. For no other file.
+ * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk. For
+ * no other file.
  *
  * The log is the truth. Its frames, in order, say everything; the index on disk is what they come
  * to as of a checkpoint, and the delta is what came since. A hash is looked for in
@@ -101,7 +102,7 @@ struct firn_backend {
     bool (*identify)(void *context, uint64_t sequence, const firn_bytes *record,
                      firn_backend_identity *identity);
     void *identify_context;
-    firn_index *index;
+    firn_index *index; /* NULL: all there is stands in the active delta */
     firn_log *log;
     uint64_t payload;
 
@@ -206,6 +207,10 @@ int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend 
                 firn_backend_recovery *recovery);
 /* A read-only handle: takes over what a writer did. follow_lock is held for writing. */
 int firn_follow_locked(firn_backend *backend);
+
+/* backend_log_salvage.c */
+/* Makes the index anew in memory. For a read-only handle without one on disk. */
+int firn_salvage_recover(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
 
 /* backend_log_write.c */
 int firn_staging_init(firn_backend *backend);

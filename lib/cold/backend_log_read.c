@@ -26,6 +26,9 @@ int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash,
     }
     if (!found) {
         *place = 0;
+        if (backend->index == NULL) {
+            return FIRN_NOT_FOUND;
+        }
         int result = firn_index_read_begin(reader);
         if (result == FIRN_OK) {
             result = firn_index_get(reader, hash, place);
@@ -86,7 +89,8 @@ int firn_session_new(firn_backend *backend, firn_backend_session **out) {
         return firn_detail_set(backend->detail, FIRN_ENOMEM, "no memory to read the store");
     }
     session->backend = backend;
-    int result = firn_index_reader_new(backend->index, &session->reader);
+    int result =
+        backend->index != NULL ? firn_index_reader_new(backend->index, &session->reader) : FIRN_OK;
     if (result != FIRN_OK) {
         firn_session_free(session);
         return result;
@@ -118,7 +122,7 @@ int firn_session_begin(firn_backend_session *session) {
     firn_backend *backend = session->backend;
     session->after = 0;
     session->scan.length = 0; /* what it holds may be old */
-    if (!backend->read_only) {
+    if (!backend->read_only || backend->index == NULL) {
         return FIRN_OK;
     }
     int result = catch_up(backend);
@@ -242,6 +246,9 @@ int firn_session_next_record(firn_backend_session *session, uint64_t from, uint6
 int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64_t *hash,
                             uint64_t *sequence) {
     uint64_t place = 0;
+    if (session->backend->index == NULL) {
+        return FIRN_NOT_FOUND;
+    }
     int result = firn_index_read_begin(session->reader);
     if (result == FIRN_OK) {
         result = firn_index_next(session->reader, from, hash, &place);

@@ -97,16 +97,9 @@ static firn_cold *new_cold(const firn_cold_config *config) {
 
 /* ---- may it be trusted? ---- */
 
-static bool is_same_boot(const firn_journal_header *header) {
-    unsigned char now[16];
-    static const unsigned char unknown[16];
-    firn_boot_id(now);
-    return memcmp(now, header->boot_id, sizeof now) == 0 && memcmp(now, unknown, sizeof now) != 0;
-}
-
 /* The machine may have gone down with something that was not on the device. */
 static bool lost_power(const firn_journal_header *header) {
-    return !header->clean && !is_same_boot(header);
+    return !header->clean && !firn_journal_is_of_this_boot(header);
 }
 
 /* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that

@@ -269,6 +269,13 @@ void firn_journal_get_header(const firn_journal *journal, firn_journal_header *t
     to->fingerprint.transaction = get64(&head->transaction);
 }
 
+bool firn_journal_is_of_this_boot(const firn_journal_header *head) {
+    unsigned char now[16];
+    static const unsigned char unknown[16];
+    firn_boot_id(now);
+    return memcmp(now, head->boot_id, sizeof now) == 0 && memcmp(now, unknown, sizeof now) != 0;
+}
+
 /* False: the slot is empty. The entry may be damaged. */
 static bool read_slot(const firn_journal *journal, uint64_t position, firn_journal_entry *entry,
                       bool *damaged) {

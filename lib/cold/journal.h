@@ -83,6 +83,8 @@ bool firn_journal_is_unfinished(const char *directory, bool has_data, firn_heap 
 void firn_journal_close(firn_journal *journal);
 
 void firn_journal_get_header(const firn_journal *journal, firn_journal_header *header);
+/* Whether the last writer ran since the machine was started. */
+bool firn_journal_is_of_this_boot(const firn_journal_header *header);
 
 /* Looks at all slots as they are now: for openings and for inspection beside a writer, also of
  * read-only journals. each may be NULL; it is called for each slot that is not empty. */

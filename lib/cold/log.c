@@ -61,6 +61,8 @@ struct firn_log {
     uint32_t segment_bytes;
     uint64_t payload;
     uint64_t store_id;
+    uint64_t told_tail; /* see firn_log_told_tail */
+    uint64_t told_end;
 
     /* The file, as far as it may grow; NULL: not mapped. Changed as the ring is. */
     const unsigned char *map;
@@ -107,6 +109,14 @@ uint64_t firn_log_tail(const firn_log *log) {
 
 uint64_t firn_log_end(const firn_log *log) {
     return LOAD(log->end);
+}
+
+uint64_t firn_log_told_tail(const firn_log *log) {
+    return log->told_tail;
+}
+
+uint64_t firn_log_told_end(const firn_log *log) {
+    return log->told_end;
 }
 
 uint64_t firn_log_moves(const firn_log *log) {
@@ -397,6 +407,8 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     if (!config->create) {
         result = read_position(log, &line);
     }
+    log->told_tail = result == FIRN_OK ? line.tail : 0;
+    log->told_end = result == FIRN_OK ? line.end : 0;
     if (result == FIRN_ECORRUPT) { /* told by the slots: see firn_log_scan */
         line = (position_line){1, log->payload, 0};
         result = FIRN_OK;

@@ -88,6 +88,9 @@ static inline uint64_t firn_log_number(uint64_t payload, uint64_t position) {
 /* The oldest segment's number, and where the log ends. Safe from any thread. */
 uint64_t firn_log_tail(const firn_log *log);
 uint64_t firn_log_end(const firn_log *log);
+/* What the file's header said of the two at the open; 0: that is damaged. */
+uint64_t firn_log_told_tail(const firn_log *log);
+uint64_t firn_log_told_end(const firn_log *log);
 /* Raised whenever a segment went or moved. Safe from any thread. */
 uint64_t firn_log_changes(const firn_log *log);
 /* [writer] How many segments were moved since the open. */

@@ -1,10 +1,7 @@
 /* Looking into a store from outside: firn/store.h. Reads through the backend's sessions, a chunk
  * of records at a time, so that no transaction stays open while a caller thinks. Knows records,
  * the journal and the warm list; writes nothing. */
-#include <firn/store.h>
-
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +10,11 @@
 #include "base/detail.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "cold/backend.h"
-#include "cold/codec.h"
-#include "cold/journal.h"
 #include "cold/lmdb_check.h"
-#include "cold/lock.h"
+#include "cold/log.h"
 #include "cold/record.h"
 #include "cold/store_files.h"
+#include "cold/store_internal.h"
 #include "cold/warm_list.h"
 
 enum {
@@ -28,44 +23,8 @@ enum {
     FULL_CHECK_MAX = 4096, /* heads of larger records are shown without reading the value */
 };
 
-typedef struct bytes_buffer {
-    unsigned char *bytes;
-    size_t size;
-} bytes_buffer;
-
-/* One record of a chunk: copied, for its page may go with the transaction. */
-typedef struct held {
-    uint64_t sequence;
-    uint64_t hash;
-    size_t at;   /* in the raw buffer */
-    size_t kept; /* bytes copied: all, or up to the payload */
-    size_t record_size;
-    const char *damage;
-} held;
-
-struct firn_store {
-    firn_heap *heap;
-    firn_detail detail;
-    char *path;
-    firn_lock lock;
-    firn_journal *journal;
-    const firn_backend_ops *ops;
-    firn_backend *backend; /* NULL: the pages are damaged, and only a verification may look */
-    firn_backend_session *session;
-    firn_backend_meta meta;
-    firn_decoders decoders;
-    bytes_buffer raw;
-    bytes_buffer value;
-    firn_journal_entry *pending; /* sorted by hash; as of the chunk */
-    size_t pending_count;
-    held *chunk; /* CHUNK_RECORDS */
-    size_t chunk_count;
-    size_t chunk_next;
-    unsigned chunk_flags;
-    uint64_t from; /* the sequence after the chunk */
-    uint64_t met;  /* records that were looked at */
-    bool ended;
-};
+typedef firn_store_buffer bytes_buffer;
+typedef firn_store_held held;
 
 static size_t pending_bytes(void) {
     return FIRN_JOURNAL_SLOTS * sizeof(firn_journal_entry);
@@ -73,17 +32,23 @@ static size_t pending_bytes(void) {
 
 /* ---- open and close ---- */
 
+static void close_backend(firn_store *store) {
+    if (store->session != NULL) {
+        store->ops->session_free(store->session);
+        store->session = NULL;
+    }
+    if (store->backend != NULL) {
+        store->ops->close(store->backend);
+        store->backend = NULL;
+    }
+}
+
 void firn_store_close(firn_store *store) {
     if (store == NULL) {
         return;
     }
     firn_heap *heap = store->heap;
-    if (store->session != NULL) {
-        store->ops->session_free(store->session);
-    }
-    if (store->backend != NULL) {
-        store->ops->close(store->backend);
-    }
+    close_backend(store);
     firn_journal_close(store->journal);
     firn_lock_drop(&store->lock);
     firn_decoders_fini(&store->decoders);
@@ -124,8 +89,9 @@ static bool identify(void *context, uint64_t sequence, const firn_bytes *bytes,
                      firn_backend_identity *identity) {
     const firn_store *store = context;
     firn_record record;
-    if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
-        firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+    /* The cheap look first: a salvage asks about bytes that are no record at all. */
+    if (firn_record_parse(bytes->data, bytes->size, &record) != NULL ||
+        firn_record_check(bytes->data, bytes->size, sequence) != NULL) {
         return false;
     }
     identity->hash = firn_hash64(store->meta.seed, record.key, record.key_size);
@@ -133,12 +99,29 @@ static bool identify(void *context, uint64_t sequence, const firn_bytes *bytes,
     return true;
 }
 
-static int open_backend(firn_store *store, uint64_t store_id) {
+static int check_meta(firn_store *store, uint64_t store_id) {
+    if (store->meta.format != FIRN_STORE_FORMAT) {
+        return firn_detail_set(&store->detail, FIRN_EVERSION,
+                               "%s: has format %u, but this program knows format %d", store->path,
+                               (unsigned)store->meta.format, FIRN_STORE_FORMAT);
+    }
+    if (store->meta.store_id != store_id) {
+        return firn_detail_set(&store->detail, FIRN_ECORRUPT,
+                               "%s: its journal belongs to another store; remove the store, or "
+                               "open it as a cache with set_aside_damaged",
+                               store->path);
+    }
+    return FIRN_OK;
+}
+
+/* from_log: without the index. powerless: see firn_backend_ops.recover. */
+static int open_backend(firn_store *store, uint64_t store_id, bool from_log, bool powerless) {
     firn_backend_config config = {
         .directory = store->path,
         .heap = store->heap,
         .detail = &store->detail,
         .read_only = true,
+        .rebuild = from_log,
         .identify = identify,
         .identify_context = store,
     };
@@ -146,37 +129,56 @@ static int open_backend(firn_store *store, uint64_t store_id) {
     if (result == FIRN_OK) {
         result = store->ops->read_meta(store->backend, &store->meta);
     }
-    if (result == FIRN_OK && store->meta.format != FIRN_STORE_FORMAT) {
-        result = firn_detail_set(&store->detail, FIRN_EVERSION,
-                                 "%s: has format %u, but this program knows format %d", store->path,
-                                 (unsigned)store->meta.format, FIRN_STORE_FORMAT);
-    }
-    if (result == FIRN_OK && store->meta.store_id != store_id) {
-        result = firn_detail_set(&store->detail, FIRN_ECORRUPT,
-                                 "%s: its journal belongs to another store; remove the store, or "
-                                 "open it as a cache with set_aside_damaged",
-                                 store->path);
+    if (result == FIRN_OK) {
+        result = check_meta(store, store_id);
     }
     if (result == FIRN_OK) {
-        firn_backend_recovery recovery;
-        result = store->ops->recover(store->backend, true, &recovery);
+        result = store->ops->recover(store->backend, powerless, &store->recovery);
+    }
+    if (result == FIRN_OK && from_log) {
+        result = store->ops->read_meta(store->backend, &store->meta);
     }
     if (result == FIRN_OK) {
         result = store->ops->session_new(store->backend, &store->session);
+    }
+    store->from_log = from_log && result == FIRN_OK;
+    if (result != FIRN_OK) {
+        close_backend(store);
     }
     return result;
 }
 
 /* A file that a live process writes is sound by construction, and one that was closed clean and not
  * changed since is what it was; any other is walked before LMDB may follow its pages. Damage is
- * FIRN_ECORRUPT: the journal said that there is a store. */
+ * FIRN_ECORRUPT: the journal said that there is a store. header may be NULL. */
 static int check_data(firn_store *store, const firn_journal_header *header) {
     bool live = firn_lock_has_writer(&store->lock, NULL);
-    bool familiar = firn_store_files_data_is(store->path, header->fingerprint.file_bytes,
+    bool familiar = header != NULL && header->clean &&
+                    firn_store_files_data_is(store->path, header->fingerprint.file_bytes,
                                              header->fingerprint.mtime_ns, store->heap);
-    int result = store->ops->check(store->path, !live && (!header->clean || !familiar), store->heap,
-                                   &store->detail);
+    int result = store->ops->check(store->path, !live && !familiar, store->heap, &store->detail);
     return result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE ? FIRN_ECORRUPT : result;
+}
+
+/* With the index or, if it is damaged or does not fit the log, from the log alone. */
+static int open_index_or_log(firn_store *store, uint64_t store_id,
+                             const firn_journal_header *header, bool thorough) {
+    int result = check_data(store, thorough ? NULL : header);
+    bool pages_damaged = result == FIRN_ECORRUPT;
+    if (result == FIRN_OK) {
+        result = open_backend(store, store_id, false, false);
+    }
+    if (result != FIRN_ECORRUPT || firn_lock_has_writer(&store->lock, NULL)) {
+        return pages_damaged ? FIRN_OK : result;
+    }
+    bool powerless = header != NULL && !header->clean && !firn_journal_is_of_this_boot(header);
+    result = open_backend(store, store_id, true, powerless);
+    return result == FIRN_ECORRUPT && pages_damaged ? FIRN_OK : result;
+}
+
+static int take_lock(firn_store *store) {
+    int result = firn_lock_take(&store->lock, store->path, false, store->heap, &store->detail);
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
 }
 
 static int open_parts(firn_store *store) {
@@ -193,33 +195,78 @@ static int open_parts(firn_store *store) {
         return firn_detail_set(&store->detail, FIRN_ENOTSTORE,
                                "%s: there is no store in this directory", store->path);
     }
-    result = firn_lock_take(&store->lock, store->path, false, store->heap, &store->detail);
-    if (result != FIRN_OK && result != FIRN_NOT_FOUND) {
-        return result;
+    result = take_lock(store);
+    if (result == FIRN_OK) {
+        result =
+            firn_journal_open(&store->journal, store->path, false, store->heap, &store->detail);
     }
-    result = firn_journal_open(&store->journal, store->path, false, store->heap, &store->detail);
     if (result != FIRN_OK) {
         return result;
     }
     firn_journal_header header;
     firn_journal_get_header(store->journal, &header);
-    result = check_data(store, &header);
-    if (result == FIRN_ECORRUPT) {
-        return FIRN_OK; /* without a backend: only a verification may look */
-    }
-    return result == FIRN_OK ? open_backend(store, header.store_id) : result;
+    return open_index_or_log(store, header.store_id, &header, false);
 }
 
-int firn_store_open(firn_store **out, const char *path, char *error_buffer, size_t error_size) {
-    if (out == NULL || path == NULL || (error_buffer == NULL && error_size > 0)) {
-        return FIRN_EINVAL;
+/* Whether it is this store's and none of its lines is damaged. */
+static bool journal_is_sound(firn_store *store, uint64_t store_id, firn_journal_header *header) {
+    if (firn_journal_open(&store->journal, store->path, false, store->heap, NULL) != FIRN_OK) {
+        return false;
     }
+    firn_journal_get_header(store->journal, header);
+    if (header->store_id != store_id) {
+        firn_journal_close(store->journal);
+        store->journal = NULL;
+        return false;
+    }
+    firn_journal_scan scan;
+    firn_journal_scan_all(store->journal, &scan, NULL, NULL);
+    return scan.damaged == 0;
+}
+
+static int open_damaged_parts(firn_store *store, bool *journal_damaged) {
+    firn_log_identity identity;
+    int result = firn_log_identify(store->path, &identity, store->heap, &store->detail);
+    if (result == FIRN_NOT_FOUND) {
+        firn_store_kind kind;
+        result = firn_store_files_identify(store->path, &kind, store->heap, &store->detail);
+        if (result == FIRN_OK) {
+            result = kind == FIRN_STORE_ABSENT    ? FIRN_NOT_FOUND
+                     : kind == FIRN_STORE_PRESENT ? FIRN_ECORRUPT
+                                                  : FIRN_ENOTSTORE;
+            firn_detail_set(&store->detail, result, "%s: there is no log to salvage from",
+                            store->path);
+        }
+    }
+    if (result == FIRN_OK) {
+        result = take_lock(store);
+    }
+    uint32_t writer;
+    if (result == FIRN_OK && firn_lock_has_writer(&store->lock, &writer)) {
+        result = firn_detail_set(&store->detail, FIRN_EBUSY,
+                                 "%s: process %u has the store open for writing; close it there",
+                                 store->path, (unsigned)writer);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_journal_header header;
+    *journal_damaged = !journal_is_sound(store, identity.store_id, &header);
+    result =
+        open_index_or_log(store, identity.store_id, store->journal != NULL ? &header : NULL, true);
+    return result == FIRN_OK && store->backend == NULL ? FIRN_ECORRUPT : result;
+}
+
+/* journal_damaged: NULL unless damage is to be got over. */
+static int open_store(firn_store **out, const char *path, bool *journal_damaged, char *error_buffer,
+                      size_t error_size) {
     *out = NULL;
     firn_store *store = new_store(path);
     if (store == NULL) {
         return FIRN_ENOMEM;
     }
-    int result = open_parts(store);
+    int result =
+        journal_damaged != NULL ? open_damaged_parts(store, journal_damaged) : open_parts(store);
     if (result != FIRN_OK) {
         firn_detail_get(&store->detail, error_buffer, error_size);
         firn_store_close(store);
@@ -227,6 +274,18 @@ int firn_store_open(firn_store **out, const char *path, char *error_buffer, size
     }
     *out = store;
     return FIRN_OK;
+}
+
+int firn_store_open(firn_store **out, const char *path, char *error_buffer, size_t error_size) {
+    if (out == NULL || path == NULL || (error_buffer == NULL && error_size > 0)) {
+        return FIRN_EINVAL;
+    }
+    return open_store(out, path, NULL, error_buffer, error_size);
+}
+
+int firn_store_open_damaged(firn_store **out, const char *path, bool *journal_damaged,
+                            char *error_buffer, size_t error_size) {
+    return open_store(out, path, journal_damaged, error_buffer, error_size);
 }
 
 const char *firn_store_message(const firn_store *store) {
@@ -238,8 +297,8 @@ static int check_usable(firn_store *store) {
         return FIRN_OK;
     }
     return firn_detail_set(&store->detail, FIRN_ECORRUPT,
-                           "%s: its pages are damaged; 'firn verify' tells where. A cache opened "
-                           "with set_aside_damaged begins afresh",
+                           "%s: its pages and its log are damaged; 'firn verify' tells where. A "
+                           "cache opened with set_aside_damaged begins afresh",
                            store->path);
 }
 
@@ -281,6 +340,9 @@ static void keep_pending(void *context, const firn_journal_entry *entry, bool da
 static void look_at_journal(firn_store *store) {
     firn_journal_scan scan;
     store->pending_count = 0;
+    if (store->journal == NULL) {
+        return;
+    }
     firn_journal_scan_all(store->journal, &scan, keep_pending, store);
     qsort(store->pending, store->pending_count, sizeof *store->pending, compare_entries);
 }
@@ -846,6 +908,14 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
     }
     verify_side_files(&self);
     count_entries(&self, usage.entries);
+    if (store->from_log) {
+        report->index_dangling++;
+        report->records_damaged += store->recovery.lost;
+        tell_that(&self,
+                  "the log and the index do not fit; stretches of the log that are damaged: "
+                  "%llu",
+                  (unsigned long long)store->recovery.lost);
+    }
     uint64_t findings = report->records_damaged + report->index_dangling + report->entries_missing +
                         report->journal_damaged + report->warm_list_damaged;
     if (findings == 0) {

@@ -1,0 +1,386 @@
+/* Saving what is sound of a damaged store into a new one: firn_store_salvage. Reads the one as
+ * firn/store.h does, and writes the other through the cold tier, so that it knows neither how
+ * records look nor how they are found. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <firn/options.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "cold/cold.h"
+#include "cold/store_files.h"
+#include "cold/store_internal.h"
+
+enum {
+    ITEMS_MAX = 1024,
+    BUDGET_IN_SEGMENTS = 128, /* a store's budget is less than so many of its segments */
+    COMPRESSION_LEVEL = 3,
+    COMPRESSION_MIN_BYTES = 64,
+};
+
+typedef struct salvage {
+    firn_store *store;
+    firn_heap *heap;
+    firn_detail *detail;
+    firn_cold *cold; /* the new store */
+    char *partial;   /* its path until it is whole */
+    firn_salvage_report *report;
+    firn_verify_callback callback;
+    void *context;
+    uint64_t total;
+    uint64_t version_next;
+    bool stopped;
+    /* A batch: items whose keys and values are copied into bytes. */
+    firn_cold_item *items;
+    size_t items_max;
+    size_t count;
+    unsigned char *bytes;
+    size_t bytes_size;
+    size_t bytes_used;
+} salvage;
+
+static void tell(salvage *self, const char *finding) {
+    const firn_salvage_report *report = self->report;
+    uint64_t done = report->salvaged + report->expired + report->refused + self->count;
+    if (self->callback != NULL &&
+        self->callback(self->context, finding, done < self->total ? done : self->total,
+                       self->total) != 0) {
+        self->stopped = true;
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void tell_that(salvage *self, const char *format,
+                                                            ...) {
+    char text[200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    tell(self, text);
+}
+
+/* ---- writing ---- */
+
+static int write_items(salvage *self, firn_cold_item *items, size_t count) {
+    if (count == 0) {
+        return FIRN_OK;
+    }
+    int result = firn_cold_write(self->cold, items, count, self->version_next);
+    for (size_t i = 0; i < count && result == FIRN_OK; i++) {
+        if (items[i].result == FIRN_OK) {
+            self->report->salvaged++;
+            self->report->value_bytes += items[i].value_size;
+        } else {
+            self->report->refused++;
+            tell_that(self, "a value of %zu bytes does not fit into the new store",
+                      items[i].value_size);
+        }
+    }
+    return result;
+}
+
+static int flush(salvage *self) {
+    size_t count = self->count;
+    self->count = 0;
+    self->bytes_used = 0;
+    int result = write_items(self, self->items, count);
+    tell(self, NULL);
+    return result;
+}
+
+static void *keep(salvage *self, const void *bytes, size_t size) {
+    void *to = self->bytes + self->bytes_used;
+    if (size > 0) {
+        memcpy(to, bytes, size);
+    }
+    self->bytes_used += size;
+    return to;
+}
+
+static int add(salvage *self, const firn_store_entry *entry) {
+    firn_cold_item item = {
+        .hash = firn_hash64(firn_cold_seed(self->cold), entry->key, entry->key_size),
+        .version = entry->version,
+        .expires_ms = entry->expires_ms,
+        .key = entry->key,
+        .key_size = entry->key_size,
+        .value = entry->value,
+        .value_size = entry->value_size,
+    };
+    size_t size = item.key_size + item.value_size;
+    if (entry->version >= self->version_next) {
+        self->version_next = entry->version + 1;
+    }
+    int result = FIRN_OK;
+    if (self->count == self->items_max || size > self->bytes_size - self->bytes_used) {
+        result = flush(self);
+    }
+    if (result == FIRN_OK && size > self->bytes_size) {
+        return write_items(self, &item, 1);
+    }
+    if (result == FIRN_OK) {
+        item.key = keep(self, item.key, item.key_size);
+        item.value = keep(self, item.value, item.value_size);
+        self->items[self->count++] = item;
+    }
+    return result;
+}
+
+static int copy_all(salvage *self) {
+    int result = FIRN_OK;
+    while (result == FIRN_OK && !self->stopped) {
+        firn_store_entry entry;
+        result = firn_store_next(self->store, FIRN_STORE_VALUES, &entry);
+        if (result != FIRN_OK) {
+            break;
+        }
+        if (entry.damaged) {
+            self->report->damaged++;
+            tell_that(self, "record %llu: %s", (unsigned long long)entry.sequence, entry.damage);
+        } else if (entry.expired) {
+            self->report->expired++;
+        } else {
+            result = add(self, &entry);
+        }
+    }
+    if (result == FIRN_NOT_FOUND) {
+        result = flush(self);
+    }
+    return result == FIRN_OK && self->stopped ? FIRN_AGAIN : result;
+}
+
+/* ---- the new store ---- */
+
+/* What the last writer of the damaged store was allowed; when that is not known, the most that
+ * segments of this size tell of. */
+static uint64_t budget_for(const firn_store *store, const firn_backend_usage *usage) {
+    uint64_t least = usage->live_bytes * 2;
+    uint64_t budget = store->meta.budget;
+    if (store->from_log) {
+        least = usage->live_bytes * 4;
+        budget = (uint64_t)usage->segment_bytes * BUDGET_IN_SEGMENTS - 1;
+    }
+    budget = budget > least ? budget : least;
+    return budget > FIRN_COLD_BYTES_MIN ? budget : FIRN_COLD_BYTES_MIN;
+}
+
+static char *partial_name(const char *path, firn_heap *heap) {
+    static const char suffix[] = ".partial";
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    char *name = firn_heap_zalloc(heap, length + sizeof suffix);
+    if (name != NULL) {
+        memcpy(name, path, length);
+        memcpy(name + length, suffix, sizeof suffix);
+    }
+    return name;
+}
+
+static int make_directory(salvage *self) {
+    if (mkdir(self->partial, 0777) != 0) {
+        int error = errno;
+        int code = error == EEXIST || error == ENOENT ? FIRN_EINVAL : firn_code_of_errno(error);
+        return firn_detail_set(self->detail, code, "%s: cannot make the directory: %s",
+                               self->partial, strerror(error));
+    }
+    return FIRN_OK;
+}
+
+/* A file more in the damaged store's directory would be a write to it. */
+static bool is_within(const salvage *self, const char *path) {
+    const char *slash = strrchr(self->partial, '/');
+    char *above = firn_heap_strdup(self->heap, slash != NULL ? self->partial : ".");
+    if (above != NULL && slash != NULL) {
+        above[slash - self->partial + (slash == self->partial)] = '\0';
+    }
+    struct stat one;
+    struct stat other;
+    bool same = above != NULL && stat(above, &one) == 0 && stat(path, &other) == 0 &&
+                one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    if (above != NULL) {
+        size_t size = slash != NULL ? strlen(self->partial) + 1 : sizeof ".";
+        firn_heap_free(self->heap, above, size);
+    }
+    return same;
+}
+
+static void remove_partial(salvage *self) {
+    (void)firn_store_files_wipe(self->partial, self->heap, NULL);
+    char *lock = firn_path_join(self->heap, self->partial, FIRN_LOCK_FILE);
+    if (lock != NULL) {
+        (void)unlink(lock);
+    }
+    firn_path_free(self->heap, lock);
+    (void)rmdir(self->partial);
+}
+
+static int open_new(salvage *self, uint64_t cold_bytes) {
+    firn_backend_usage usage;
+    self->store->ops->usage(self->store->backend, &usage);
+    self->total = usage.entries;
+    self->version_next = self->store->meta.version_next;
+    firn_cold_config config = {
+        .path = self->partial,
+        .heap = self->heap,
+        .detail = self->detail,
+        .budget_bytes = cold_bytes != 0 ? cold_bytes : budget_for(self->store, &usage),
+        .durability = FIRN_DURABILITY_NONE, /* until the end */
+        .compression_level = COMPRESSION_LEVEL,
+        .compression_min_bytes = COMPRESSION_MIN_BYTES,
+    };
+    int result = firn_cold_open(&self->cold, &config);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_cold_batch_limits(self->cold, &self->items_max, &self->bytes_size);
+    self->items_max = self->items_max < ITEMS_MAX ? self->items_max : ITEMS_MAX;
+    self->items = firn_heap_alloc(self->heap, ITEMS_MAX * sizeof *self->items);
+    self->bytes = firn_heap_alloc(self->heap, self->bytes_size);
+    return self->items != NULL && self->bytes != NULL
+               ? FIRN_OK
+               : firn_detail_set(self->detail, FIRN_ENOMEM, "%s: no memory to write it",
+                                 self->partial);
+}
+
+/* What had to make room for others is not there. */
+static void count_reclaimed(salvage *self) {
+    firn_cold_stats stats;
+    firn_cold_get_stats(self->cold, &stats);
+    uint64_t gone =
+        stats.reclaimed < self->report->salvaged ? stats.reclaimed : self->report->salvaged;
+    self->report->salvaged -= gone;
+    self->report->refused += gone;
+    if (gone > 0) {
+        tell_that(self, "%llu entries had to make room for others: cold_bytes is too small",
+                  (unsigned long long)gone);
+    }
+}
+
+static int close_new(salvage *self, const char *new_path, int result) {
+    if (self->cold != NULL) {
+        int closed = firn_cold_close(self->cold, result == FIRN_OK);
+        result = result == FIRN_OK ? closed : result;
+    }
+    /* A writer may have come and gone; what it changed would be told wrong. */
+    if (result == FIRN_OK && firn_lock_has_writer(&self->store->lock, NULL)) {
+        result = firn_detail_set(self->detail, FIRN_EBUSY,
+                                 "%s: a writer opened the store meanwhile; close it there",
+                                 self->store->path);
+    }
+    if (result == FIRN_OK && rename(self->partial, new_path) != 0) {
+        int error = errno;
+        result = firn_detail_set(self->detail, firn_code_of_errno(error),
+                                 "%s: cannot rename it to %s: %s", self->partial, new_path,
+                                 strerror(error));
+    }
+    if (result != FIRN_OK) {
+        remove_partial(self);
+        return result;
+    }
+    char *above = firn_path_join(self->heap, new_path, "..");
+    if (above != NULL) {
+        (void)firn_sync_directory(above); /* some file systems cannot */
+    }
+    firn_path_free(self->heap, above);
+    return FIRN_OK;
+}
+
+static int salvage_into(salvage *self, const char *new_path, uint64_t cold_bytes) {
+    if (is_within(self, self->store->path)) {
+        return firn_detail_set(self->detail, FIRN_EINVAL,
+                               "%s: lies in the damaged store, which is not written to; choose "
+                               "another path",
+                               new_path);
+    }
+    int result = make_directory(self);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = open_new(self, cold_bytes);
+    if (result == FIRN_OK) {
+        result = copy_all(self);
+    }
+    if (result == FIRN_OK) {
+        count_reclaimed(self);
+    }
+    result = close_new(self, new_path, result);
+    firn_heap_free(self->heap, self->items, ITEMS_MAX * sizeof *self->items);
+    firn_heap_free(self->heap, self->bytes, self->bytes_size);
+    return result;
+}
+
+static int salvage_from(firn_store *store, const char *new_path,
+                        const firn_salvage_options *options, firn_salvage_report *report,
+                        firn_verify_callback callback, void *context) {
+    struct stat status;
+    report->index_damaged = store->from_log;
+    report->damaged = store->recovery.lost;
+    report->given_up = store->recovery.given_up;
+    if (report->journal_damaged && !options->force) {
+        return firn_detail_set(&store->detail, FIRN_ECORRUPT,
+                               "%s: its journal is damaged or missing, so it is not known what was "
+                               "overwritten or deleted; nothing is salvaged unless stale values "
+                               "are acceptable (force)",
+                               store->path);
+    }
+    if (lstat(new_path, &status) == 0) {
+        return firn_detail_set(&store->detail, FIRN_EINVAL,
+                               "%s: is there already; choose a path where nothing is", new_path);
+    }
+    salvage self = {
+        .store = store,
+        .heap = store->heap,
+        .detail = &store->detail,
+        .partial = partial_name(new_path, store->heap),
+        .report = report,
+        .callback = callback,
+        .context = context,
+    };
+    if (self.partial == NULL) {
+        return firn_detail_set(&store->detail, FIRN_ENOMEM, "%s: no memory to salvage it",
+                               store->path);
+    }
+    if (store->recovery.lost > 0) {
+        tell_that(&self, "the log is damaged in %llu places; entries given up: %llu",
+                  (unsigned long long)report->damaged, (unsigned long long)report->given_up);
+    }
+    int result = salvage_into(&self, new_path, options->cold_bytes);
+    firn_path_free(store->heap, self.partial);
+    return result;
+}
+
+int firn_store_salvage(const char *path, const char *new_path, const firn_salvage_options *given,
+                       firn_salvage_report *report, firn_verify_callback callback, void *context) {
+    firn_salvage_options options = FIRN_SALVAGE_OPTIONS_INIT;
+    if (given != NULL) {
+        options = *given;
+    }
+    if (path == NULL || new_path == NULL || new_path[0] == '\0' || report == NULL ||
+        report->size < sizeof *report || options.size < sizeof options ||
+        (options.error_buffer == NULL && options.error_buffer_size > 0) ||
+        (options.cold_bytes != 0 && options.cold_bytes < FIRN_COLD_BYTES_MIN)) {
+        return FIRN_EINVAL;
+    }
+    *report = (firn_salvage_report)FIRN_SALVAGE_REPORT_INIT;
+    firn_store *store;
+    bool journal_damaged = false;
+    int result = firn_store_open_damaged(&store, path, &journal_damaged, options.error_buffer,
+                                         options.error_buffer_size);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    report->journal_damaged = journal_damaged;
+    result = salvage_from(store, new_path, &options, report, callback, context);
+    if (result != FIRN_OK) {
+        firn_detail_get(&store->detail, options.error_buffer, options.error_buffer_size);
+    }
+    firn_store_close(store);
+    return result;
+}
