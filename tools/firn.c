@@ -9,7 +9,7 @@
 #include "tool.h"
 
 static const command *const commands[] = {
-    &command_dump, &command_get, &command_replay, &command_stat, &command_verify,
+    &command_compact, &command_dump, &command_get, &command_replay, &command_stat, &command_verify,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

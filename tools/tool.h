@@ -22,6 +22,7 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
+extern const command command_compact;
 extern const command command_dump;
 extern const command command_get;
 extern const command command_replay;

@@ -237,6 +237,56 @@ FIRN_API FIRN_NODISCARD int firn_store_salvage(const char *path, const char *new
                                                firn_salvage_report *report,
                                                firn_verify_callback callback, void *context);
 
+/* How firn_store_compact works. Zero in any field means its default. */
+typedef struct firn_compact_options {
+    size_t size;              /* sizeof(firn_compact_options) */
+    char *error_buffer;       /* where an error is told in words; may be NULL */
+    size_t error_buffer_size; /* bytes of error_buffer */
+} firn_compact_options;
+
+#define FIRN_COMPACT_OPTIONS_INIT                                                                  \
+    { sizeof(firn_compact_options), NULL, 0 }
+
+/* What a compaction came to. Bytes are those that the file system has given. */
+typedef struct firn_compact_report {
+    size_t size;               /* sizeof(firn_compact_report) */
+    uint64_t log_bytes_before; /* of the log */
+    uint64_t log_bytes_after;
+    uint64_t index_bytes_before; /* of the index */
+    uint64_t index_bytes_after;
+    uint64_t entries;        /* that are there afterwards */
+    uint64_t records_copied; /* valid records that were written once more */
+} firn_compact_report;
+
+#define FIRN_COMPACT_REPORT_INIT                                                                   \
+    { sizeof(firn_compact_report), 0, 0, 0, 0, 0, 0 }
+
+/* Gives space that serves nothing back to the file system: records that were overwritten, deleted
+ * or have expired, as far as that pays, free segments of the log, free pages of the index. No other
+ * entry is lost. Nobody else may have the store open, nor can until it is over. It may be broken
+ * off at any point by the end of the process: all entries are there then, and what is left behind
+ * goes with the next compaction.
+ *
+ * path      the store; sound, or else see firn_store_salvage
+ * options   may be NULL
+ * report    what it came to
+ * callback  told now and then how far it is (finding is always NULL); not 0: enough, what was done
+ *           stays; may be NULL
+ *
+ * Takes up to the size of the index more on disk while it runs, and reads and writes what is valid
+ * in the log once at the most.
+ *
+ * FIRN_OK
+ * FIRN_AGAIN      the callback stopped it
+ * FIRN_NOT_FOUND  there is nothing at path
+ * FIRN_EBUSY      somebody has the store open
+ * FIRN_ECORRUPT   the store is damaged
+ * FIRN_ENOTSTORE, FIRN_EVERSION, FIRN_EREADONLY, FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_EINVAL */
+FIRN_API FIRN_NODISCARD int firn_store_compact(const char *path,
+                                               const firn_compact_options *options,
+                                               firn_compact_report *report,
+                                               firn_verify_callback callback, void *context);
+
 /* The words for the last error of this handle: lent, valid until the next call on it; "" if none.
  */
 FIRN_API const char *firn_store_message(const firn_store *store);

@@ -142,6 +142,8 @@ typedef struct firn_backend_ops {
      * first of the part), valid or not. Lent until the next call of it; may be called within a
      * transaction. FIRN_NOT_FOUND: no more. */
     int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
+    /* [writer] How many valid records begin in that part. */
+    uint64_t (*oldest_valid)(const firn_backend *backend);
     /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */
@@ -155,6 +157,12 @@ typedef struct firn_backend_ops {
     int (*maintain)(firn_backend *backend);
     /* [writer] A checkpoint, and what else makes the next open quick. */
     int (*conclude)(firn_backend *backend);
+    /* [writer] Between transactions, when nobody else has the store open: gives space that serves
+     * nothing back to the file system, without losing a record. pack: of what is open;
+     * pack_closed: of the files in a directory, when the backend is closed again; the fingerprint
+     * is another one then. Either may be broken off at any point by the end of the process. */
+    int (*pack)(firn_backend *backend);
+    int (*pack_closed)(const char *directory, firn_heap *heap, firn_detail *detail);
     /* False: there is surely no valid record of the hash. Safe from any thread. */
     bool (*may_hold)(firn_backend *backend, uint64_t hash);
 

@@ -1,6 +1,7 @@
 /* What the files of the log backend share. backend_log.c opens, recovers and tells of itself,
  * backend_log_write.c writes, reclaims and makes checkpoints, backend_log_read.c is for readers,
- * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk. For
+ * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk,
+ * backend_log_pack.c gives space back. For
  * no other file.
  *
  * The log is the truth. Its frames, in order, say everything; the index on disk is what they come
@@ -228,6 +229,12 @@ int firn_write_drop(firn_backend *backend);
 /* The index holds nothing, and knows the log up to its end. */
 int firn_write_empty_index(firn_backend *backend);
 int firn_write_clear(firn_backend *backend);
+
+uint64_t firn_write_oldest_valid(const firn_backend *backend);
+
+/* backend_log_pack.c */
+int firn_pack(firn_backend *backend);
+int firn_pack_closed(const char *directory, firn_heap *heap, firn_detail *detail);
 
 /* backend_log_filter.c */
 int firn_filter_open(firn_backend *backend, uint64_t bytes_max);

@@ -253,6 +253,12 @@ int firn_write_oldest(firn_backend *backend, uint64_t from, uint64_t *sequence,
     return result == FIRN_OK && *sequence >= segment_end ? FIRN_NOT_FOUND : result;
 }
 
+uint64_t firn_write_oldest_valid(const firn_backend *backend) {
+    return can_drop(backend)
+               ? backend->lives[firn_log_tail(backend->log) & backend->lives_mask].count
+               : 0;
+}
+
 int firn_write_drop(firn_backend *backend) {
     if (!can_drop(backend)) {
         return FIRN_NOT_FOUND;

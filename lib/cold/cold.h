@@ -116,6 +116,18 @@ int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64
  * or an error as of firn_cold_write. */
 int firn_cold_maintain(firn_cold *cold);
 
+/* [writer] Gives space that serves nothing back to the file system, without losing an entry. No
+ * read may be under way. May be broken off at any point by the end of the process.
+ *
+ * progress  called now and then; may be NULL; not 0: enough
+ * copied    records that were written once more
+ *
+ * FIRN_OK. FIRN_EBUSY: another process has the store open for reading. FIRN_AGAIN: progress stopped
+ * it. FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT: some of it may be done; after these only
+ * the close may be called. */
+int firn_cold_pack(firn_cold *cold, int (*progress)(void *context, uint64_t done, uint64_t total),
+                   void *context, uint64_t *copied);
+
 /* False: there is surely no entry of the hash. Costs next to nothing while the filter knows what is
  * there, which is soon after the open. */
 bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash);

@@ -1,6 +1,6 @@
 /* What the files of the cold tier's store share: the handle. cold.c reads and tells,
- * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims. For
- * no other file. */
+ * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims,
+ * cold_pack.c gives space back. For no other file. */
 #ifndef FIRN_COLD_COLD_INTERNAL_H
 #define FIRN_COLD_COLD_INTERNAL_H
 
@@ -134,6 +134,9 @@ int firn_cold_replay_journal(firn_cold *cold);
 
 /* [writer] Makes the next open quick. */
 int firn_cold_conclude(firn_cold *cold);
+
+/* [writer] Closes the backend, calls `between`, and opens it again. No read may be under way. */
+int firn_cold_reopen(firn_cold *cold, int (*between)(firn_cold *cold));
 
 /* Takes over what the backend tells of itself. */
 void firn_cold_note_usage(firn_cold *cold);

@@ -18,11 +18,22 @@ enum {
 
 /* ---- making and freeing the handle ---- */
 
-static void free_readers(firn_cold *cold) {
+static void free_sessions(firn_cold *cold) {
     for (unsigned i = 0; cold->readers != NULL && i < FIRN_COLD_READERS; i++) {
         if (cold->readers[i].session != NULL) {
             cold->ops->session_free(cold->readers[i].session);
+            cold->readers[i].session = NULL;
         }
+    }
+    if (cold->session != NULL) {
+        cold->ops->session_free(cold->session);
+        cold->session = NULL;
+    }
+}
+
+static void free_readers(firn_cold *cold) {
+    free_sessions(cold);
+    for (unsigned i = 0; cold->readers != NULL && i < FIRN_COLD_READERS; i++) {
         firn_decoders_fini(&cold->readers[i].decoders);
     }
     firn_heap_free_lines(cold->heap, cold->readers, FIRN_COLD_READERS * sizeof *cold->readers);
@@ -38,9 +49,6 @@ static size_t hit_marks_of(uint64_t budget) {
 
 static void free_cold(firn_cold *cold) {
     free_readers(cold);
-    if (cold->session != NULL) {
-        cold->ops->session_free(cold->session);
-    }
     if (cold->backend != NULL) {
         cold->ops->close(cold->backend);
     }
@@ -420,9 +428,19 @@ int firn_cold_open(firn_cold **out, const firn_cold_config *config) {
     return FIRN_OK;
 }
 
+int firn_cold_reopen(firn_cold *cold, int (*between)(firn_cold *cold)) {
+    firn_journal_header header;
+    firn_journal_get_header(cold->journal, &header);
+    free_sessions(cold);
+    close_backend(cold);
+    int result = between(cold);
+    int opened = take_over(cold, &header, false);
+    return result != FIRN_OK ? result : opened;
+}
+
 int firn_cold_close(firn_cold *cold, bool clean) {
     int result = FIRN_OK;
-    if (clean && !cold->read_only) {
+    if (clean && !cold->read_only && cold->backend != NULL) {
         result = firn_cold_write(cold, NULL, 0, cold->meta.version_next);
         if (result == FIRN_OK) {
             result = firn_cold_conclude(cold);

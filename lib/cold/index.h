@@ -44,6 +44,11 @@ typedef struct firn_index_usage {
 /* See firn_backend_ops.check. */
 int firn_index_check(const char *directory, bool thorough, firn_heap *heap, firn_detail *detail);
 
+/* Puts a copy without free pages in place of the file, at once (rename), synced. Nobody may have it
+ * open. Its transactions count from the beginning again. FIRN_OK; after an error the file is as it
+ * was. */
+int firn_index_pack(const char *directory, firn_heap *heap, firn_detail *detail);
+
 /* limit_bytes: the file never grows above it. *index is NULL after an error. */
 int firn_index_open(firn_index **index, const firn_backend_config *config, uint64_t limit_bytes);
 void firn_index_close(firn_index *index);

@@ -25,6 +25,12 @@ static bool held_by_other(int fd, off_t byte) {
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+/* Whether somebody keeps everybody out: see firn_lock_exclude. */
+static bool is_excluded(int fd, off_t byte) {
+    struct flock lock = lock_of(F_WRLCK, byte);
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_len == 0;
+}
+
 static uint32_t read_pid(int fd) {
     char text[16] = "";
     ssize_t size = pread(fd, text, sizeof text - 1, 0);
@@ -57,6 +63,11 @@ static int lock_process(int fd, bool can_write, const char *path, firn_detail *d
         }
     }
     /* Asked once more: another reader may have taken it shared at the same time. */
+    if (is_excluded(fd, byte)) {
+        return firn_detail_set(detail, FIRN_EBUSY,
+                               "%s: the store is being compacted; try again when that is over",
+                               path);
+    }
     if (held || held_by_other(fd, byte)) {
         return firn_detail_set(detail, FIRN_EBUSY,
                                "%s: this process has the store open already; use that handle",
@@ -113,6 +124,19 @@ int firn_lock_take(firn_lock *lock, const char *directory, bool writer, firn_hea
     int result = open_and_lock(lock, path, writer, detail);
     firn_path_free(heap, path);
     return result;
+}
+
+int firn_lock_exclude(firn_lock *lock, const char *directory, firn_detail *detail) {
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PROCESS_BYTES};
+    if (fcntl(lock->fd, F_OFD_SETLK, &all) == 0) {
+        return FIRN_OK;
+    }
+    if (errno != EAGAIN && errno != EACCES) {
+        return failed(detail, directory, "lock");
+    }
+    return firn_detail_set(detail, FIRN_EBUSY,
+                           "%s: another process has the store open for reading; close it there",
+                           directory);
 }
 
 void firn_lock_drop(firn_lock *lock) {

@@ -33,6 +33,9 @@ typedef struct firn_lock {
  * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM */
 int firn_lock_take(firn_lock *lock, const char *directory, bool writer, firn_heap *heap,
                    firn_detail *detail);
+/* To be asked of a writer's lock: nobody else has the store open, nor can open it before this lock
+ * is dropped. FIRN_OK, FIRN_EBUSY, FIRN_EIO, the last two with words. */
+int firn_lock_exclude(firn_lock *lock, const char *directory, firn_detail *detail);
 /* Lets go of it; harmless when it is not held. */
 void firn_lock_drop(firn_lock *lock);
 

@@ -946,8 +946,29 @@ int firn_log_set_slots(firn_log *log, uint32_t slots) {
         }
         result = move_in_front(log, slots, buffer);
         firn_heap_free(log->heap, buffer, COPY_BYTES);
+        /* The copies are on the device before what they were made from is given up. */
+        if (result == FIRN_OK) {
+            result = firn_log_sync(log);
+        }
     }
     return result == FIRN_OK ? punch(log) : result;
+}
+
+int firn_log_cut(firn_log *log) {
+    uint32_t slots = log->used_size;
+    while (slots > 0 && log->used[slots - 1] == 0) {
+        slots--;
+    }
+    if (slots_in_file(log) <= slots) {
+        return FIRN_OK;
+    }
+    uint64_t bytes = slot_at(log, slots);
+    atomic_store_explicit(&log->extent, bytes, memory_order_relaxed);
+    if (ftruncate(log->fd, (off_t)bytes) != 0) {
+        return failed(log, "cut");
+    }
+    log->reached = slots < log->reached ? slots : log->reached;
+    return FIRN_OK;
 }
 
 int firn_log_sync(firn_log *log) {

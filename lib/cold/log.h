@@ -144,6 +144,8 @@ void firn_log_clear(firn_log *log);
 /* [writer] The file may have that many slots. Segments behind are moved in front as far as there
  * are free slots, and space behind is given back. FIRN_OK, FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_log_set_slots(firn_log *log, uint32_t slots);
+/* [writer] Cuts the file behind the last segment, when no other process has it open. */
+int firn_log_cut(firn_log *log);
 uint32_t firn_log_slots(const firn_log *log);
 uint32_t firn_log_slots_used(const firn_log *log);
 /* Whether the file is still as long as its segments need it. */

@@ -17,8 +17,8 @@
 
 /* In the order in which they are moved or removed. */
 static const char *const own_files[] = {
-    FIRN_DATA_FILE, "lock.mdb",        FIRN_LOG_FILE, "firn.hot.tmp",
-    "firn.hot",     "firn.filter.tmp", "firn.filter", FIRN_JOURNAL_FILE,
+    FIRN_DATA_FILE, FIRN_DATA_FILE ".tmp", "lock.mdb",    FIRN_LOG_FILE,     "firn.hot.tmp",
+    "firn.hot",     "firn.filter.tmp",     "firn.filter", FIRN_JOURNAL_FILE,
 };
 
 enum { OWN_FILES = sizeof own_files / sizeof own_files[0] };

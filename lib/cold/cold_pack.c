@@ -1,0 +1,175 @@
+/* The cold tier: giving space back to the file system. See cold.h, and cold_internal.h for who does
+ * the rest.
+ *
+ * While enough of the log is superseded, valid records of its oldest part are written once more and
+ * that part is given up, for one turn round the log at the most. What is valid is never lost: where
+ * there is no room for a copy, or damage hides a record, it ends there. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "cold/cold_internal.h"
+#include "cold/record.h"
+
+enum { DENSE_NUM = 15, DENSE_DEN = 16 }; /* a log that is valid to this part is left as it is */
+
+typedef struct packing {
+    firn_cold *cold;
+    uint64_t now_ms;
+    uint64_t copied;  /* records in all */
+    size_t changes;   /* in this transaction */
+    uint64_t expired; /* valid records of the oldest part that have expired */
+    bool full;        /* there is no room for a copy */
+} packing;
+
+static bool is_dense(firn_cold *cold) {
+    firn_backend_usage usage;
+    cold->ops->usage(cold->backend, &usage);
+    return usage.live_bytes >= usage.log_bytes / DENSE_DEN * DENSE_NUM;
+}
+
+static int commit(firn_cold *cold) {
+    cold->ops->set_meta(cold->backend, &cold->meta);
+    return cold->ops->commit(cold->backend);
+}
+
+static int copy_one(packing *self, uint64_t sequence, const firn_bytes *bytes) {
+    firn_cold *cold = self->cold;
+    firn_record record;
+    uint64_t found;
+    if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
+        firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+        return FIRN_OK; /* if it is valid, this part is kept */
+    }
+    uint64_t hash = firn_hash64(cold->seed, record.key, record.key_size);
+    if (cold->ops->locate(cold->session, hash, &found) != FIRN_OK || found != sequence) {
+        return FIRN_OK;
+    }
+    if (record.expires_ms != 0 && record.expires_ms <= self->now_ms) {
+        self->expired++;
+        return FIRN_OK;
+    }
+    void *to;
+    int result = cold->ops->put(cold->backend, hash, bytes->size, &sequence, &to);
+    if (result == FIRN_OK) {
+        memcpy(to, bytes->data, bytes->size);
+        firn_record_seal(to, bytes->size, NULL, 0, sequence);
+        self->changes++;
+    }
+    return result;
+}
+
+/* What is in the current transaction is committed, and another one begun. */
+static int go_on(packing *self) {
+    int result = commit(self->cold);
+    if (result == FIRN_OK) {
+        self->copied += self->changes;
+        self->changes = 0;
+        result = self->cold->ops->begin(self->cold->backend);
+    }
+    return result;
+}
+
+static int copy_oldest(packing *self) {
+    firn_cold *cold = self->cold;
+    size_t changes_max = cold->ops->changes_max(cold->backend);
+    uint64_t from = 0;
+    self->expired = 0;
+    self->changes = 0;
+    (void)cold->ops->room(cold->backend, true); /* fits the log to the budget */
+    int result = cold->ops->begin(cold->backend);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    while (result == FIRN_OK) {
+        uint64_t sequence;
+        firn_bytes bytes;
+        result = cold->ops->oldest(cold->backend, from, &sequence, &bytes);
+        if (result == FIRN_OK) {
+            from = sequence + 1;
+            result = copy_one(self, sequence, &bytes);
+        }
+        if (result == FIRN_OK && self->changes == changes_max) {
+            result = go_on(self);
+            if (result != FIRN_OK) {
+                return result;
+            }
+        }
+    }
+    if (result != FIRN_NOT_FOUND) {
+        cold->ops->abort(cold->backend);
+        self->full = result == FIRN_BACKEND_FULL;
+        return self->full ? FIRN_OK : result;
+    }
+    result = commit(cold);
+    self->copied += result == FIRN_OK ? self->changes : 0;
+    return result;
+}
+
+static int copy_forward(packing *self,
+                        int (*progress)(void *context, uint64_t done, uint64_t total),
+                        void *context) {
+    firn_cold *cold = self->cold;
+    firn_backend_usage usage;
+    cold->ops->usage(cold->backend, &usage);
+    uint64_t parts = usage.log_bytes / usage.segment_bytes;
+    for (uint64_t i = 0; i + 1 < parts && !is_dense(cold); i++) {
+        if (progress != NULL && progress(context, i, parts) != 0) {
+            return FIRN_AGAIN;
+        }
+        int result = copy_oldest(self);
+        if (result != FIRN_OK) {
+            return result;
+        }
+        if (self->full || cold->ops->oldest_valid(cold->backend) > self->expired) {
+            return FIRN_OK;
+        }
+        result = cold->ops->drop(cold->backend);
+        if (result != FIRN_OK) {
+            return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+        }
+    }
+    return FIRN_OK;
+}
+
+static int pack_closed(firn_cold *cold) {
+    return cold->ops->pack_closed(cold->path, cold->heap, cold->detail);
+}
+
+/* The filter, for the next open. */
+static int finish(firn_cold *cold) {
+    int result;
+    do {
+        result = firn_cold_maintain(cold);
+    } while (result == FIRN_AGAIN);
+    return result;
+}
+
+int firn_cold_pack(firn_cold *cold, int (*progress)(void *context, uint64_t done, uint64_t total),
+                   void *context, uint64_t *copied) {
+    *copied = 0;
+    int result = firn_lock_exclude(&cold->lock, cold->path, cold->detail);
+    if (result == FIRN_OK && cold->session == NULL) {
+        result = cold->ops->session_new(cold->backend, &cold->session);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    packing self = {.cold = cold, .now_ms = firn_clock_now_ms(&cold->clock)};
+    result = copy_forward(&self, progress, context);
+    *copied = self.copied;
+    if (result == FIRN_OK) {
+        result = cold->ops->pack(cold->backend);
+    }
+    if (result == FIRN_OK) {
+        result = cold->ops->sync(cold->backend);
+    }
+    if (result == FIRN_OK) {
+        result = firn_cold_reopen(cold, pack_closed);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_cold_note_usage(cold);
+    return finish(cold);
+}
