@@ -369,7 +369,8 @@ static int pass_damage(firn_backend *backend, firn_backend_recovery *recovery) {
 static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery *recovery) {
     firn_filter_recall(backend); /* for what it does to an old file */
     firn_filter_empty(backend);
-    uint64_t told = powerless ? 0 : firn_log_end(backend->log); /* up to there all must be sound */
+    uint64_t told =
+        powerless ? 0 : firn_log_told_end(backend->log); /* all must be sound up to there */
     int result = firn_log_scan(backend->log, true);
     if (result == FIRN_OK) {
         result = firn_lives_reserve(backend);
@@ -393,6 +394,9 @@ static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery 
         } else if (result == FIRN_ECORRUPT) {
             result = pass_damage(backend, recovery);
         }
+    }
+    if (result == FIRN_OK && backend->known < told) { /* segments are missing that came after all */
+        result = pass_damage(backend, recovery);
     }
     if (result == FIRN_OK) {
         backend->rebuilding = false;

@@ -6,7 +6,6 @@
  * overwritten or deleted in it, and is given up. */
 #include <string.h>
 
-#include "base/hash.h"
 #include "cold/backend_log.h"
 
 static int no_memory(firn_backend *backend) {
@@ -32,46 +31,25 @@ static int enlarge(firn_backend *backend) {
     return FIRN_OK;
 }
 
-static bool is_frame(const firn_backend *backend, const unsigned char *bytes, size_t size,
-                     uint64_t position) {
-    uint32_t head;
-    if (size < FIRN_FRAME_HEAD) {
-        return false;
-    }
-    memcpy(&head, bytes, sizeof head);
-    if (head == FIRN_FRAME_REMOVAL) {
-        uint64_t check;
-        if (size < FIRN_FRAME_REMOVAL_SIZE) {
-            return false;
-        }
-        memcpy(&check, bytes + 20, sizeof check);
-        return check == firn_hash64(position, bytes + 4, 16);
-    }
-    firn_bytes record = {bytes + FIRN_FRAME_HEAD, head};
-    firn_backend_identity identity;
-    return head > 0 && head <= size - FIRN_FRAME_HEAD &&
-           firn_identify(backend, position, &record, &identity);
-}
-
-/* *goes_on: a sound frame stands somewhere behind the position in the last segment: so the log does
- * not end here. A frame's checksum takes in its position, so nothing else can look like one. */
-static int look_behind(firn_backend *backend, uint64_t position, bool *goes_on) {
+/* *blank: nothing was ever written to the last segment behind the position. */
+static int look_behind(firn_backend *backend, uint64_t position, bool *blank) {
     size_t size = (size_t)(firn_log_end(backend->log) - position);
     unsigned char *bytes = firn_heap_alloc(backend->heap, size);
-    *goes_on = false;
+    *blank = true;
     if (bytes == NULL) {
         return no_memory(backend);
     }
     size_t got;
     int result = firn_log_read(backend->log, position, bytes, size, &got);
-    for (size_t i = 1; result == FIRN_OK && i < got && !*goes_on; i++) {
-        *goes_on = is_frame(backend, bytes + i, got - i, position + i);
+    for (size_t i = 0; result == FIRN_OK && i < got && *blank; i++) {
+        *blank = bytes[i] == 0;
     }
     firn_heap_free(backend->heap, bytes, size);
     return result;
 }
 
-/* *ends: there is no sound frame at `known` because the log ends there, and not for damage. */
+/* *ends: there is no sound frame at `known` because the log ends there, and not for damage. Where
+ * the header does not tell, leftovers of an earlier turn look no different from damage. */
 static int is_end(firn_backend *backend, bool powerless, bool *ends) {
     uint64_t told = firn_log_told_end(backend->log);
     uint64_t last = firn_log_number(backend->payload, firn_log_end(backend->log) - 1);
@@ -83,10 +61,7 @@ static int is_end(firn_backend *backend, bool powerless, bool *ends) {
         *ends = backend->known >= told;
         return FIRN_OK;
     }
-    bool goes_on;
-    int result = look_behind(backend, backend->known, &goes_on);
-    *ends = !goes_on;
-    return result;
+    return look_behind(backend, backend->known, ends);
 }
 
 static void give_up(firn_backend *backend, firn_backend_recovery *recovery) {

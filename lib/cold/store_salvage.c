@@ -131,6 +131,11 @@ static int add(salvage *self, const firn_store_entry *entry) {
     return result;
 }
 
+/* Whether the entry given last is damaged in itself, and not only its compressed value. */
+static bool held_damage(const firn_store *store) {
+    return store->chunk[store->chunk_next - 1].damage != NULL;
+}
+
 static int copy_all(salvage *self) {
     int result = FIRN_OK;
     while (result == FIRN_OK && !self->stopped) {
@@ -138,6 +143,9 @@ static int copy_all(salvage *self) {
         result = firn_store_next(self->store, FIRN_STORE_VALUES, &entry);
         if (result != FIRN_OK) {
             break;
+        }
+        if (entry.damaged && self->store->from_log && held_damage(self->store)) {
+            continue; /* the log was damaged there, which was counted when it was found out */
         }
         if (entry.damaged) {
             self->report->damaged++;

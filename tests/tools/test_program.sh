@@ -66,7 +66,7 @@ expect 2 "$firn"
 expect 2 "$firn" nonsense
 has err "no command 'nonsense'"
 expect 2 "$firn" help nonsense
-for command in dump get stat verify replay; do
+for command in compact dump get stat verify replay; do
     expect 0 "$firn" "$command" --help
     has out "Usage: firn $command"
     cp out once
@@ -86,15 +86,16 @@ fi
 # --- what is not a store ---
 mkdir nothing-in-it
 echo text >file
-for command in dump stat verify; do
+for command in compact dump stat verify "verify --repair=new"; do
     for path in missing file nothing-in-it; do
-        expect 4 "$firn" "$command" "$path"
-        has err "firn $command: "
+        # shellcheck disable=SC2086
+        expect 4 "$firn" $command "$path"
+        has err "firn ${command%% *}: "
         has err "$path"
     done
 done
 expect 4 "$firn" get file key
-[ ! -e missing ] || { echo "FAILED: a store was made by looking"; failed=1; }
+[ ! -e missing ] && [ ! -e new ] && [ ! -e new.partial ] || { echo "FAILED: a store was made by looking"; failed=1; }
 is "$(ls -A nothing-in-it)" ""
 
 # --- values of options ---
@@ -235,6 +236,11 @@ expect 0 "$firn" get odd plain
 expect 0 "$firn" verify odd
 has out "a writer is active"
 expect 4 "$firn" replay --no-restart "$trace" odd
+expect 4 "$firn" compact odd
+has err "process $writer"
+expect 4 "$firn" verify --repair=new odd
+has err "process $writer"
+[ ! -e new ] || { echo "FAILED: a store was salvaged beside a writer"; failed=1; }
 exec 3>&-
 wait "$writer" || { echo "FAILED: the writer"; failed=1; }
 writer=
@@ -251,6 +257,56 @@ for command in dump stat "get --raw" verify; do
     [ $? -le 4 ] || { echo "FAILED: firn $command on a damaged store"; failed=1; }
     unharmed "firn $command" on a damaged store
 done
+
+# --- salvage ---
+# All files but those of locks are as they were.
+sums() {
+    find "$1" -type f ! -name lock.mdb ! -name firn.lock -exec cksum {} + | sort
+}
+expect 2 "$firn" verify --force odd
+has err --repair
+expect 2 "$firn" verify --repair= odd
+expect 2 "$firn" verify --repair
+expect 2 "$firn" verify --repair=hurt odd
+has err "is there already"
+expect 2 "$firn" verify --repair=missing/new odd
+expect 2 "$firn" verify --repair=odd/new odd
+has err "lies in the damaged store"
+"$firn" dump --values odd | cut -f 1-4,7- | sort >text
+sums hurt >before
+expect 0 "$firn" verify --repair=saved hurt
+has out "salvaged           9"
+has out "index_damaged      1"
+sums hurt >once
+cmp -s once before || { echo "FAILED: the damaged store was written to"; failed=1; }
+expect 0 "$firn" verify saved
+"$firn" dump --values saved | cut -f 1-4,7- | sort >once
+cmp -s text once || { echo "FAILED: not all was salvaged"; failed=1; }
+[ ! -e saved.partial ] || { echo "FAILED: something was left behind"; failed=1; }
+rm hurt/firn.journal
+expect 3 "$firn" verify --repair=forced hurt
+has err --force
+[ ! -e forced ] || { echo "FAILED: salvaged without a journal"; failed=1; }
+expect 0 "$firn" verify --quiet --force --repair=forced hurt
+is "$(cat out err)" ""
+expect 0 "$firn" verify forced
+rm hurt/firn.log
+expect 4 "$firn" verify --force --repair=none hurt
+
+# --- compact ---
+expect 0 "$firn" compact saved
+has out "entries            9"
+expect 0 "$firn" verify saved
+"$firn" dump --values saved | cut -f 1-4,7- | sort >once
+cmp -s text once || { echo "FAILED: compact lost something"; failed=1; }
+expect 0 "$firn" compact --quiet saved
+is "$(cat out err)" ""
+if command -v python3 >/dev/null; then
+    expect 0 "$firn" verify --json --repair=again odd
+    json out "d[0]['salvaged'] == 9 and d[0]['expired'] == 1 and d[0]['store'] == 'again'"
+    expect 0 "$firn" compact --json again
+    json out "d[0]['entries'] == 9 and d[0]['bytes_after'] <= d[0]['bytes_before']"
+fi
 
 # --- replay ---
 printf '1,100\n2,200\n1,100\n3\n18446744073709551615,5\r\n0,70\n\n1,100' >small.csv

@@ -576,8 +576,31 @@ START_TEST(a_damaged_record_is_told_and_the_others_are_given) {
 }
 END_TEST
 
-/* Every call but the verification says that the store is damaged; that says where. */
+/* The verification says where the damage is; all else is told from the log. */
 static void assert_damaged_pages(const char *path) {
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_verify_report report;
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        ck_assert_int_eq(firn_store_next(store, FIRN_STORE_VALUES, &entry), FIRN_OK);
+        number_of(&entry, true);
+    }
+    ck_assert_int_eq(firn_store_next(store, FIRN_STORE_VALUES, &entry), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_store_get(store, "key 1", 5, &entry), FIRN_OK);
+    ck_assert_int_eq(firn_store_get(store, "k", 1, &entry), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.entries, ENTRIES);
+    firn_store_rewind(store);
+    ck_assert_int_eq(verify(store, &report), FIRN_ECORRUPT);
+    ck_assert_uint_gt(report.pages_damaged, 0);
+    ck_assert_uint_eq(report.records, 0);
+    ck_assert_ptr_nonnull(strstr(firn_store_message(store), path));
+    firn_store_close(store);
+}
+
+/* The same when there is no log either: only a verification may look. */
+static void assert_nothing_left(const char *path) {
     firn_store *store = open_store(path);
     firn_store_entry entry;
     firn_store_info info = FIRN_STORE_INFO_INIT;
@@ -589,12 +612,10 @@ static void assert_damaged_pages(const char *path) {
     firn_store_rewind(store);
     ck_assert_int_eq(verify(store, &report), FIRN_ECORRUPT);
     ck_assert_uint_gt(report.pages_damaged, 0);
-    ck_assert_uint_eq(report.records, 0);
-    ck_assert_ptr_nonnull(strstr(firn_store_message(store), path));
     firn_store_close(store);
 }
 
-START_TEST(damaged_pages_can_be_verified_and_nothing_else) {
+START_TEST(damaged_pages_are_told_and_the_log_is_looked_into) {
     char *path = make_store("pages", ENTRIES);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     file data = open_file(path, "data.mdb");
@@ -619,6 +640,14 @@ START_TEST(damaged_pages_can_be_verified_and_nothing_else) {
     assert_damaged_pages(path);
     free(full);
     close_file(&data);
+    file log = open_file(path, "firn.log");
+    set_byte(&log, 3, 'x');
+    assert_nothing_left(path);
+    close_file(&log);
+    full = join(path, "firn.log");
+    ck_assert_int_eq(unlink(full), 0);
+    assert_nothing_left(path);
+    free(full);
     remove_tree(path);
 }
 END_TEST
@@ -814,7 +843,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_live_writer_is_neither_met_nor_feared);
     tcase_add_test(tcase, what_the_journal_voids_is_not_given);
     tcase_add_test(tcase, a_damaged_record_is_told_and_the_others_are_given);
-    tcase_add_test(tcase, damaged_pages_can_be_verified_and_nothing_else);
+    tcase_add_test(tcase, damaged_pages_are_told_and_the_log_is_looked_into);
     tcase_add_test(tcase, index_and_records_must_fit_each_other);
     tcase_add_test(tcase, what_was_overwritten_and_deleted_is_no_finding);
     tcase_add_test(tcase, a_damaged_warm_list_is_told);

@@ -12,13 +12,13 @@ _firn() {
     COMPREPLY=()
 
     if [ "$cword" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "dump get help replay stat verify --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "compact dump get help replay stat verify --help --version" -- "$cur")
         return
     fi
 
     local values=""
     case $prev in
-    help) values="dump get replay stat verify" ;;
+    help) values="compact dump get replay stat verify" ;;
     --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf auto" ;;
     --tier) values="both hot" ;;
     --promotion) values="always second-hit" ;;
@@ -35,6 +35,7 @@ _firn() {
 
     local options=""
     case ${words[1]} in
+    compact) options="--json --quiet --help" ;;
     dump)
         options="--values --json --raw --separator --null --prefix --min-size --max-size --newer \
             --older --expired --limit --help"
@@ -45,7 +46,7 @@ _firn() {
             --threads --shards --value-size --restart-at --no-restart --keep --json --quiet --help"
         ;;
     stat) options="--json --help" ;;
-    verify) options="--json --quiet --help" ;;
+    verify) options="--repair --force --json --quiet --help" ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -1,20 +1,21 @@
 # Completion of firn for fish. The lists of options are those of `firn COMMAND --help`; a test
 # compares them.
 
-set -l commands dump get help replay stat verify
+set -l commands compact dump get help replay stat verify
 
 complete -c firn -f
 complete -c firn -n __fish_use_subcommand -l help -d 'All commands'
 complete -c firn -n __fish_use_subcommand -l version -d 'The version'
+complete -c firn -n __fish_use_subcommand -a compact -d 'Give space of a store back'
 complete -c firn -n __fish_use_subcommand -a dump -d 'Print the entries of a store'
 complete -c firn -n __fish_use_subcommand -a get -d 'Print the value of one key'
 complete -c firn -n __fish_use_subcommand -a help -d 'Tell about a command'
 complete -c firn -n __fish_use_subcommand -a replay -d 'Drive a cache with a trace'
 complete -c firn -n __fish_use_subcommand -a stat -d 'Print the facts of a store'
-complete -c firn -n __fish_use_subcommand -a verify -d 'Check all of a store'
+complete -c firn -n __fish_use_subcommand -a verify -d 'Check all of a store, or repair it'
 complete -c firn -n '__fish_seen_subcommand_from help' -a "$commands"
 
-complete -c firn -n '__fish_seen_subcommand_from dump get stat verify' -a '(__fish_complete_directories)'
+complete -c firn -n '__fish_seen_subcommand_from compact dump get stat verify' -a '(__fish_complete_directories)'
 complete -c firn -n '__fish_seen_subcommand_from replay' -F
 
 complete -c firn -n '__fish_seen_subcommand_from dump' -s v -l values -d 'The values too'
@@ -60,6 +61,12 @@ complete -c firn -n '__fish_seen_subcommand_from replay' -l help -d 'Options'
 complete -c firn -n '__fish_seen_subcommand_from stat' -l json -d 'As JSON'
 complete -c firn -n '__fish_seen_subcommand_from stat' -l help -d 'Options'
 
+complete -c firn -n '__fish_seen_subcommand_from verify' -l repair -r -a '(__fish_complete_directories)' -d 'Salvage into a new store'
+complete -c firn -n '__fish_seen_subcommand_from verify' -l force -d 'Salvage although stale values may come back'
 complete -c firn -n '__fish_seen_subcommand_from verify' -l json -d 'The report as JSON'
 complete -c firn -n '__fish_seen_subcommand_from verify' -s q -l quiet -d 'The exit code only'
 complete -c firn -n '__fish_seen_subcommand_from verify' -l help -d 'Options'
+
+complete -c firn -n '__fish_seen_subcommand_from compact' -l json -d 'The report as JSON'
+complete -c firn -n '__fish_seen_subcommand_from compact' -s q -l quiet -d 'The exit code only'
+complete -c firn -n '__fish_seen_subcommand_from compact' -l help -d 'Options'
