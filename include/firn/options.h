@@ -108,6 +108,10 @@ typedef struct firn_options {
     size_t error_buffer_size;     /* bytes of error_buffer */
     const struct firn_policy *hot_policy_ops; /* an eviction policy of the program's own, in place
                                   of one by name; see firn/policy.h. Stays valid until firn_close */
+    unsigned compression_threads; /* threads that help whoever writes to the cold tier to compress,
+                                     up to 64; they are started by firn_open and end with
+                                     firn_close. Default 0: values are compressed by the thread
+                                     that writes */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -116,7 +120,7 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL                  \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0               \
     }
 
 /* Options of one firn_put. */

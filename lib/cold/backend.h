@@ -21,7 +21,7 @@
 #include "base/heap.h"
 
 enum {
-    FIRN_STORE_FORMAT = 1, /* the whole directory's; in the meta numbers and the journal */
+    FIRN_STORE_FORMAT = 2, /* the whole directory's; in the meta numbers and the journal */
 
     FIRN_BACKEND_FULL = 100, /* a write needs more room than the limit leaves: abort, then raise the
                                 limit or reclaim */
@@ -120,6 +120,12 @@ typedef struct firn_backend_ops {
     int (*commit)(firn_backend *backend);
     void (*abort)(firn_backend *backend);
 
+    /* [writer] Between transactions: stores bytes under a number, in place of what is there, or
+     * removes them. Committed and on the device when it returns, whatever sync_commits says: what
+     * is written afterwards may depend on it. remove_blob: FIRN_NOT_FOUND: there is none. */
+    int (*put_blob)(firn_backend *backend, uint64_t number, const firn_bytes *blob);
+    int (*remove_blob)(firn_backend *backend, uint64_t number);
+
     /* Readers. Between read_begin and read_end a session sees one state of the store; what it
      * gives out is lent until read_end. Sessions must be short: they keep pages from reuse. */
     int (*session_new)(firn_backend *backend, firn_backend_session **session);
@@ -135,6 +141,11 @@ typedef struct firn_backend_ops {
     /* The first index entry whose hash is at least `from`; FIRN_NOT_FOUND: none. */
     int (*next_index)(firn_backend_session *session, uint64_t from, uint64_t *hash,
                       uint64_t *sequence);
+    /* FIRN_NOT_FOUND: no such number. */
+    int (*get_blob)(firn_backend_session *session, uint64_t number, firn_bytes *blob);
+    /* The first blob whose number is at least `from`; FIRN_NOT_FOUND: none. */
+    int (*next_blob)(firn_backend_session *session, uint64_t from, uint64_t *number,
+                     firn_bytes *blob);
     /* FIRN_ECORRUPT: a number is missing or has a wrong size. */
     int (*read_meta)(firn_backend_session *session, firn_backend_meta *meta);
     int (*read_usage)(firn_backend_session *session, firn_backend_usage *usage);

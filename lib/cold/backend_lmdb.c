@@ -1,8 +1,9 @@
-/* Records in LMDB: three named databases in data.mdb.
+/* Records in LMDB: four named databases in data.mdb.
  *
  *     meta     name -> number (little-endian u32 or u64)
  *     index    u64 key hash -> u64 sequence (MDB_INTEGERKEY)
  *     records  u64 sequence -> record (MDB_INTEGERKEY, written with MDB_APPEND)
+ *     blobs    u64 number -> bytes (MDB_INTEGERKEY)
  *
  * The map starts small and is made larger under map_lock, whose write side keeps every read
  * session of the process out, because LMDB moves the map then. */
@@ -37,6 +38,7 @@ struct firn_backend {
     MDB_dbi meta;
     MDB_dbi index;
     MDB_dbi records;
+    MDB_dbi blobs;
     firn_heap *heap;
     firn_detail *detail;
     char *path; /* of the data file */
@@ -160,15 +162,24 @@ static int open_databases_in(firn_backend *backend, MDB_txn *txn, unsigned creat
         error = mdb_dbi_open(txn, "records", create != 0 ? create | MDB_INTEGERKEY : 0,
                              &backend->records);
     }
+    if (error == 0) {
+        error =
+            mdb_dbi_open(txn, "blobs", create != 0 ? create | MDB_INTEGERKEY : 0, &backend->blobs);
+    }
     unsigned index_flags = 0;
     unsigned record_flags = 0;
+    unsigned blob_flags = 0;
     if (error == 0) {
         error = mdb_dbi_flags(txn, backend->index, &index_flags);
     }
     if (error == 0) {
         error = mdb_dbi_flags(txn, backend->records, &record_flags);
     }
-    if (error == 0 && (index_flags != MDB_INTEGERKEY || record_flags != MDB_INTEGERKEY)) {
+    if (error == 0) {
+        error = mdb_dbi_flags(txn, backend->blobs, &blob_flags);
+    }
+    if (error == 0 && (index_flags != MDB_INTEGERKEY || record_flags != MDB_INTEGERKEY ||
+                       blob_flags != MDB_INTEGERKEY)) {
         error = MDB_INCOMPATIBLE;
     }
     return error == MDB_NOTFOUND ? MDB_INVALID : error;
@@ -565,8 +576,51 @@ static int lmdb_clear(firn_backend *backend) {
     return error == 0 ? FIRN_OK : fail(backend, error, "clear");
 }
 
+/* ---- blobs ---- */
+
+/* Ends a transaction of its own, and pushes it to the device. */
+static int finish_blob(firn_backend *backend, MDB_txn *txn, int error) {
+    if (error != 0) {
+        mdb_txn_abort(txn);
+    } else {
+        error = mdb_txn_commit(txn);
+    }
+    if (error == 0) {
+        error = mdb_env_sync(backend->env, 1);
+    }
+    return error == MDB_NOTFOUND ? FIRN_NOT_FOUND
+           : error == 0          ? FIRN_OK
+                                 : fail(backend, error, "write a dictionary to");
+}
+
+static int lmdb_put_blob(firn_backend *backend, uint64_t number, const firn_bytes *blob) {
+    MDB_txn *txn;
+    int error = mdb_txn_begin(backend->env, NULL, 0, &txn);
+    if (error != 0) {
+        return fail(backend, error, "begin a transaction in");
+    }
+    MDB_val key = key_of(&number);
+    MDB_val value = {blob->size, NULL};
+    error = mdb_put(txn, backend->blobs, &key, &value, MDB_RESERVE);
+    if (error == 0) {
+        memcpy(value.mv_data, blob->data, blob->size);
+    }
+    return finish_blob(backend, txn, error);
+}
+
+static int lmdb_remove_blob(firn_backend *backend, uint64_t number) {
+    MDB_txn *txn;
+    int error = mdb_txn_begin(backend->env, NULL, 0, &txn);
+    if (error != 0) {
+        return fail(backend, error, "begin a transaction in");
+    }
+    MDB_val key = key_of(&number);
+    return finish_blob(backend, txn, mdb_del(txn, backend->blobs, &key, NULL));
+}
+
 static int usage_in(const firn_backend *backend, MDB_txn *txn, firn_backend_usage *usage) {
-    MDB_dbi all[] = {FREE_DBI, backend->main, backend->meta, backend->index, backend->records};
+    MDB_dbi all[] = {FREE_DBI,       backend->main,    backend->meta,
+                     backend->index, backend->records, backend->blobs};
     uint64_t pages = 2; /* LMDB's meta pages */
     *usage = (firn_backend_usage){.page_bytes = backend->page_bytes};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -764,6 +818,30 @@ static int lmdb_next_index(firn_backend_session *session, uint64_t from, uint64_
     return result;
 }
 
+static int lmdb_get_blob(firn_backend_session *session, uint64_t number, firn_bytes *blob) {
+    MDB_val key = key_of(&number);
+    MDB_val value;
+    int error = mdb_get(session->txn, session->backend->blobs, &key, &value);
+    if (error == MDB_NOTFOUND) {
+        return FIRN_NOT_FOUND;
+    }
+    if (error != 0) {
+        return fail(session->backend, error, "read a dictionary from");
+    }
+    *blob = (firn_bytes){value.mv_data, value.mv_size};
+    return FIRN_OK;
+}
+
+static int lmdb_next_blob(firn_backend_session *session, uint64_t from, uint64_t *number,
+                          firn_bytes *blob) {
+    MDB_val value;
+    int result = seek_once(session, session->backend->blobs, from, number, &value);
+    if (result == FIRN_OK) {
+        *blob = (firn_bytes){value.mv_data, value.mv_size};
+    }
+    return result;
+}
+
 static int lmdb_read_usage(firn_backend_session *session, firn_backend_usage *usage) {
     return usage_in(session->backend, session->txn, usage);
 }
@@ -789,6 +867,8 @@ const firn_backend_ops firn_backend_lmdb = {
     .set_meta = lmdb_set_meta,
     .commit = lmdb_commit,
     .abort = lmdb_abort,
+    .put_blob = lmdb_put_blob,
+    .remove_blob = lmdb_remove_blob,
     .session_new = lmdb_session_new,
     .session_free = lmdb_session_free,
     .read_begin = lmdb_read_begin,
@@ -796,6 +876,8 @@ const firn_backend_ops firn_backend_lmdb = {
     .lookup = lmdb_lookup,
     .next_record = lmdb_next_record,
     .next_index = lmdb_next_index,
+    .get_blob = lmdb_get_blob,
+    .next_blob = lmdb_next_blob,
     .read_meta = lmdb_read_meta,
     .read_usage = lmdb_read_usage,
 };

@@ -41,6 +41,7 @@ typedef struct firn_cold_config {
     unsigned durability; /* FIRN_DURABILITY_... */
     int compression_level;
     size_t compression_min_bytes;
+    unsigned compression_threads; /* beside the caller's */
     bool read_only;
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
@@ -138,5 +139,24 @@ int firn_cold_sync_journal(firn_cold *cold);
 int firn_cold_sync(firn_cold *cold);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
+
+/* Background work that is not urgent, and not under the writer's lock: trains a dictionary when
+ * enough values were seen, a fraction of a second of processor time. True: something was done. One
+ * thread at a time; safe beside everything else but firn_cold_close. */
+bool firn_cold_maintain(firn_cold *cold);
+
+/* A dictionary of the store. */
+typedef struct firn_cold_dictionary {
+    uint32_t id;
+    bool damaged; /* then only id and stored_size hold */
+    size_t stored_size;
+    uint64_t first_sequence; /* no record below it needs this dictionary */
+    uint64_t tried_bytes;    /* of the values it was tried on when it was made */
+    uint64_t tried_stored;   /* what they came to */
+} firn_cold_dictionary;
+
+/* The dictionary with the lowest id that is at least `from`. Reads the store; the last one that is
+ * given is the one in use. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
+int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictionary *dictionary);
 
 #endif

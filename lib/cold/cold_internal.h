@@ -1,6 +1,6 @@
 /* What the files of the cold tier's store share: the handle. cold.c reads and tells,
- * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims. For
- * no other file. */
+ * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims,
+ * cold_maintain.c keeps the dictionaries. For no other file. */
 #ifndef FIRN_COLD_COLD_INTERNAL_H
 #define FIRN_COLD_COLD_INTERNAL_H
 
@@ -10,12 +10,15 @@
 #include "cold/backend.h"
 #include "cold/codec.h"
 #include "cold/cold.h"
+#include "cold/dictionary.h"
+#include "cold/encoding.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
 
 enum {
-    FIRN_COLD_READERS = 64,     /* reads at one time; more of them wait */
-    FIRN_COLD_LOSSES_MAX = 4096 /* records reclaimed in one commit, at the most */
+    FIRN_COLD_READERS = 64,      /* reads at one time; more of them wait */
+    FIRN_COLD_LOSSES_MAX = 4096, /* records reclaimed in one commit, at the most */
+    FIRN_COLD_SHELF_MAX = 64     /* dictionaries in the store, at the most */
 };
 
 /* What one read needs. Taken by whoever turns `taken` from 0 to 1 (acquire), given back by a
@@ -69,6 +72,18 @@ typedef struct firn_cold_encoded {
     bool refused;   /* it does not fit; what is there of its hash goes */
 } firn_cold_encoded;
 
+/* The dictionaries in the store, by id: see cold_maintain.c. */
+typedef struct firn_cold_shelf {
+    struct {
+        uint32_t id;
+        uint64_t first_sequence; /* UINT64_MAX: it is damaged, and its neighbours cannot tell */
+    } places[FIRN_COLD_SHELF_MAX];
+    size_t count;
+    uint32_t id_next;
+    uint32_t wanted; /* id of the one to use that was not loaded yet; 0: none */
+    uint64_t writes; /* since the open */
+} firn_cold_shelf;
+
 struct firn_cold {
     /* Immutable after the open. */
     firn_heap *heap;
@@ -80,8 +95,6 @@ struct firn_cold {
     firn_journal *journal;
     firn_lock lock;
     unsigned durability;
-    int compression_level;
-    size_t compression_min_bytes;
     bool read_only;
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     void *reclaimed_context;
@@ -97,7 +110,8 @@ struct firn_cold {
     uint64_t live_max;      /* reclaim begins above this */
     firn_backend_meta meta; /* as of the last commit, but for sequence_next, which runs ahead */
     uint64_t map_bytes;     /* what the file may grow to now */
-    void *encoder;
+    firn_encoding *encoding;
+    firn_cold_shelf shelf;
     unsigned char *arena; /* encoded records; kept between batches while it is small */
     size_t arena_size;
     firn_cold_loss *losses; /* FIRN_COLD_LOSSES_MAX; of the current transaction */
@@ -107,6 +121,7 @@ struct firn_cold {
     /* Shared. */
     sem_t readers_free; /* counts readers that are not taken */
     firn_cold_reader *readers;
+    firn_dictionaries dictionaries;
     firn_cold_counters counters;
 };
 
@@ -122,6 +137,13 @@ uint64_t firn_cold_record_max(const firn_cold *cold);
 int firn_cold_encode(firn_cold *cold, const firn_cold_item *items, firn_cold_encoded *encoded,
                      size_t count);
 void firn_cold_trim_arena(firn_cold *cold);
+
+/* [writer] At the open: learns which dictionaries there are. None is loaded. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOMEM. */
+int firn_cold_survey_dictionaries(firn_cold *cold);
+/* [writer] Between transactions, before records are made: takes a new dictionary into use, or the
+ * stored one, and removes those that no record needs. What fails is tried again next time. */
+void firn_cold_tend_dictionaries(firn_cold *cold);
 
 /* [writer] Applies what the open found in the journal, in as many commits as it takes. The slots
  * are left as they are. */

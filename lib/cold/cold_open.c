@@ -32,9 +32,8 @@ static void free_cold(firn_cold *cold) {
     }
     firn_journal_close(cold->journal);
     firn_lock_drop(&cold->lock);
-    if (cold->encoder != NULL) {
-        firn_codec_zstd.encoder_free(cold->encoder);
-    }
+    firn_encoding_free(cold->encoding);
+    firn_dictionaries_fini(&cold->dictionaries);
     firn_heap_free(cold->heap, cold->arena, cold->arena_size);
     firn_heap_free(cold->heap, cold->losses, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
     firn_path_free(cold->heap, cold->path);
@@ -55,20 +54,25 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->ops = config->backend != NULL ? config->backend : firn_backend_find(NULL);
     cold->lock = (firn_lock)FIRN_LOCK_INIT;
     cold->durability = config->durability;
-    cold->compression_level = config->compression_level;
-    cold->compression_min_bytes = config->compression_min_bytes;
     cold->read_only = config->read_only;
     cold->reclaimed = config->reclaimed;
     cold->reclaimed_context = config->reclaimed_context;
     cold->budget_bytes = config->budget_bytes;
+    firn_dictionaries_init(&cold->dictionaries, config->heap);
     sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);
     cold->path = firn_heap_strdup(config->heap, config->path);
     cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
         cold->losses = firn_heap_alloc(config->heap, FIRN_COLD_LOSSES_MAX * sizeof *cold->losses);
-        cold->encoder = firn_codec_zstd.encoder_new();
+        cold->encoding = firn_encoding_new(&(firn_encoding_config){
+            .heap = config->heap,
+            .level = config->compression_level,
+            .min_bytes = config->compression_min_bytes,
+            .threads = config->compression_threads,
+            .budget_bytes = config->budget_bytes,
+        });
     }
-    bool writer_parts = config->read_only || (cold->losses != NULL && cold->encoder != NULL);
+    bool writer_parts = config->read_only || (cold->losses != NULL && cold->encoding != NULL);
     if (cold->path == NULL || cold->readers == NULL || !writer_parts) {
         free_cold(cold);
         return NULL;
@@ -221,6 +225,9 @@ static int begin_writing(firn_cold *cold) {
     cold->map_bytes = file_bytes > MAP_START ? file_bytes : MAP_START;
     int result = cold->ops->resize(cold->backend, &cold->map_bytes);
     cold->meta.budget = cold->budget_bytes;
+    if (result == FIRN_OK) {
+        result = firn_cold_survey_dictionaries(cold);
+    }
     return result == FIRN_OK ? replay_journal(cold) : result;
 }
 

@@ -459,6 +459,9 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     work self = {.items = items, .encoded = encoded, .journal_removals = JOURNAL_REMOVALS};
     firn_journal_range(cold->journal, &self.journal_at, &self.journal_end);
     uint64_t journal_begin = self.journal_at;
+    if (count > 0) {
+        firn_cold_tend_dictionaries(cold);
+    }
     int result = firn_cold_encode(cold, items, encoded, count);
     if (result == FIRN_OK) {
         result = write_all(cold, &self, count);

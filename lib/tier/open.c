@@ -36,6 +36,7 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
         .durability = cache->options.durability,
         .compression_level = cache->options.compression_level,
         .compression_min_bytes = cache->options.compression_min_bytes,
+        .compression_threads = cache->options.compression_threads,
         .read_only = cache->options.read_only != 0,
         .set_aside_damaged = cache->options.set_aside_damaged != 0,
         .backend = backend,

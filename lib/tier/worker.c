@@ -84,6 +84,9 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     if (firn_warm_step(cache)) {
         return FIRN_AGAIN;
     }
+    if (firn_cold_maintain(cache->cold)) {
+        return FIRN_AGAIN;
+    }
     *wait_ns = queue_ns < *wait_ns ? queue_ns : *wait_ns;
     *wait_ns = sync_ns < *wait_ns ? sync_ns : *wait_ns;
     return FIRN_OK;

@@ -19,7 +19,7 @@ static void decode(const firn_record *record) {
     firn_decoders decoders = {{NULL}};
     if (value != NULL) {
         value[record->value_size] = 0x5a;
-        (void)firn_decode(&decoders, record->codec, value, record->value_size, record->payload,
+        (void)firn_decode(&decoders, record->codec, NULL, value, record->value_size, record->payload,
                           record->payload_size);
         if (value[record->value_size] != 0x5a) {
             abort(); /* written beyond the value */

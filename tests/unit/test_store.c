@@ -300,7 +300,7 @@ START_TEST(the_facts_are_those_of_the_store) {
     ck_assert_uint_le(info.live_bytes, info.file_bytes);
     ck_assert_uint_eq(info.page_bytes, (uint64_t)sysconf(_SC_PAGESIZE));
     ck_assert_uint_eq(info.budget_bytes, (uint64_t)1 << 30);
-    ck_assert_uint_eq(info.format_version, 1);
+    ck_assert_uint_eq(info.format_version, 2);
     ck_assert_uint_eq(info.warm_entries, ENTRIES);
     ck_assert_uint_gt(info.version_next, ENTRIES);
     ck_assert_uint_eq(info.journal_entries, 0);
