@@ -150,13 +150,14 @@ typedef struct firn_cold_dictionary {
     uint32_t id;
     bool damaged; /* then only id and stored_size hold */
     size_t stored_size;
-    uint64_t first_sequence; /* no record below it needs this dictionary */
-    uint64_t tried_bytes;    /* of the values it was tried on when it was made */
-    uint64_t tried_stored;   /* what they came to */
+    uint64_t
+        first_sequence;    /* grows from one to the next that replaces it: the highest is in use */
+    uint64_t tried_bytes;  /* of the values it was tried on when it was made */
+    uint64_t tried_stored; /* what they came to */
 } firn_cold_dictionary;
 
-/* The dictionary with the lowest id that is at least `from`. Reads the store; the last one that is
- * given is the one in use. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
+/* The dictionary with the lowest id that is at least `from`, read from the store. Ids tell nothing
+ * of age. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
 int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictionary *dictionary);
 
 #endif

@@ -72,14 +72,13 @@ typedef struct firn_cold_encoded {
     bool refused;   /* it does not fit; what is there of its hash goes */
 } firn_cold_encoded;
 
-/* The dictionaries in the store, by id: see cold_maintain.c. */
+/* The dictionaries in the store, oldest first: see cold_maintain.c. */
 typedef struct firn_cold_shelf {
     struct {
         uint32_t id;
-        uint64_t first_sequence; /* UINT64_MAX: it is damaged, and its neighbours cannot tell */
+        uint64_t first_sequence; /* 0: it is damaged */
     } places[FIRN_COLD_SHELF_MAX];
     size_t count;
-    uint32_t id_next;
     uint32_t wanted; /* id of the one to use that was not loaded yet; 0: none */
     uint64_t writes; /* since the open */
 } firn_cold_shelf;

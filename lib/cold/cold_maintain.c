@@ -6,12 +6,18 @@
  * the older dictionary is needed no more. Nothing has to be counted, and nothing can be forgotten
  * by a crash.
  *
+ * Ids are drawn, not counted: should a store ever lose a dictionary and keep its records, another
+ * one must not pass for it. They are such that two bytes of a record hold them.
+ *
  * Training goes on beside the writer; taking what came of it into use is the writer's. */
-#include <string.h>
-
+#include "base/hash.h"
 #include "cold/cold_internal.h"
 
-enum { LOOK_EVERY = 4096 /* writes between looks for dictionaries that are not needed */ };
+enum {
+    LOOK_EVERY = 4096, /* writes between looks for dictionaries that are not needed */
+    ID_MIN = 1 << 7,   /* of those that are given; a varint of two bytes */
+    ID_END = 1 << 14,
+};
 
 /* ---- what is on the shelf ---- */
 
@@ -50,30 +56,33 @@ int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictiona
     return result;
 }
 
+/* Puts it where its age is. There is room. */
 static void shelve(firn_cold_shelf *shelf, uint32_t id, uint64_t first_sequence) {
-    shelf->places[shelf->count].id = id;
-    shelf->places[shelf->count++].first_sequence = first_sequence;
-    shelf->id_next = id + 1;
+    size_t place = shelf->count++;
+    for (; place > 0 && shelf->places[place - 1].first_sequence > first_sequence; place--) {
+        shelf->places[place] = shelf->places[place - 1];
+    }
+    shelf->places[place].id = id;
+    shelf->places[place].first_sequence = first_sequence;
 }
 
-/* More than the shelf holds were not put there by this library: those beyond are left alone, but
- * their ids are not used again. */
+/* More than the shelf holds were not put there by this library, and are left alone. */
 int firn_cold_survey_dictionaries(firn_cold *cold) {
     firn_cold_shelf *shelf = &cold->shelf;
-    *shelf = (firn_cold_shelf){.id_next = 1};
-    firn_cold_dictionary found;
+    *shelf = (firn_cold_shelf){.count = 0};
+    firn_cold_dictionary found = {.id = 0};
     int result;
-    while ((result = firn_cold_next_dictionary(cold, shelf->id_next, &found)) == FIRN_OK) {
-        if (shelf->count < FIRN_COLD_SHELF_MAX) {
-            shelve(shelf, found.id, found.damaged ? UINT64_MAX : found.first_sequence);
+    while (shelf->count < FIRN_COLD_SHELF_MAX && found.id < UINT32_MAX &&
+           (result = firn_cold_next_dictionary(cold, found.id + 1, &found)) != FIRN_NOT_FOUND) {
+        if (result != FIRN_OK) {
+            return result;
         }
-        shelf->id_next = found.id + 1;
-        shelf->wanted = found.damaged ? shelf->wanted : found.id;
-        if (found.id == UINT32_MAX) {
-            return FIRN_OK;
-        }
+        shelve(shelf, found.id, found.damaged ? 0 : found.first_sequence);
     }
-    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+    size_t newest = shelf->count - 1;
+    shelf->wanted =
+        shelf->count > 0 && shelf->places[newest].first_sequence > 0 ? shelf->places[newest].id : 0;
+    return FIRN_OK;
 }
 
 /* ---- taking one into use ---- */
@@ -115,6 +124,24 @@ static void use_stored(firn_cold *cold) {
     }
 }
 
+static bool is_taken(const firn_cold_shelf *shelf, uint32_t id) {
+    for (size_t i = 0; i < shelf->count; i++) {
+        if (shelf->places[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An id that is not on the shelf, nor known to readers from earlier. */
+static uint32_t draw_id(const firn_cold *cold) {
+    uint32_t id;
+    do {
+        id = (uint32_t)(ID_MIN + firn_random64() % (ID_END - ID_MIN));
+    } while (is_taken(&cold->shelf, id) || firn_dictionaries_find(&cold->dictionaries, id) != NULL);
+    return id;
+}
+
 /* FIRN_OK, or why it has to be tried again. */
 static int store(firn_cold *cold, firn_dictionary *dictionary) {
     firn_bytes blob = {.size = FIRN_DICTIONARY_HEAD + dictionary->size};
@@ -122,7 +149,7 @@ static int store(firn_cold *cold, firn_dictionary *dictionary) {
     if (bytes == NULL) {
         return FIRN_ENOMEM;
     }
-    dictionary->id = cold->shelf.id_next;
+    dictionary->id = draw_id(cold);
     dictionary->first_sequence = cold->meta.sequence_next;
     firn_dictionary_pack(dictionary, bytes);
     blob.data = bytes;
@@ -135,7 +162,7 @@ static int store(firn_cold *cold, firn_dictionary *dictionary) {
 static void use_new(firn_cold *cold, firn_dictionary *candidate) {
     firn_trainer *trainer = firn_encoding_trainer(cold->encoding);
     firn_cold_shelf *shelf = &cold->shelf;
-    if (shelf->count == FIRN_COLD_SHELF_MAX || shelf->id_next == 0) {
+    if (shelf->count == FIRN_COLD_SHELF_MAX) {
         firn_trainer_settle(trainer, false);
         return;
     }
@@ -163,11 +190,12 @@ static uint64_t oldest_sequence(firn_cold *cold) {
     return result == FIRN_OK ? sequence : result == FIRN_NOT_FOUND ? UINT64_MAX : 0;
 }
 
-/* Some later one tells that all records are beyond this one's last. */
+/* Unless a later one tells that all records are beyond this one's last. */
 static bool is_needed(const firn_cold_shelf *shelf, size_t place, uint64_t oldest) {
+    uint64_t first = shelf->places[place].first_sequence;
     for (size_t i = place + 1; i < shelf->count; i++) {
-        uint64_t first = shelf->places[i].first_sequence;
-        if (first != UINT64_MAX && first <= oldest) {
+        uint64_t later = shelf->places[i].first_sequence;
+        if (later > first && later <= oldest) {
             return false;
         }
     }

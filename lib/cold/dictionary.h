@@ -6,8 +6,8 @@
  *     offset 0   u64    XXH3-64, seeded with the id, of all that follows
  *            8   u32    format, 1
  *           12   u32    0
- *           16   u64    first sequence: no record below it uses this dictionary, and none from it
- *                       on uses one with a lower id
+ *           16   u64    first sequence: when the dictionary came, the next record's. None from it on
+ *                       uses a dictionary whose first sequence is lower
  *           24   u64    bytes of the values it was tried on
  *           32   u64    what they came to
  *           40   bytes  the dictionary, in zstd's format

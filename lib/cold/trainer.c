@@ -12,9 +12,10 @@
 #include "cold/effort.h"
 
 enum {
-    SAMPLE_MAX = 4 << 10, /* of a larger value the beginning is kept, where a dictionary helps */
-    SAMPLES_MIN = 128,    /* fewer make no dictionary */
-    HELD_BACK = 8,        /* one of so many is not trained with but tried on: the newest */
+    SAMPLE_SHARE = 256, /* of all bytes: of a larger value the beginning is kept, where a dictionary
+                           helps */
+    SAMPLES_MIN = 128,  /* fewer make no dictionary */
+    HELD_BACK = 8,      /* one of so many is not trained with but tried on: the newest */
     BYTES_MIN = 64 << 10, /* of samples; what the smallest store keeps */
     BYTES_MAX = 1 << 20,  /* what the largest keeps */
     BUDGET_SHARE = 16,    /* of the store's budget that samples may come to */
@@ -39,10 +40,11 @@ enum {
 enum { COLLECTING, READY, CANDIDATE };
 
 struct firn_trainer {
-    firn_heap *heap; /* immutable, like the next four */
+    firn_heap *heap; /* immutable, like the next five */
     int level;
     size_t capacity;
     size_t count_max;
+    size_t sample_max;
     size_t dictionary_max;
 
     _Atomic int state; /* release by who hands over, acquire by who takes over: see trainer.h */
@@ -56,7 +58,8 @@ struct firn_trainer {
     uint64_t seen;        /* bytes of values offered since the last training */
     uint64_t lapse;       /* bytes to see before the next */
     uint64_t lapse_usual; /* after the next; grows while trainings bring nothing */
-    uint64_t lapse_hurry; /* the least, however values change; likewise */
+    uint64_t lapse_hurry; /* the least, however values change; grows while haste is in vain */
+    bool hurried;
     const firn_dictionary *current;
     firn_dictionary *candidate;
 };
@@ -74,6 +77,7 @@ firn_trainer *firn_trainer_new(firn_heap *heap, int level, uint64_t budget_bytes
     trainer->level = level;
     trainer->capacity = (size_t)clamp(budget_bytes / BUDGET_SHARE, BYTES_MIN, BYTES_MAX);
     trainer->count_max = trainer->capacity / SAMPLE_LEAST;
+    trainer->sample_max = trainer->capacity / SAMPLE_SHARE;
     trainer->dictionary_max =
         (size_t)clamp(trainer->capacity / DICTIONARY_SHARE, DICTIONARY_MIN, DICTIONARY_MAX);
     trainer->random = firn_random64();
@@ -161,7 +165,7 @@ void firn_trainer_offer(firn_trainer *trainer, const void *value, size_t size, b
         return;
     }
     trainer->seen += (uint64_t)size << trainer->thinning;
-    size_t kept = size < SAMPLE_MAX ? size : SAMPLE_MAX;
+    size_t kept = size < trainer->sample_max ? size : trainer->sample_max;
     if (trainer->used + kept > trainer->capacity || trainer->count == trainer->count_max) {
         thin_out(trainer);
     }
@@ -183,6 +187,7 @@ void firn_trainer_hurry(firn_trainer *trainer) {
     if (soon < trainer->lapse) {
         drop_samples(trainer);
         trainer->lapse = soon;
+        trainer->hurried = true;
     }
 }
 
@@ -309,14 +314,19 @@ static void plan_next(firn_trainer *trainer, bool found) {
     bool first = trainer->lapse_usual < USUAL_LAPSE;
     trainer->lapse = trainer->lapse_usual;
     trainer->lapse_usual = first || found ? USUAL_LAPSE : longer(trainer->lapse_usual);
-    trainer->lapse_hurry = found ? HURRY_LAPSE : longer(trainer->lapse_hurry);
+    if (found) {
+        trainer->lapse_hurry = HURRY_LAPSE;
+    } else if (trainer->hurried) {
+        trainer->lapse_hurry = longer(trainer->lapse_hurry);
+    }
+    trainer->hurried = false;
 }
 
 void firn_trainer_train(firn_trainer *trainer) {
     if (state_of(trainer) != READY) {
         return;
     }
-    size_t room = DICTIONARY_MAX + FIRN_ENCODE_LEAD + SAMPLE_MAX;
+    size_t room = DICTIONARY_MAX + FIRN_ENCODE_LEAD + trainer->sample_max;
     unsigned char *scratch = firn_heap_alloc(trainer->heap, room);
     trainer->candidate = scratch != NULL ? search(trainer, scratch) : NULL;
     firn_heap_free(trainer->heap, scratch, room);
