@@ -27,7 +27,8 @@ enum {
     SIZE_BIAS = 256, /* what a size of two bytes counts from */
 };
 
-_Static_assert((int)HEADER_MAX <= (int)FIRN_ENCODE_LEAD, "the header is written in front of the payload");
+_Static_assert((int)HEADER_MAX <= (int)FIRN_ENCODE_LEAD,
+               "the header is written in front of the payload");
 
 typedef struct encoder {
     ZSTD_CCtx *context;
@@ -118,6 +119,9 @@ static size_t zstd_encode(void *context, const struct firn_dictionary *dictionar
     encoder *self = context;
     const ZSTD_CDict *wanted = dictionary != NULL ? dictionary->encoding : NULL;
     if (wanted != self->dictionary) {
+        /* A compression that found no room has not ended for zstd, which then takes no dictionary.
+         */
+        (void)ZSTD_CCtx_reset(self->context, ZSTD_reset_session_only);
         if (ZSTD_isError(ZSTD_CCtx_refCDict(self->context, wanted))) {
             return 0;
         }

@@ -309,6 +309,27 @@ START_TEST(a_payload_is_refused_without_its_dictionary) {
 }
 END_TEST
 
+START_TEST(an_encoder_that_found_no_room_takes_a_dictionary) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_dictionary *dictionary = trained(heap, 64, 0, 1);
+    unsigned char value[64];
+    unsigned char to[FIRN_ENCODE_LEAD + sizeof value];
+    void *encoder = firn_codec_zstd.encoder_new(3);
+    fill_noise(value, sizeof value, 1);
+    ck_assert_uint_eq(firn_codec_zstd.encode(encoder, NULL, to + FIRN_ENCODE_LEAD, sizeof value,
+                                             value, sizeof value),
+                      0);
+    fill_text(value, sizeof value, 1, 0);
+    ck_assert_uint_gt(firn_codec_zstd.encode(encoder, dictionary, to + FIRN_ENCODE_LEAD,
+                                             sizeof value, value, sizeof value),
+                      0);
+    ck_assert_uint_lt(encoded_size(dictionary, sizeof value, 0), sizeof value * 2 / 3);
+    firn_codec_zstd.encoder_free(encoder);
+    firn_dictionary_free(heap, dictionary);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 START_TEST(a_dictionary_that_hardly_saves_is_not_proposed) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_trainer *trainer = firn_trainer_new(heap, 3, 64 * MIB);
@@ -992,6 +1013,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_crew_does_each_piece_once);
     tcase_add_test(tcase, values_of_a_kind_take_less_than_half_with_a_dictionary_of_their_kind);
     tcase_add_test(tcase, a_payload_is_refused_without_its_dictionary);
+    tcase_add_test(tcase, an_encoder_that_found_no_room_takes_a_dictionary);
     tcase_add_test(tcase, a_dictionary_that_hardly_saves_is_not_proposed);
     tcase_add_test(tcase, a_second_dictionary_is_proposed_only_if_it_is_better_than_the_first);
     tcase_add_test(tcase, noise_is_not_sampled);
