@@ -11,7 +11,7 @@ enum {
     PATIENCE_MAX = 6,
     RANDOM_PATIENCE = 4, /* one of 16 that look like noise is tried */
     PIECES = 4,
-    PIECE = 256,
+    PIECE = 128,
 };
 
 /* The chance that two bytes of the sample are equal is 1/256 for noise and twenty times that for
