@@ -141,8 +141,8 @@ int firn_cold_sync(firn_cold *cold);
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
 
 /* Background work that is not urgent, and not under the writer's lock: trains a dictionary when
- * enough values were seen, a fraction of a second of processor time. True: something was done. One
- * thread at a time; safe beside everything else but firn_cold_close. */
+ * enough values were seen, about a tenth of a second of processor time. True: something was done.
+ * One thread at a time; safe beside everything else but firn_cold_close. */
 bool firn_cold_maintain(firn_cold *cold);
 
 /* A dictionary of the store. */

@@ -44,7 +44,7 @@ void firn_trainer_hurry(firn_trainer *trainer);
 
 /* Whether the samples wait to be trained. Safe from any thread. */
 bool firn_trainer_ready(const firn_trainer *trainer);
-/* Trains and tries, if the samples are ready; takes a fraction of a second of processor time. By
+/* Trains and tries, if the samples are ready; takes about a tenth of a second of processor time. By
  * one thread at a time, beside the writer. */
 void firn_trainer_train(firn_trainer *trainer);
 

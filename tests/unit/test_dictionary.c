@@ -236,7 +236,7 @@ static void offer(firn_trainer *trainer, uint64_t bytes, size_t size, unsigned k
 
 /* A dictionary that was trained from such values; the caller's. */
 static firn_dictionary *trained(firn_heap *heap, size_t size, unsigned kind, uint32_t id) {
-    firn_trainer *trainer = firn_trainer_new(heap, 3, MIB);
+    firn_trainer *trainer = firn_trainer_new(heap, 3, 64 * MIB);
     offer(trainer, MIB, size, kind, NULL);
     ck_assert(firn_trainer_ready(trainer));
     firn_trainer_train(trainer);
@@ -353,7 +353,7 @@ END_TEST
 START_TEST(a_second_dictionary_is_proposed_only_if_it_is_better_than_the_first) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_dictionary *first = trained(heap, VALUE, 0, 1);
-    firn_trainer *trainer = firn_trainer_new(heap, 3, MIB);
+    firn_trainer *trainer = firn_trainer_new(heap, 3, 64 * MIB);
     offer(trainer, MIB, VALUE, 0, first);
     ck_assert(firn_trainer_ready(trainer));
     firn_trainer_train(trainer);
@@ -888,6 +888,63 @@ START_TEST(a_batch_divided_among_threads_is_read_while_it_is_written_and_trained
 }
 END_TEST
 
+/* ---- in a cache ---- */
+
+static void fill_cache(firn_cache *cache, uint64_t first, uint64_t end) {
+    for (uint64_t number = first; number < end; number++) {
+        unsigned char value[VALUE];
+        fill_text(value, VALUE, number, 0);
+        ck_assert_int_eq(firn_put(cache, &number, sizeof number, value, VALUE, NULL), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+}
+
+/* The mean size of what is stored of values first .. end - 1. */
+static double stored_mean(uint64_t first, uint64_t end) {
+    firn_store *store;
+    ck_assert_int_eq(firn_store_open(&store, at.path, NULL, 0), FIRN_OK);
+    firn_store_entry entry = FIRN_STORE_ENTRY_INIT;
+    uint64_t sum = 0;
+    uint64_t count = 0;
+    while (firn_store_next(store, 0, &entry) == FIRN_OK) {
+        uint64_t number;
+        memcpy(&number, entry.key, sizeof number);
+        if (number >= first && number < end) {
+            sum += entry.stored_size;
+            count++;
+        }
+    }
+    firn_store_close(store);
+    ck_assert_uint_eq(count, end - first);
+    return (double)sum / (double)count;
+}
+
+START_TEST(a_cache_without_threads_trains_in_firn_run) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.threads = 0;
+    options.compression_threads = 1;
+    firn_cache *cache;
+    ck_assert_int_eq(firn_open(&cache, at.path, &options), FIRN_OK);
+    fill_cache(cache, 0, 2000);
+    ck_assert_int_eq(firn_run(cache, 60000), FIRN_OK);
+    fill_cache(cache, 2000, 3000);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    ck_assert(stored_mean(2000, 3000) < stored_mean(0, 1000) / 2);
+
+    ck_assert_int_eq(firn_open(&cache, at.path, &options), FIRN_OK);
+    for (uint64_t number = 0; number < 3000; number++) {
+        unsigned char value[VALUE];
+        firn_object *object;
+        fill_text(value, VALUE, number, 0);
+        ck_assert_int_eq(firn_get(cache, &number, sizeof number, &object), FIRN_OK);
+        ck_assert_uint_eq(firn_object_size(object), VALUE);
+        ck_assert_mem_eq(firn_object_data(object), value, VALUE);
+        firn_object_unref(object);
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static bool is_fine(int result) {
@@ -1030,6 +1087,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, nothing_is_trained_when_nothing_is_compressed);
     tcase_add_test(tcase,
                    a_batch_divided_among_threads_is_read_while_it_is_written_and_trained_from);
+    tcase_add_test(tcase, a_cache_without_threads_trains_in_firn_run);
     tcase_add_test(tcase, any_allocation_may_fail_from_sampling_to_reading);
     tcase_add_test(tcase, no_encoding_is_made_without_memory);
     tcase_add_test(tcase, a_dictionary_that_no_longer_fits_is_replaced_before_its_time);
