@@ -24,7 +24,9 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static firn_dictionary *dictionaries[2]; /* made by the first input, and kept */
+/* Made by the first input, and kept. */
+static firn_heap *heap;
+static firn_dictionary *dictionaries[2];
 
 static void make_dictionaries(void) {
     static char samples[SAMPLES * SAMPLE];
@@ -39,7 +41,7 @@ static void make_dictionaries(void) {
         sizes[i] = SAMPLE;
     }
     size_t size = ZDICT_trainFromBuffer(trained, sizeof trained, samples, sizes, SAMPLES);
-    firn_heap *heap = firn_heap_new(NULL); /* as long-lived as the dictionaries */
+    heap = firn_heap_new(NULL);
     if (heap == NULL || ZDICT_isError(size)) {
         abort();
     }
