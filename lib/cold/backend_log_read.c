@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cold/backend_log.h"
+#include "cold/blobs.h"
 
 enum {
     ATTEMPTS = 16,        /* at one place that moves meanwhile */
@@ -95,11 +96,18 @@ int firn_session_new(firn_backend *backend, firn_backend_session **out) {
     return FIRN_OK;
 }
 
+static void drop_blob(firn_backend_session *session) {
+    firn_heap_free(session->backend->heap, session->blob, session->blob_size);
+    session->blob = NULL;
+    session->blob_size = 0;
+}
+
 void firn_session_free(firn_backend_session *session) {
     if (session == NULL) {
         return;
     }
     firn_heap *heap = session->backend->heap;
+    drop_blob(session);
     firn_index_reader_free(session->reader);
     firn_scan_fini(&session->scan, heap);
     firn_heap_free(heap, session->bytes, session->capacity);
@@ -135,6 +143,7 @@ void firn_session_end(firn_backend_session *session) {
         session->locked = false;
         pthread_rwlock_unlock(&backend->follow_lock);
     }
+    drop_blob(session);
     if (session->capacity > BUFFER_KEPT) {
         firn_heap_free(backend->heap, session->bytes, session->capacity);
         session->bytes = NULL;
@@ -248,5 +257,33 @@ int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64
         firn_index_read_end(session->reader);
     }
     *sequence = firn_place_position(place);
+    return result;
+}
+
+int firn_session_get_blob(firn_backend_session *session, uint64_t number, firn_bytes *blob) {
+    const firn_backend *backend = session->backend;
+    drop_blob(session);
+    int result = firn_blob_get(backend->directory, number, &session->blob, &session->blob_size,
+                               backend->heap, backend->detail);
+    session->blob_size = result == FIRN_OK ? session->blob_size : 0;
+    *blob = (firn_bytes){session->blob, session->blob_size};
+    return result;
+}
+
+int firn_session_next_blob(firn_backend_session *session, uint64_t from, uint64_t *number,
+                           firn_bytes *blob) {
+    const firn_backend *backend = session->backend;
+    int result;
+    do { /* one that is removed meanwhile is passed over */
+        result = firn_blob_next(backend->directory, from, number, backend->detail);
+        if (result == FIRN_OK) {
+            result = firn_session_get_blob(session, *number, blob);
+            if (result != FIRN_NOT_FOUND || *number == UINT64_MAX) {
+                return result;
+            }
+            from = *number + 1;
+            result = FIRN_OK;
+        }
+    } while (result == FIRN_OK);
     return result;
 }

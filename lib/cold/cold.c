@@ -106,12 +106,19 @@ static bool is_wanted(firn_cold *cold, const read_request *request, const firn_r
 
 static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
                          const firn_cold_meta *meta, const firn_record *record) {
+    firn_dictionary *dictionary;
+    const char *wrong;
+    int result = firn_dictionaries_get(&cold->dictionaries, cold->ops, reader->session,
+                                       record->dictionary, &dictionary, &wrong);
+    if (result != FIRN_OK) {
+        return result == FIRN_ECORRUPT ? damaged(cold, meta->sequence, wrong) : result;
+    }
     void *to = request->place(request->place_context, meta);
     if (to == NULL) {
         return FIRN_ENOMEM;
     }
-    const char *wrong = firn_decode(&reader->decoders, record->codec, to, record->value_size,
-                                    record->payload, record->payload_size);
+    wrong = firn_decode(&reader->decoders, record->codec, dictionary, to, record->value_size,
+                        record->payload, record->payload_size);
     if (wrong == firn_decode_no_memory) {
         return firn_detail_set(cold->detail, FIRN_ENOMEM, "%s: %s", cold->path, wrong);
     }

@@ -41,7 +41,8 @@ typedef struct firn_cold_config {
     unsigned durability; /* FIRN_DURABILITY_... */
     int compression_level;
     size_t compression_min_bytes;
-    uint64_t filter_bytes_max; /* memory for the filter; 0: none */
+    uint64_t filter_bytes_max;    /* memory for the filter; 0: none */
+    unsigned compression_threads; /* beside the caller's */
     bool read_only;
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
@@ -112,9 +113,9 @@ void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes)
  * nothing was changed. */
 int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64_t version_next);
 
-/* [writer] A piece of the work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there is more;
- * or an error as of firn_cold_write. */
-int firn_cold_maintain(firn_cold *cold);
+/* [writer] A piece of the writer's work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there
+ * is more; or an error as of firn_cold_write. */
+int firn_cold_tidy(firn_cold *cold);
 
 /* False: there is surely no entry of the hash. Costs next to nothing while the filter knows what is
  * there, which is soon after the open. */
@@ -148,5 +149,25 @@ int firn_cold_sync_journal(firn_cold *cold);
 int firn_cold_sync(firn_cold *cold);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
+
+/* Background work that is not urgent, and not under the writer's lock: trains a dictionary when
+ * enough values were seen, about a tenth of a second of processor time. True: something was done.
+ * One thread at a time; safe beside everything else but firn_cold_close. */
+bool firn_cold_maintain(firn_cold *cold);
+
+/* A dictionary of the store. */
+typedef struct firn_cold_dictionary {
+    uint32_t id;
+    bool damaged; /* then only id and stored_size hold */
+    size_t stored_size;
+    uint64_t
+        first_sequence;    /* grows from one to the next that replaces it: the highest is in use */
+    uint64_t tried_bytes;  /* of the values it was tried on when it was made */
+    uint64_t tried_stored; /* what they came to */
+} firn_cold_dictionary;
+
+/* The dictionary with the lowest id that is at least `from`, read from the store. Ids tell nothing
+ * of age. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
+int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictionary *dictionary);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "cold/backend.h"
 #include "cold/codec.h"
+#include "cold/dictionary.h"
 #include "cold/journal.h"
 #include "cold/lmdb_check.h"
 #include "cold/lock.h"
@@ -54,6 +55,7 @@ struct firn_store {
     firn_backend_session *session;
     firn_backend_meta meta;
     firn_decoders decoders;
+    firn_dictionaries dictionaries;
     bytes_buffer raw;
     bytes_buffer value;
     firn_journal_entry *pending; /* sorted by hash; as of the chunk */
@@ -87,6 +89,7 @@ void firn_store_close(firn_store *store) {
     firn_journal_close(store->journal);
     firn_lock_drop(&store->lock);
     firn_decoders_fini(&store->decoders);
+    firn_dictionaries_fini(&store->dictionaries);
     firn_heap_free(heap, store->raw.bytes, store->raw.size);
     firn_heap_free(heap, store->value.bytes, store->value.size);
     firn_heap_free(heap, store->pending, pending_bytes());
@@ -109,6 +112,7 @@ static firn_store *new_store(const char *path) {
     }
     store->heap = heap;
     store->lock = (firn_lock)FIRN_LOCK_INIT;
+    firn_dictionaries_init(&store->dictionaries, heap);
     store->ops = firn_backend_find(NULL);
     store->path = firn_heap_strdup(heap, path);
     store->pending = firn_heap_alloc(heap, pending_bytes());
@@ -319,6 +323,18 @@ static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool 
                                                  record->payload_size, record->value_size);
 }
 
+/* Sees to it that the record's dictionary is at hand when its value is decoded: by then the record
+ * may be reclaimed, and the dictionary with it. What is wrong with it is told then. */
+static void fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
+    firn_record record;
+    firn_dictionary *dictionary;
+    const char *wrong;
+    if (firn_record_parse(bytes->data, bytes->size, &record) == NULL) {
+        (void)firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
+                                    record.dictionary, &dictionary, &wrong);
+    }
+}
+
 /* Copies one record into the chunk. used: bytes of the raw buffer. */
 static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, unsigned flags,
                 size_t *used) {
@@ -340,6 +356,9 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
         return result;
     }
     memcpy(store->raw.bytes + one.at, bytes->data, one.kept);
+    if (values && one.damage == NULL) {
+        fetch_dictionary(store, bytes);
+    }
     *used += one.kept;
     store->chunk[store->chunk_count++] = one;
     return FIRN_OK;
@@ -394,20 +413,33 @@ static void describe_damage(const held *one, firn_store_entry *entry) {
     };
 }
 
+/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. */
+static const char *decode_in_session(firn_store *store, const firn_record *record) {
+    firn_dictionary *dictionary;
+    const char *wrong;
+    int result = firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
+                                       record->dictionary, &dictionary, &wrong);
+    if (result != FIRN_OK) {
+        return wrong != NULL ? wrong : "its dictionary cannot be read";
+    }
+    return firn_decode(&store->decoders, record->codec, dictionary, store->value.bytes,
+                       record->value_size, record->payload, record->payload_size);
+}
+
 /* Fills the entry from a sound record; decodes its value if asked. */
 static int describe(firn_store *store, const held *one, bool value, firn_store_entry *entry) {
     firn_record record;
-    if (firn_record_parse(store->raw.bytes + one->at, one->kept, &record) != NULL) {
+    if (firn_record_parse_head(store->raw.bytes + one->at, one->kept, one->record_size, &record) !=
+        NULL) {
         return FIRN_ECORRUPT;
     }
-    size_t stored = one->record_size - (one->kept - record.payload_size);
     const firn_codec *codec = firn_codec_find(record.codec);
     *entry = (firn_store_entry){
         .size = sizeof *entry,
         .key = record.key,
         .key_size = record.key_size,
         .value_size = record.value_size,
-        .stored_size = stored,
+        .stored_size = record.payload_size,
         .record_size = one->record_size,
         .sequence = one->sequence,
         .hash = one->hash,
@@ -424,8 +456,12 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     if (result != FIRN_OK) {
         return result;
     }
-    const char *wrong = firn_decode(&store->decoders, record.codec, store->value.bytes,
-                                    record.value_size, record.payload, record.payload_size);
+    result = store->ops->read_begin(store->session);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    const char *wrong = decode_in_session(store, &record);
+    store->ops->read_end(store->session);
     if (wrong != NULL) {
         held damaged = *one;
         damaged.damage = wrong;
@@ -496,6 +532,7 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
     }
     if (result == FIRN_OK) {
         memcpy(to->bytes, bytes.data, bytes.size);
+        fetch_dictionary(store, &bytes);
         one->record_size = bytes.size;
         one->kept = bytes.size;
     }
@@ -698,8 +735,7 @@ static const char *verify_record(firn_store *store, uint64_t sequence, const fir
     if (grow(store, &store->value, record.value_size + 1, 0) != FIRN_OK) {
         return "no memory for its value";
     }
-    return firn_decode(&store->decoders, record.codec, store->value.bytes, record.value_size,
-                       record.payload, record.payload_size);
+    return decode_in_session(store, &record);
 }
 
 static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {

@@ -137,6 +137,7 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
         {"compression_level", FIRN_OPTIONS_INIT},
         {"allocator", FIRN_OPTIONS_INIT},
         {"threads", FIRN_OPTIONS_INIT},
+        {"compression_threads", FIRN_OPTIONS_INIT},
     };
     cases[0].options.hot_bytes = 0;
     cases[1].options.hot_bytes = 100;
@@ -146,6 +147,7 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
     cases[5].options.compression_level = 99;
     cases[6].options.allocator.alloc = (void *(*)(void *, size_t))(uintptr_t)1;
     cases[7].options.threads = 9;
+    cases[8].options.compression_threads = 65;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[300] = "";
         cases[i].options.error_buffer = text;
