@@ -724,34 +724,32 @@ static int verify_pages(verification *self) {
                                  store->path, firn_strerror(result));
 }
 
-static const char *verify_record(firn_store *store, uint64_t sequence, const firn_bytes *bytes,
-                                 uint64_t *hash) {
-    firn_record record;
-    const char *wrong = check_bytes(bytes, sequence, true, &record);
-    if (wrong != NULL) {
-        return wrong;
-    }
-    *hash = firn_hash64(store->meta.seed, record.key, record.key_size);
-    if (grow(store, &store->value, record.value_size + 1, 0) != FIRN_OK) {
+static const char *decode_value(firn_store *store, const firn_record *record) {
+    if (grow(store, &store->value, record->value_size + 1, 0) != FIRN_OK) {
         return "no memory for its value";
     }
-    return decode_in_session(store, &record);
+    return decode_in_session(store, record);
 }
 
+/* What was superseded is looked at no further: it need not be whole any more. */
 static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
     firn_store *store = self->store;
-    uint64_t hash = 0;
+    firn_record record;
     self->report->records++;
     self->session_bytes += bytes->size;
-    const char *wrong = verify_record(store, sequence, bytes, &hash);
+    const char *wrong = check_bytes(bytes, sequence, true, &record);
+    if (wrong == NULL) {
+        uint64_t hash = firn_hash64(store->meta.seed, record.key, record.key_size);
+        uint64_t valid;
+        if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
+            self->report->records_superseded++;
+            return;
+        }
+        wrong = decode_value(store, &record);
+    }
     if (wrong != NULL) {
         self->report->records_damaged++;
         tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
-        return;
-    }
-    uint64_t valid;
-    if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
-        self->report->records_superseded++;
     }
 }
 
