@@ -117,16 +117,16 @@ tell_environment() {
 # of peers that ended badly, or not in time: such a one need not be asked again.
 failed=" "
 run_child() {
-    peer=$1 seconds=$2
+    child_name=$1 child_seconds=$2
     shift 2
-    timeout "$seconds" "$@" >>"$results" &
+    timeout "$child_seconds" "$@" >>"$results" &
     child=$!
     status=0
     wait "$child" || status=$?
     child=""
     if [ $status != 0 ]; then
-        skip "$peer" "its program ended with status $status"
-        failed="$failed$peer "
+        skip "$child_name" "its program ended with status $status"
+        failed="$failed$child_name "
     fi
 }
 
