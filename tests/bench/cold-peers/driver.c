@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../../tools/values.h"
@@ -34,8 +35,9 @@
 enum {
     CHECK_EVERY = 16,
     PUT_PERCENT = 10,
-    READS_MAX = 400000, /* operations of a phase */
-    SLICES = 40,        /* of the steady writes */
+    READS_MAX = 400000,        /* operations of a phase */
+    LIMITED_READS_MAX = 50000, /* the same where the device answers */
+    SLICES = 40,               /* of the steady writes */
     PROBES = 2000,
     KEY_BYTES = 8
 };
@@ -121,6 +123,13 @@ static uint64_t io_field(int process, const char *field) {
         fclose(file);
     }
     return value;
+}
+
+/* Of this thread alone. */
+static double thread_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 static double cpu_seconds(int process) {
@@ -221,6 +230,7 @@ static outcome *run_phase(void *store, phase_kind kind, const uint32_t *ids, uin
     uint64_t read = io_field(process, "read_bytes");
     double cpu = cpu_seconds(process);
     uint64_t making = 0;
+    double making_cpu = 0;
     uint64_t seed = 99;
     uint64_t longest = max_seconds > 0 ? (uint64_t)(max_seconds * 1e9 / ns_per_tick) : UINT64_MAX;
     uint64_t began = ticks();
@@ -232,10 +242,12 @@ static outcome *run_phase(void *store, phase_kind kind, const uint32_t *ids, uin
             kind == PHASE_WRITE || (kind == PHASE_MIXED && next_random(&seed) % 100 < PUT_PERCENT);
         const unsigned char *value = values != NULL ? values + id * size : made;
         if (put && values == NULL) {
+            double make_cpu = thread_seconds();
             uint64_t make_began = ticks();
             versions[id] += kind == PHASE_MIXED;
             make_value(seed_of(id, versions[id]), made, size);
             making += ticks() - make_began;
+            making_cpu += thread_seconds() - make_cpu;
         }
         const void *got;
         size_t got_size;
@@ -263,7 +275,7 @@ static outcome *run_phase(void *store, phase_kind kind, const uint32_t *ids, uin
     double clocks = (double)(self->count * ticks_overhead) * ns_per_tick / 1e9;
     double making_seconds = (double)making * ns_per_tick / 1e9;
     self->seconds = (double)(ended - began) * ns_per_tick / 1e9 - making_seconds - clocks;
-    self->cpu_seconds = cpu_seconds(process) - cpu - making_seconds - clocks;
+    self->cpu_seconds = cpu_seconds(process) - cpu - making_cpu - clocks;
     self->written_bytes = io_field(process, "write_bytes") - written;
     self->read_bytes = io_field(process, "read_bytes") - read;
     free(made);
@@ -330,6 +342,9 @@ static void *open_store(void) {
 static void prepare(void) {
     options.config.sample = make_sample;
     versions = need(calloc(options.config.keys, 1));
+    if (this_peer.prepare != NULL) {
+        this_peer.prepare(&options.config);
+    }
 }
 
 /* Requests are drawn beforehand. Free them. */
@@ -346,9 +361,10 @@ static uint32_t *draw(phase_kind kind, uint64_t count) {
     return ids;
 }
 
-static void measure(void *store, phase_kind kind, const char *workload) {
-    uint32_t *ids = draw(kind, READS_MAX);
-    outcome *outcome = run_phase(store, kind, ids, 0, READS_MAX, NULL, options.seconds);
+/* ids: `count`, drawn for the kind. */
+static void measure(void *store, phase_kind kind, const char *workload, const uint32_t *ids,
+                    uint64_t count) {
+    outcome *outcome = run_phase(store, kind, ids, 0, count, NULL, options.seconds);
     double sync_seconds = kind == PHASE_MIXED ? sync_store(store, outcome) : 0;
     tell_head(workload);
     tell_outcome(outcome);
@@ -357,15 +373,12 @@ static void measure(void *store, phase_kind kind, const char *workload) {
     }
     tell_end();
     free(outcome);
-    free(ids);
 }
 
-/* Reads for a fourth of the time, so that what is measured then is met warm. */
-static void warm_up(void *store) {
-    uint32_t *ids = draw(PHASE_HIT, READS_MAX);
-    free(run_phase(store, PHASE_HIT, ids + READS_MAX / 2, 0, READS_MAX / 2, NULL,
-                   options.seconds / 4));
-    free(ids);
+/* Reads, from the end of what was drawn, for a fourth of the time: what is measured then is met
+ * warm. */
+static void warm_up(void *store, const uint32_t *ids, uint64_t count) {
+    free(run_phase(store, PHASE_HIT, ids + count / 2, 0, count / 2, NULL, options.seconds / 4));
 }
 
 static void *write_all(outcome **written, double *sync_seconds) {
@@ -403,17 +416,26 @@ static void run_full(void) {
     if (this_peer.process == NULL) {
         store = open_store();
     }
-    warm_up(store);
-    measure(store, PHASE_HIT, "read hit");
-    measure(store, PHASE_MISS, "read miss");
-    measure(store, PHASE_MIXED, "mixed");
+    uint32_t *hits = draw(PHASE_HIT, READS_MAX);
+    uint32_t *misses = draw(PHASE_MISS, READS_MAX);
+    uint32_t *mixed = draw(PHASE_MIXED, READS_MAX);
+    warm_up(store, hits, READS_MAX);
+    measure(store, PHASE_HIT, "read hit", hits, READS_MAX);
+    measure(store, PHASE_MISS, "read miss", misses, READS_MAX);
+    measure(store, PHASE_MIXED, "mixed", mixed, READS_MAX);
     this_peer.close(store);
+    free(hits);
+    free(misses);
+    free(mixed);
 }
 
 static void run_limited(void) {
     outcome *written;
     double sync_seconds;
     void *store;
+    /* Before the limit, which is not for the driver. */
+    uint32_t *hits = draw(PHASE_HIT, LIMITED_READS_MAX);
+    uint32_t *mixed = draw(PHASE_MIXED, LIMITED_READS_MAX);
     if (this_peer.process == NULL) {
         /* By a process of its own, so that none of the memory it took is left here. */
         pid_t writer = fork();
@@ -439,10 +461,12 @@ static void run_limited(void) {
         nftw(options.config.folder, drop_pages, 16, FTW_PHYS);
         join_group(this_peer.process(store));
     }
-    warm_up(store);
-    measure(store, PHASE_HIT, "read hit limited");
-    measure(store, PHASE_MIXED, "mixed limited");
+    warm_up(store, hits, LIMITED_READS_MAX);
+    measure(store, PHASE_HIT, "read hit limited", hits, LIMITED_READS_MAX);
+    measure(store, PHASE_MIXED, "mixed limited", mixed, LIMITED_READS_MAX);
     this_peer.close(store);
+    free(hits);
+    free(mixed);
 }
 
 /* Of this many of the keys put so far, evenly chosen, how many are there; each is checked. */
@@ -472,6 +496,9 @@ static void run_steady(void) {
     for (uint64_t slice = 0; slice < SLICES; slice++) {
         free(outcome);
         outcome = run_phase(store, PHASE_WRITE, NULL, slice * share, share, NULL, 0);
+        /* So that what is told to have been written was: the kernel does not count a page twice
+         * that is written again before it went out. */
+        double sync_seconds = sync_store(store, outcome);
         uint64_t bytes = disk_bytes();
         most = bytes > most ? bytes : most;
         tell_head("steady");
@@ -479,9 +506,10 @@ static void run_steady(void) {
                (unsigned long long)slice, (unsigned long long)options.budget,
                (unsigned long long)bytes);
         tell_outcome(outcome);
+        printf(", \"sync_s\": %.4g, \"synced_ops_per_s\": %.5g", sync_seconds,
+               (double)outcome->count / (outcome->seconds + sync_seconds));
         tell_end();
     }
-    sync_store(store, outcome);
     free(outcome);
     uint64_t found = probe(store, share * SLICES, PROBES);
     if (found == 0) {

@@ -38,6 +38,8 @@ typedef struct peer {
     unsigned kind;
     /* The library's version, for the report. */
     const char *(*version)(void);
+    /* What the peer is given before anything is timed or limited. May be NULL. */
+    void (*prepare)(const peer_config *config);
     /* Opens the store in the folder, making it if there is none. No operation is synced. NULL: it
      * cannot be opened so; the reason was written to stderr. */
     void *(*open)(const peer_config *config);

@@ -1,7 +1,7 @@
 /* LMDB: what a program would make of it by hand. Variant "": values as they are; "zstd": each a
- * zstd frame; "zstd-dict": with a dictionary, trained when the store is first opened, which no
- * figure counts. 1,024 puts a transaction; gets meanwhile look through it. Without one a get renews
- * a read transaction. Level 3; frames are decompressed into one buffer. */
+ * zstd frame; "zstd-dict": with a dictionary, trained on other values beforehand, which no figure
+ * counts. 1,024 puts a transaction; gets meanwhile look through it. Without one a get renews a read
+ * transaction. Level 3; frames are decompressed into one buffer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,29 +56,33 @@ static const char *version(void) {
     return text;
 }
 
-/* Once a process: a program would keep it in the store. */
-static void train(store *self, const peer_config *config) {
-    static unsigned char dictionary[DICTIONARY_BYTES];
-    static size_t dictionary_size;
-    if (dictionary_size == 0) {
-        unsigned count = (unsigned)(SAMPLE_BYTES / config->value_bytes);
-        unsigned char *samples = malloc(SAMPLE_BYTES);
-        size_t *sizes = malloc(count * sizeof *sizes);
-        if (samples == NULL || sizes == NULL) {
-            fail("out of memory");
-        }
-        for (unsigned i = 0; i < count; i++) {
-            config->sample(i, samples + i * config->value_bytes, config->value_bytes);
-            sizes[i] = config->value_bytes;
-        }
-        dictionary_size =
-            ZDICT_trainFromBuffer(dictionary, sizeof dictionary, samples, sizes, count);
-        if (ZDICT_isError(dictionary_size)) {
-            fail(ZDICT_getErrorName(dictionary_size));
-        }
-        free(samples);
-        free(sizes);
+/* Set by train before the first store is opened. A program would keep it in the store. */
+static unsigned char dictionary[DICTIONARY_BYTES];
+static size_t dictionary_size;
+
+static void train(const peer_config *config) {
+    if (strcmp(config->variant, "zstd-dict") != 0) {
+        return;
     }
+    unsigned count = (unsigned)(SAMPLE_BYTES / config->value_bytes);
+    unsigned char *samples = malloc(SAMPLE_BYTES);
+    size_t *sizes = malloc(count * sizeof *sizes);
+    if (samples == NULL || sizes == NULL) {
+        fail("out of memory");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        config->sample(i, samples + i * config->value_bytes, config->value_bytes);
+        sizes[i] = config->value_bytes;
+    }
+    dictionary_size = ZDICT_trainFromBuffer(dictionary, sizeof dictionary, samples, sizes, count);
+    if (ZDICT_isError(dictionary_size)) {
+        fail(ZDICT_getErrorName(dictionary_size));
+    }
+    free(samples);
+    free(sizes);
+}
+
+static void use_dictionary(store *self) {
     self->compress_dictionary = ZSTD_createCDict(dictionary, dictionary_size, LEVEL);
     self->decompress_dictionary = ZSTD_createDDict(dictionary, dictionary_size);
     if (self->compress_dictionary == NULL || self->decompress_dictionary == NULL) {
@@ -107,7 +111,7 @@ static void *open_store(const peer_config *config) {
     }
     need_zstd(ZSTD_CCtx_setParameter(self->compressor, ZSTD_c_compressionLevel, LEVEL));
     if (strcmp(config->variant, "zstd-dict") == 0) {
-        train(self, config);
+        use_dictionary(self);
     }
     need(mdb_env_create(&self->env));
     need(mdb_env_set_mapsize(self->env, (config->disk_bytes | 0xfffff) + 1));
@@ -195,6 +199,7 @@ static void sync_store(void *context) {
 
 const peer this_peer = {
     .version = version,
+    .prepare = train,
     .open = open_store,
     .close = close_store,
     .get = get,

@@ -22,12 +22,10 @@ static void *open_store(const peer_config *config) {
     snprintf(store, sizeof store, "ext_path=%s/store:%lluM", config->folder,
              (logical + logical / 2 >> 20) / PAGE_MIB * PAGE_MIB + 8 * PAGE_MIB);
     snprintf(page, sizeof page, "ext_page_size=%u", PAGE_MIB);
-    const char *extra[] = {"-o", store,
-                           "-o", page,
-                           "-o", "ext_wbuf_size=2",
-                           "-o", "ext_item_size=128",
-                           "-o", "ext_item_age=0",
-                           NULL};
+    const char *extra[] = {
+        "-o", page, /* must come first */
+        "-o", store, "-o", "ext_wbuf_size=2", "-o", "ext_item_size=128", "-o", "ext_item_age=0",
+        NULL};
     unsigned heads = (unsigned)(config->keys * HEAD_BYTES >> 20);
     unsigned memory = (unsigned)((config->cache_bytes + config->buffer_bytes) >> 20) + heads;
     memcached_server *self = memcached_start(config->folder, memory, extra);

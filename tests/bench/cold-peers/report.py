@@ -37,11 +37,13 @@ def place(result):
 
 
 def add_ratios(results):
-    rates = {place(result): result["ops_per_s"] for result in results
-             if result["peer"] == YARDSTICK and "ops_per_s" in result}
+    yardsticks = {place(result): result for result in results
+                  if result["peer"] == YARDSTICK and "ops_per_s" in result}
     for result in results:
-        if "ops_per_s" in result and place(result) in rates:
-            result["ratio"] = round(result["ops_per_s"] / rates[place(result)], 4)
+        yardstick = yardsticks.get(place(result))
+        if yardstick and "ops_per_s" in result:
+            result["ratio"] = round(result["ops_per_s"] / yardstick["ops_per_s"], 4)
+            result["cpu_ratio"] = round(result["cpu_us_per_op"] / yardstick["cpu_us_per_op"], 4)
 
 
 def write_lines(path, environment, skipped, results):
@@ -74,16 +76,17 @@ COLUMNS = (
     ("k op/s synced", "synced_ops_per_s", 1e-3, "%.4g"),
     ("disk/logical", "disk_over_logical", 1, "%.2f"),
     ("written/logical", "written_over_logical", 1, "%.2f"),
+    ("CPU ratio", "cpu_ratio", 1, "%.2f"),
 )
 
 # What each workload's table shows.
 SHOWN = {
-    "write": (0, 1, 8, 2, 3, 4, 5, 9, 10),
-    "read hit": (0, 1, 2, 3, 4, 5, 6),
-    "read miss": (0, 1, 2, 3, 4, 5),
-    "mixed": (0, 1, 2, 3, 4, 5, 6, 10),
-    "read hit limited": (0, 1, 2, 3, 4, 5, 6, 7),
-    "mixed limited": (0, 1, 2, 3, 4, 5, 6, 7, 10),
+    "write": (0, 1, 8, 2, 3, 4, 5, 11, 9, 10),
+    "read hit": (0, 1, 2, 3, 4, 5, 11, 6),
+    "read miss": (0, 1, 2, 3, 4, 5, 11),
+    "mixed": (0, 1, 2, 3, 4, 5, 11, 6, 10),
+    "read hit limited": (0, 1, 2, 3, 4, 5, 11, 6, 7),
+    "mixed limited": (0, 1, 2, 3, 4, 5, 11, 6, 7, 10),
 }
 
 
@@ -97,7 +100,9 @@ def print_tables(environment, skipped, results, out):
                  environment.get("date", "?"), environment.get("rounds", "?")))
     out.write("One thread asks. No operation is synced; the writes are once, at their end. %s MiB of values, "
               "in the page cache; \"limited\": %s MiB of values, by a process with %s MiB for its memory and "
-              "its page cache (%s). \"Ratio\": rates to those of %s in the same round.\n\n"
+              "its page cache (%s). \"Ratio\": the rate to that of %s in the same round; \"CPU ratio\": the same of CPU "
+              "seconds an operation, of all threads and the server, which other work on the machine disturbs "
+              "less.\n\n"
               % (environment.get("full_mib", "?"), environment.get("limited_mib", "?"),
                  environment.get("limit_mib", "?"), environment.get("limited_by") or "none here",
                  YARDSTICK))

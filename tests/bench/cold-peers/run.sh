@@ -27,13 +27,13 @@ root=$(cd "$here/../../.." && pwd)
 start=$(pwd)
 install=no rounds=2 only="" sizes=256,1024,8192,65536
 out="$root/docs/plots" build="$root/build-peers"
-full_mib=32      # values of the data that the page cache holds
-limited_mib=288  # and of the data that memory does not hold,
-limit_mib=24     # which is this much: a store compressed to a third is four times as large
+full_mib=32      # values of the data that the page cache holds; half of it if they are small
+limited_mib=128  # and of the data that memory does not hold,
+limit_mib=12     # which is this much: a store compressed to 0.38 is four times as large
 limited_size=1024
-budget_mib=32    # of a store with new entries passing through it; twenty times that goes in
-steady_sizes=1024,8192
-seconds=0.7      # for a phase of reads
+budget_mib=12    # of a store with new entries passing through it; twenty times that goes in
+steady_size=1024
+seconds=0.4      # for a phase of reads
 
 title=cold-peers
 shared="$here/../peers"
@@ -42,7 +42,7 @@ shared="$here/../peers"
 while [ $# -gt 0 ]; do
     case $1 in
     --install) install=yes ;;
-    --quick) rounds=1 full_mib=8 limited_mib=96 limit_mib=16 budget_mib=8 seconds=0.2 ;;
+    --quick) rounds=1 full_mib=8 limited_mib=48 limit_mib=12 budget_mib=4 seconds=0.1 ;;
     --rounds | --peers | --sizes | --out | --build)
         [ $# -gt 1 ] || { say "$1 needs a value; see --help"; exit 2; }
         case $1 in
@@ -173,7 +173,7 @@ if [ -z "$limited_by" ]; then
     skip "limited memory" "no group with a limit can be made here (it needs root, and cgroups)"
 fi
 
-filesystem=$(stat -f -c %T "$work")
+filesystem=$(df --output=fstype "$work" | tail -n 1)
 tell_environment "\"filesystem\": \"$filesystem\", \"full_mib\": $full_mib,\
  \"limited_mib\": $limited_mib, \"limit_mib\": $limit_mib, \"limited_by\": \"$limited_by\",\
  \"budget_mib\": $budget_mib, \"rounds\": $rounds"
@@ -184,7 +184,7 @@ tell_environment "\"filesystem\": \"$filesystem\", \"full_mib\": $full_mib,\
 measure() {
     peer=$1 workload=$2 size=$3 mib=$4
     shift 4
-    ! has_failed "$peer" || return 0
+    ! has_failed "$peer,$workload" || return 0
     say "round $round of $rounds: $peer, $workload, $size B"
     variant=""
     case $peer in
@@ -192,7 +192,7 @@ measure() {
     esac
     rm -rf "$work/store"
     mkdir "$work/store"
-    run_child "$peer" 120 "$build/bin/cold/${peer%%-*}" --name "$peer" --variant "$variant" \
+    run_child "$peer,$workload" 120 "$build/bin/cold/${peer%%-*}" --name "$peer" --variant "$variant" \
         --folder "$work/store" --round "$round" --value "$size" --keys $(((mib << 20) / size)) \
         --seconds "$seconds" "$@" "$workload"
 }
@@ -202,24 +202,20 @@ while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
     for size in $(echo "$sizes" | tr ',' ' '); do
         for peer in $peers; do
-            measure "$peer" full "$size" $full_mib
+            measure "$peer" full "$size" $((size < 1024 ? full_mib / 2 : full_mib))
         done
     done
-    if [ -n "$limited_by" ]; then
-        for peer in $peers; do
-            measure "$peer" limited $limited_size $limited_mib --group "$group" \
-                --limit $((limit_mib << 20))
-        done
-    fi
-    for size in $(echo "$steady_sizes" | tr ',' ' '); do
-        for peer in $peers; do
-            case $peer in
-            firn | firn-alone | rocksdb)
-                measure "$peer" steady "$size" $((budget_mib * 20)) \
-                    --budget $((budget_mib << 20))
-                ;;
-            esac
-        done
+    for peer in $peers; do
+        [ -z "$limited_by" ] || measure "$peer" limited $limited_size $limited_mib \
+            --group "$group" --limit $((limit_mib << 20))
+    done
+    for peer in $peers; do
+        case $peer in
+        firn | rocksdb)
+            measure "$peer" steady $steady_size $((budget_mib * 20)) \
+                --budget $((budget_mib << 20))
+            ;;
+        esac
     done
     rotate_peers
 done
