@@ -20,7 +20,7 @@ static void *open_store(const peer_config *config) {
     char page[32];
     unsigned long long logical = config->keys * (config->value_bytes + 64);
     snprintf(store, sizeof store, "ext_path=%s/store:%lluM", config->folder,
-             (logical + logical / 2 >> 20) / PAGE_MIB * PAGE_MIB + 8 * PAGE_MIB);
+             ((logical + logical / 2) >> 20) / PAGE_MIB * PAGE_MIB + 8 * PAGE_MIB);
     snprintf(page, sizeof page, "ext_page_size=%u", PAGE_MIB);
     const char *extra[] = {
         "-o", page, /* must come first */

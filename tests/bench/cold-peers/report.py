@@ -98,11 +98,14 @@ def print_tables(environment, skipped, results, out):
                  environment.get("system", "?"), environment.get("kernel", "?"),
                  environment.get("filesystem", "?"), environment.get("compiler", "?"),
                  environment.get("date", "?"), environment.get("rounds", "?")))
-    out.write("One thread asks. No operation is synced; the writes are once, at their end. %s MiB of values, "
-              "in the page cache; \"limited\": %s MiB of values, by a process with %s MiB for its memory and "
-              "its page cache (%s). \"Ratio\": the rate to that of %s in the same round; \"CPU ratio\": the same of CPU "
-              "seconds an operation, of all threads and the server, which other work on the machine disturbs "
-              "less.\n\n"
+    if "load" in environment:
+        out.write("Load average when it began: %s.\n\n" % environment["load"])
+    out.write("One thread asks. No operation is synced; the writes are once, at their end. %s MiB of values "
+              "(half of that below 1 KiB), in the page cache; \"limited\": %s MiB of values, by a process "
+              "with %s MiB for its memory and its page cache (%s). \"Ratio\": the rate to that of %s in the "
+              "same round; \"CPU ratio\": the same of CPU seconds an operation, of all threads and the "
+              "server, which other work on the machine disturbs less. \"Hits\" below 1: the store drops "
+              "what it cannot take in time.\n\n"
               % (environment.get("full_mib", "?"), environment.get("limited_mib", "?"),
                  environment.get("limit_mib", "?"), environment.get("limited_by") or "none here",
                  YARDSTICK))

@@ -33,7 +33,7 @@ limit_mib=12     # which is this much: a store compressed to 0.38 is four times 
 limited_size=1024
 budget_mib=12    # of a store with new entries passing through it; twenty times that goes in
 steady_size=1024
-seconds=0.4      # for a phase of reads
+seconds=0.3      # for a phase of reads
 
 title=cold-peers
 shared="$here/../peers"
@@ -173,8 +173,9 @@ if [ -z "$limited_by" ]; then
     skip "limited memory" "no group with a limit can be made here (it needs root, and cgroups)"
 fi
 
+load=$(cut -d ' ' -f 1-3 /proc/loadavg)
 filesystem=$(df --output=fstype "$work" | tail -n 1)
-tell_environment "\"filesystem\": \"$filesystem\", \"full_mib\": $full_mib,\
+tell_environment "\"load\": \"$load\", \"filesystem\": \"$filesystem\", \"full_mib\": $full_mib,\
  \"limited_mib\": $limited_mib, \"limit_mib\": $limit_mib, \"limited_by\": \"$limited_by\",\
  \"budget_mib\": $budget_mib, \"rounds\": $rounds"
 
