@@ -42,7 +42,7 @@ shared="$here/../peers"
 while [ $# -gt 0 ]; do
     case $1 in
     --install) install=yes ;;
-    --quick) rounds=1 full_mib=8 limited_mib=48 limit_mib=12 budget_mib=4 seconds=0.1 ;;
+    --quick) rounds=1 full_mib=4 limited_mib=32 limit_mib=12 budget_mib=4 seconds=0.05 ;;
     --rounds | --peers | --sizes | --out | --build)
         [ $# -gt 1 ] || { say "$1 needs a value; see --help"; exit 2; }
         case $1 in
