@@ -185,28 +185,36 @@ static inline firn_object *firn_hot_get(firn_hot *hot, uint64_t hash, const void
     return firn_table_get(&firn_hot_shard_of(hot, hash)->table, hash, key, key_size);
 }
 
-/* The part of firn_hot_note_hit that writes to a ring. */
+/* Writes a hit to a ring, for the policy to be told of it. */
 void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object);
 
-/* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
-static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
+/* Marks a resident that was hit. True: the policy is to hear of it too, by firn_hot_note. The
+ * caller holds a reference. */
+static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *shard,
+                                     firn_object *object) {
     unsigned mark = firn_entry_mark(&object->entry);
     if (hot->hits == FIRN_HITS_MARK) {
         /* Not an atomic addition: a hit that is lost to another reader's is no harm. */
         if (mark < hot->mark_max) {
             firn_entry_set_mark(&object->entry, mark + 1);
         }
-        return;
+        return false;
     }
     if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
-        unsigned generation =
-            atomic_load_explicit(&firn_hot_shard_of(hot, hash)->generation, memory_order_relaxed);
+        unsigned generation = atomic_load_explicit(&shard->generation, memory_order_relaxed);
         if (mark == generation) {
-            return;
+            return false;
         }
         firn_entry_set_mark(&object->entry, generation);
     }
-    firn_hot_note(hot, hash, object);
+    return true;
+}
+
+/* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
+static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
+    if (firn_hot_mark_hit(hot, firn_hot_shard_of(hot, hash), object)) {
+        firn_hot_note(hot, hash, object);
+    }
 }
 
 #endif

@@ -145,6 +145,18 @@ firn_object *firn_table_get_further(firn_table *table, uint64_t hash, const void
     }
 }
 
+firn_object *firn_table_get(firn_table *table, uint64_t hash, const void *key, size_t key_size) {
+    uint64_t counted;
+    firn_object *object = firn_table_glance(table, hash, &counted);
+    if (object != NULL) {
+        if (counted < FIRN_TABLE_READERS_FULL && firn_object_has_key(object, key, key_size)) {
+            return object;
+        }
+        firn_object_unref(object);
+    }
+    return firn_table_get_further(table, hash, key, key_size);
+}
+
 static firn_bucket *likely_bucket(firn_table *table, uint64_t hash) {
     path paths[2];
     unsigned count =
@@ -224,12 +236,14 @@ static firn_table_directory *take_directory(firn_table *table, size_t count) {
             for (size_t i = 0; i < at->capacity; i++) {
                 STORE(at->segments[i], NULL);
             }
+            STORE(at->count, (uint32_t)count);
             return at;
         }
     }
     firn_table_directory *made = firn_heap_zalloc(table->heap, directory_size(capacity));
     if (made != NULL) {
         made->capacity = capacity;
+        STORE(made->count, (uint32_t)count);
         made->next = table->directories;
         table->directories = made;
         count_bytes(table, directory_size(capacity), 0);
@@ -240,6 +254,7 @@ static firn_table_directory *take_directory(firn_table *table, size_t count) {
 /* Makes the view that is not the table's the table's. */
 static void publish_view(firn_table *table, firn_table_directory *from, uint32_t old_count,
                          firn_table_directory *to, uint32_t new_count) {
+    atomic_store_explicit(&table->settled, new_count == 0 ? from : NULL, memory_order_release);
     firn_table_view *view = &table->views[LOAD(table->view) == &table->views[0]];
     atomic_store_explicit(&view->from, from, memory_order_release);
     atomic_store_explicit(&view->to, to, memory_order_release);

@@ -63,8 +63,11 @@ struct firn_bucket {
 /* The segments of a range of buckets. Its capacity never changes, which bounds even those readers
  * that see it in the midst of a change. */
 struct firn_table_directory {
-    firn_table_directory *next;        /* of all; immutable, like the next */
-    size_t capacity;                   /* segments */
+    firn_table_directory *next; /* of all; immutable, like the next */
+    size_t capacity;            /* segments */
+    /* Home buckets of what it is used for, relaxed. A directory is used again for other numbers,
+     * but whichever of them a late reader sees, the bucket it gives is within the capacity. */
+    _Atomic uint32_t count;
     _Atomic(firn_bucket *) segments[]; /* NULL: none yet; released when given */
 };
 
@@ -86,6 +89,8 @@ typedef struct firn_table {
     _Atomic uint64_t moves; /* counts what could make a reader miss what is there. Raised, with
                                release, between the entry's being at its new place and its leaving
                                the old one */
+    _Atomic(firn_table_directory *) settled; /* the view's `from` while no move is on, else NULL:
+                                                what a first glance looks at. Released */
     firn_table_view views[2];
     _Alignas(64) _Atomic size_t bytes; /* of buckets in use and directories. Changed under the lock,
                              read by anybody, relaxed */
@@ -180,13 +185,18 @@ static inline firn_bucket *firn_table_bucket_at(const firn_table_directory *plac
 /* Brings a count that is getting full over to the object, to which the caller has a reference. */
 void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object);
 
+/* Sends for the object's lines, so that they are on their way while the slot's count goes up. */
+static inline void firn_table_prefetch_in(uint64_t slot) {
+    uintptr_t likely = (uintptr_t)firn_table_object_in(slot);
+    __builtin_prefetch((const void *)likely);
+    __builtin_prefetch((const void *)(likely + 64));
+    __builtin_prefetch((const void *)(likely + 128)); /* the key may be behind the value */
+}
+
 /* Takes a reference through the slot to whatever object it holds at that instant. NULL: none.
  * Acquire: what was written to the object before it was put here is seen. */
 static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
-    /* The object's lines are on their way while the slot's count goes up. */
-    uintptr_t likely = (uintptr_t)firn_table_object_in(FIRN_TABLE_LOAD(*slot));
-    __builtin_prefetch((const void *)likely);
-    __builtin_prefetch((const void *)(likely + 128));
+    firn_table_prefetch_in(FIRN_TABLE_LOAD(*slot));
     uint64_t value = atomic_fetch_add_explicit(slot, FIRN_TABLE_ONE_READER, memory_order_acquire);
     firn_object *object = firn_table_object_in(value);
     if (object != NULL && value >= FIRN_TABLE_READERS_FULL) {
@@ -195,34 +205,43 @@ static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
     return object;
 }
 
-/* The whole of a look-up, for those that the first glance did not settle. */
-__attribute__((cold)) firn_object *firn_table_get_further(firn_table *table, uint64_t hash,
+/* The whole of a look-up, for those that a first glance does not settle. */
+firn_object *firn_table_get_further(firn_table *table, uint64_t hash,
                                                           const void *key, size_t key_size);
 
-/* Without a lock: the object under the key with a reference for the caller, or NULL. */
-static inline firn_object *firn_table_get(firn_table *table, uint64_t hash, const void *key,
-                                          size_t key_size) {
-    /* Only what is commonest: no move is on, the entry is in its home bucket, and no other there
-     * has its tag. */
-    const firn_table_view *view = atomic_load_explicit(&table->view, memory_order_acquire);
-    const firn_table_directory *places = atomic_load_explicit(&view->from, memory_order_acquire);
-    firn_bucket *bucket =
-        firn_table_bucket_at(places, firn_table_home_of(hash, FIRN_TABLE_LOAD(view->old_count)));
-    if (bucket != NULL && FIRN_TABLE_LOAD(view->new_count) == 0) {
-        uint64_t meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
-        uint64_t match = firn_table_matches(meta, firn_table_tag_of(hash));
-        if (match != 0) {
-            firn_object *object =
-                firn_table_slot_acquire(&bucket->slots[firn_table_slot_of_match(match)]);
-            if (object != NULL) {
-                if (firn_object_has_key(object, key, key_size)) {
-                    return object;
-                }
-                firn_object_unref(object);
-            }
-        }
+/* A first glance, without a lock, at what is commonest: no move is on, the entry is in its home
+ * bucket, and no other there has its tag. Whatever object is found there, with a reference for the
+ * caller, who compares the key; NULL says nothing. *counted: what the slot held. If it is
+ * FIRN_TABLE_READERS_FULL or more, the caller is to look again by firn_table_get_further, which
+ * sees to it.
+ *
+ * A directory that is seen here may have been given up meanwhile and hold other segments, or used
+ * again: then the bucket is another, and what is found in it is found by its key, as ever. */
+static inline firn_object *firn_table_glance(firn_table *table, uint64_t hash, uint64_t *counted) {
+    const firn_table_directory *places =
+        atomic_load_explicit(&table->settled, memory_order_acquire);
+    if (__builtin_expect(places == NULL, 0)) {
+        return NULL;
     }
-    return firn_table_get_further(table, hash, key, key_size);
+    size_t home = firn_table_home_of(hash, FIRN_TABLE_LOAD(places->count));
+    firn_bucket *bucket = atomic_load_explicit(&places->segments[home >> FIRN_TABLE_SEGMENT_SHIFT],
+                                               memory_order_acquire);
+    if (__builtin_expect(bucket == NULL, 0)) {
+        return NULL;
+    }
+    bucket += home & (FIRN_TABLE_SEGMENT_BUCKETS - 1);
+    uint64_t meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
+    uint64_t match = firn_table_matches(meta, firn_table_tag_of(hash));
+    if (__builtin_expect(match == 0, 0)) {
+        return NULL;
+    }
+    _Atomic uint64_t *slot = &bucket->slots[firn_table_slot_of_match(match)];
+    firn_table_prefetch_in(FIRN_TABLE_LOAD(*slot));
+    *counted = atomic_fetch_add_explicit(slot, FIRN_TABLE_ONE_READER, memory_order_acquire);
+    return firn_table_object_in(*counted);
 }
+
+/* Without a lock: the object under the key with a reference for the caller, or NULL. */
+firn_object *firn_table_get(firn_table *table, uint64_t hash, const void *key, size_t key_size);
 
 #endif
