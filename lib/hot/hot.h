@@ -79,8 +79,12 @@ firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *obje
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot);
 
 /* Looks whether slabs of the pool have become sparse, and if so has the objects in them moved, a
- * few at each insertion. Insertions ask by themselves now and then. */
+ * few at each insertion; and learns what firn_hot_surplus tells. Insertions ask by themselves now
+ * and then. */
 void firn_hot_tidy(firn_hot *hot);
+/* Bytes by which the residents had better be fewer than they may be, for the memory they lie in is
+ * much more than they take: sizes changed faster than memory could be tidied. */
+uint64_t firn_hot_surplus(const firn_hot *hot);
 
 /* The residents' bytes may come to that much from now on. */
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity);
@@ -160,6 +164,7 @@ struct firn_hot {
     _Atomic int64_t grain; /* bytes that a shard may keep to itself before it tells the gauges */
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
+    _Atomic uint64_t surplus; /* see firn_hot_surplus */
     _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */
     _Alignas(64) _Atomic unsigned turn;            /* any order of turns will do */
     _Atomic unsigned sweep_round; /* of moving objects out of sparse slabs; 0: none yet */

@@ -98,7 +98,8 @@ static bool over(uint64_t bytes, uint64_t more, uint64_t limit) {
 }
 
 static bool resident_over(const firn_cache *cache, uint64_t charge) {
-    return over(firn_hot_resident_bytes(cache->hot), charge, firn_resident_max(cache));
+    uint64_t bytes = firn_hot_resident_bytes(cache->hot) + firn_hot_surplus(cache->hot);
+    return over(bytes, charge, firn_resident_max(cache));
 }
 
 void firn_victims_release(firn_victims *victims) {
