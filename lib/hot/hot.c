@@ -266,8 +266,6 @@ firn_object *firn_hot_find_hash_locked(firn_hot_shard *shard, uint64_t hash, uin
 }
 
 int firn_hot_reserve_locked(firn_hot_shard *shard, uint64_t hash) {
-    /* A full cache keeps its table small; one that fills up need not move its entries as often. */
-    shard->table.roomy = LOAD(shard->hot->resident_bytes) < LOAD(shard->hot->capacity) / 2;
     int result = firn_table_reserve(&shard->table, hash);
     tell_locked(shard);
     return result;
