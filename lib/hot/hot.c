@@ -180,6 +180,9 @@ static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
     if (end - at > FIRN_HOT_RING_HITS) {
         at = end - FIRN_HOT_RING_HITS; /* readers met, or ran ahead of a busy lock */
     }
+    for (uint32_t i = at; i != end; i++) {
+        firn_table_prefetch(&shard->table, LOAD(noted->hits[i % FIRN_HOT_RING_HITS].hash));
+    }
     for (; at != end; at++) {
         uint64_t hash = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].hash);
         firn_object *object = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].object);

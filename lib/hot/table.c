@@ -58,9 +58,8 @@ static unsigned paths_of(const firn_table_view *view, uint64_t hash, path *paths
     uint32_t old_count = LOAD(view->old_count);
     uint32_t new_count = LOAD(view->new_count);
     size_t home = firn_table_home_of(hash, old_count);
-    uint32_t window = window_of(old_count);
     unsigned count = 0;
-    if (new_count == 0 || home + window > moved) {
+    if (new_count == 0 || home + window_of(old_count) > moved) {
         paths[count++] =
             path_in(atomic_load_explicit(&view->from, memory_order_acquire), hash, old_count);
     }
@@ -355,7 +354,7 @@ static uint64_t gap_of(uint64_t hash, const firn_table_directory *places) {
 
 /* Where an entry is. */
 typedef struct position {
-    path at;
+    path at; /* not filled in where the turn is 0 */
     uint32_t turn;
     firn_bucket *bucket;
     unsigned slot;
@@ -496,56 +495,79 @@ static uint32_t turn_of(const path *at, size_t number) {
     return turn;
 }
 
-/* Where an entry goes that is at home in the bucket of that number, by what is known of its hash
- * without it. False: that does not say it.
+/* Where the hashes begin and end, of their low 32 bits, that are at home in a bucket. */
+typedef struct span {
+    uint64_t first;
+    uint64_t last;
+} span;
+
+static span span_of(size_t number, uint64_t count) {
+    return (span){(((uint64_t)number << 32) + count - 1) / count,
+                  (((uint64_t)(number + 1) << 32) + count - 1) / count - 1};
+}
+
+/* Where an entry goes that is at home in a bucket, by what is known of its hash without it. False:
+ * that does not say it.
  *
- * The low 32 bits of the hash lie between those of the first and the last hash at home in the
- * bucket. Eleven bits, those of the gap and of the tag, are known; the ones behind, `unknown` in
- * number, are not. So the hash lies in one of the blocks of 2^unknown hashes whose number ends in
- * the eleven. Blocks are looked for from the first hash on: as the gap begins where the number of
+ * Eleven bits, those of the gap and of the tag, are known; the ones behind, `unknown` in number, are
+ * not. So the hash lies in one of the blocks of 2^unknown hashes whose number ends in the eleven.
+ * Blocks are looked for from the first hash of the bucket on: as the gap begins where the number of
  * the bucket stops to tell anything, the next such block lies beyond the last hash, or there are
  * two and it is not known which. */
-static bool home_without_hash(const moving *all, size_t number, uint64_t gap, uint64_t tag,
-                              size_t *home) {
+static inline bool home_without_hash(const moving *all, const span *hashes, uint64_t gap,
+                                     uint64_t tag, size_t *home) {
     const unsigned bits = 8 + FIRN_TABLE_GAP_BITS;
     const uint64_t mask = (UINT64_C(1) << bits) - 1;
     unsigned unknown = all->tag_shift;
-    uint64_t count = all->old_count;
-    uint64_t first = (((uint64_t)number << 32) + count - 1) / count;
-    uint64_t last = (((uint64_t)(number + 1) << 32) + count - 1) / count - 1;
-    uint64_t block = first >> unknown;
+    uint64_t block = hashes->first >> unknown;
     block += ((gap << 8 | tag) - block) & mask;
-    if ((block + mask + 1) << unknown <= last) {
+    if ((block + mask + 1) << unknown <= hashes->last) {
         return false;
     }
     uint64_t low = block << unknown;
     uint64_t high = low + (UINT64_C(1) << unknown) - 1;
-    low = low > first ? low : first;
-    high = high < last ? high : last;
+    low = low > hashes->first ? low : hashes->first;
+    high = high < hashes->last ? high : hashes->last;
     *home = firn_table_home_of(low, all->new_count);
     return low <= high && *home == firn_table_home_of(high, all->new_count);
 }
 
-/* Fills in where the entry is and how it goes on; `to` lacks the turn yet. *gap: for the new slot.
- * A tag of 1 may stand for 0. */
-static void plan_move(const moving *all, size_t number, unsigned slot, uint64_t word, uint64_t tag,
-                      move *entry, uint64_t *gap) {
+/* The commonest move: from home to home, without a look at the object. False: it is not one of
+ * those, and nothing was done. A tag of 1 may stand for 0. */
+static inline bool copy_from_home(const moving *all, const span *hashes, uint64_t word,
+                                  uint64_t tag, position *to) {
+    uint64_t gap = word >> FIRN_TABLE_POINTER_BITS & ((1u << FIRN_TABLE_GAP_BITS) - 1);
     size_t home;
-    *gap = word >> FIRN_TABLE_POINTER_BITS & ((1u << FIRN_TABLE_GAP_BITS) - 1);
-    bool at_home = (word >> FIRN_TABLE_AWAY_BIT & 1) == 0;
-    entry->from.slot = slot;
-    if (all->same_tags && at_home && tag != 1 &&
-        home_without_hash(all, number, *gap, tag, &home)) {
-        entry->from.at = (path){all->from, number, tag, window_of(all->old_count)};
-        entry->from.turn = 0;
-        entry->to.at = (path){all->to, home, tag, window_of(all->new_count)};
-    } else {
-        uint64_t hash = firn_object_hash(entry->object);
-        entry->from.at = path_in(all->from, hash, all->old_count);
-        entry->from.turn = turn_of(&entry->from.at, number);
-        entry->to.at = path_in(all->to, hash, all->new_count);
-        *gap = gap_of(hash, all->to);
+    if (!all->same_tags || (word >> FIRN_TABLE_AWAY_BIT & 1) != 0 || tag == 1 ||
+        !home_without_hash(all, hashes, gap, tag, &home)) {
+        return false;
     }
+    firn_bucket *bucket = firn_table_bucket_at(all->to, home);
+    unsigned slot = bucket != NULL ? free_slot(bucket) : FIRN_TABLE_SLOTS;
+    if (slot == FIRN_TABLE_SLOTS) {
+        return false;
+    }
+    to->turn = 0;
+    to->bucket = bucket;
+    to->slot = slot;
+    atomic_store_explicit(&bucket->slots[slot], word & (FIRN_TABLE_ONE_READER - 1),
+                          memory_order_release);
+    set_tag(bucket, slot, tag);
+    return true;
+}
+
+/* Any other move, by the entry's hash. False: no memory. */
+static bool copy_by_hash(const moving *all, size_t number, move *entry) {
+    uint64_t hash = firn_object_hash(entry->object);
+    entry->from.at = path_in(all->from, hash, all->old_count);
+    entry->from.turn = turn_of(&entry->from.at, number);
+    path to = path_in(all->to, hash, all->new_count);
+    uint32_t turn;
+    if (!find_room(all->table, &to, &turn)) {
+        return false;
+    }
+    entry->to = place(&to, turn, gap_of(hash, all->to), entry->object);
+    return true;
 }
 
 /* Puts the entries of the bucket into `to`. False: not all, for want of memory. */
@@ -555,6 +577,7 @@ static bool copy_bucket(const moving *all, size_t number, move *moves, unsigned 
     if (bucket == NULL) {
         return true;
     }
+    span hashes = span_of(number, all->old_count);
     uint64_t tags = LOAD(bucket->meta);
     for (unsigned slot = 0; slot < FIRN_TABLE_SLOTS; slot++, tags >>= 8) {
         uint64_t word = LOAD(bucket->slots[slot]);
@@ -563,14 +586,13 @@ static bool copy_bucket(const moving *all, size_t number, move *moves, unsigned 
         if (entry->object == NULL) {
             continue;
         }
-        uint64_t gap;
-        uint32_t turn;
-        plan_move(all, number, slot, word, tags & 0xff, entry, &gap);
+        entry->from.turn = 0;
         entry->from.bucket = bucket;
-        if (!find_room(all->table, &entry->to.at, &turn)) {
+        entry->from.slot = slot;
+        if (!copy_from_home(all, &hashes, word, tags & 0xff, &entry->to) &&
+            !copy_by_hash(all, number, entry)) {
             return false;
         }
-        entry->to = place(&entry->to.at, turn, gap, entry->object);
         (*count)++;
     }
     return true;

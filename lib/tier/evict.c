@@ -131,7 +131,8 @@ void firn_make_resident_room(firn_cache *cache, uint64_t charge) {
     unsigned fruitless = 0;
     unsigned shards = firn_hot_shard_count(cache->hot);
     while (fruitless < shards && resident_over(cache, charge)) {
-        firn_victims victims = {.count = 0};
+        firn_victims victims;
+        victims.count = 0;
         firn_hot_shard *shard = firn_hot_lock_next(cache->hot);
         bool evicted = firn_evict_locked(cache, shard, charge, &victims);
         firn_hot_unlock(shard);
