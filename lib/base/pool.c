@@ -45,12 +45,13 @@ enum {
     HUGE_FROM = 64 << 20, /* bytes of budget: with less, whole large pages are too much waste */
 
     STRIPES_MAX = 4,
-    STRIPED_FROM = 256 << 20, /* bytes of budget: with less, a stripe's slabs are too much waste:
-                                 there are 150 classes, and each may have one that is nearly empty */
-    GROUPS = 4,              /* of slabs that have room, by how full they are */
-    PREFIX = 64,             /* bytes before a block with a mapping of its own: its pool */
-    SPARES_MAX = 16,         /* mappings that are kept for the next */
-    SPARE_RESERVE = 32,      /* the part of the budget they may come to */
+    STRIPED_FROM =
+        256 << 20,      /* bytes of budget: with less, a stripe's slabs are too much waste:
+                           there are 150 classes, and each may have one that is nearly empty */
+    GROUPS = 4,         /* of slabs that have room, by how full they are */
+    PREFIX = 64,        /* bytes before a block with a mapping of its own: its pool */
+    SPARES_MAX = 16,    /* mappings that are kept for the next */
+    SPARE_RESERVE = 32, /* the part of the budget they may come to */
 };
 
 #define BLOCK_END (UINT64_C(1) << 48) /* links between entries have that many bits */
@@ -178,6 +179,7 @@ size_t firn_pool_charge(const firn_pool *pool, size_t size) {
 static void pool_free(firn_pool *pool) {
     firn_heap *heap = pool->heap;
     for (unsigned i = 0; i < pool->spare_count; i++) {
+        UNPOISON(pool->spares[i].memory, pool->spares[i].bytes);
         munmap(pool->spares[i].memory, pool->spares[i].bytes);
     }
     pthread_mutex_destroy(&pool->spares_lock);
@@ -421,6 +423,7 @@ static spare take_spare_locked(firn_pool *pool, unsigned number) {
         pool->spares[i] = pool->spares[i + 1];
     }
     add(&pool->spare_bytes, -(uint64_t)taken.bytes);
+    UNPOISON(taken.memory, taken.bytes);
     return taken;
 }
 
@@ -464,6 +467,7 @@ static void give_spare(firn_pool *pool, unsigned char *memory, size_t bytes) {
         gone[gone_count++] = take_spare_locked(pool, 0);
     }
     pool->spares[pool->spare_count++] = (spare){memory, bytes};
+    POISON(memory, bytes);
     add(&pool->spare_bytes, bytes);
     pthread_mutex_unlock(&pool->spares_lock);
     for (unsigned i = 0; i < gone_count; i++) {
@@ -562,9 +566,8 @@ void firn_pool_get_stats(firn_pool *pool, firn_pool_stats *stats) {
         }
     }
     /* Large pages are there as a whole; of small ones, those that were touched. */
-    stats->mapped_bytes =
-        load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) +
-        load(&pool->mapping_bytes) + load(&pool->spare_bytes);
+    stats->mapped_bytes = load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) +
+                          load(&pool->mapping_bytes) + load(&pool->spare_bytes);
     stats->mapped_bytes +=
         pool->huge ? load(&pool->slabs.mapped_bytes) - load(&pool->slabs.gone_bytes) : slabs;
 }

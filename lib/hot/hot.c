@@ -469,9 +469,8 @@ static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
  * that is sparse, and not all of it at once. More than half of the capacity does not go for it. */
 static uint64_t surplus_of(const firn_hot *hot, const firn_pool_stats *pool) {
     uint64_t capacity = LOAD(hot->capacity);
-    uint64_t slack = pool->mapped_bytes > pool->charge_bytes
-                         ? pool->mapped_bytes - pool->charge_bytes
-                         : 0;
+    uint64_t slack =
+        pool->mapped_bytes > pool->charge_bytes ? pool->mapped_bytes - pool->charge_bytes : 0;
     uint64_t residents = LOAD(hot->resident_bytes) + slack;
     uint64_t bound = capacity + capacity / SURPLUS_SHARE;
     uint64_t above = residents > bound ? residents - bound : 0;

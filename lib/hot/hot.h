@@ -164,7 +164,7 @@ struct firn_hot {
     _Atomic int64_t grain; /* bytes that a shard may keep to itself before it tells the gauges */
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
-    _Atomic uint64_t surplus; /* see firn_hot_surplus */
+    _Atomic uint64_t surplus;                      /* see firn_hot_surplus */
     _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */
     _Alignas(64) _Atomic unsigned turn;            /* any order of turns will do */
     _Atomic unsigned sweep_round; /* of moving objects out of sparse slabs; 0: none yet */

@@ -81,8 +81,7 @@ void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object) {
            value >= FIRN_TABLE_READERS_FULL) {
         int64_t readers = (int64_t)(value >> FIRN_TABLE_READERS_SHIFT);
         firn_object_add_refs(object, readers);
-        if (atomic_compare_exchange_weak_explicit(slot, &value,
-                                                  value & (FIRN_TABLE_ONE_READER - 1),
+        if (atomic_compare_exchange_weak_explicit(slot, &value, value & (FIRN_TABLE_ONE_READER - 1),
                                                   memory_order_relaxed, memory_order_relaxed)) {
             return;
         }
@@ -232,8 +231,8 @@ static size_t directory_size(size_t capacity) {
     return sizeof(firn_table_directory) + capacity * sizeof(_Atomic(firn_bucket *));
 }
 
-/* Right behind the bits that the number of a bucket tells, in steps of three: so tags stay what they
- * are through most moves. */
+/* Right behind the bits that the number of a bucket tells, in steps of three: so tags stay what
+ * they are through most moves. */
 static uint32_t tag_shift_for(size_t count) {
     unsigned told = 31 - (unsigned)__builtin_clz((unsigned)count);
     unsigned before = told / FIRN_TABLE_GAP_BITS * FIRN_TABLE_GAP_BITS + FIRN_TABLE_GAP_BITS;
@@ -509,11 +508,11 @@ static span span_of(size_t number, uint64_t count) {
 /* Where an entry goes that is at home in a bucket, by what is known of its hash without it. False:
  * that does not say it.
  *
- * Eleven bits, those of the gap and of the tag, are known; the ones behind, `unknown` in number, are
- * not. So the hash lies in one of the blocks of 2^unknown hashes whose number ends in the eleven.
- * Blocks are looked for from the first hash of the bucket on: as the gap begins where the number of
- * the bucket stops to tell anything, the next such block lies beyond the last hash, or there are
- * two and it is not known which. */
+ * Eleven bits, those of the gap and of the tag, are known; the ones behind, `unknown` in number,
+ * are not. So the hash lies in one of the blocks of 2^unknown hashes whose number ends in the
+ * eleven. Blocks are looked for from the first hash of the bucket on: as the gap begins where the
+ * number of the bucket stops to tell anything, the next such block lies beyond the last hash, or
+ * there are two and it is not known which. */
 static inline bool home_without_hash(const moving *all, const span *hashes, uint64_t gap,
                                      uint64_t tag, size_t *home) {
     const unsigned bits = 8 + FIRN_TABLE_GAP_BITS;

@@ -13,12 +13,13 @@
  * other buckets, never other memory. What it finds there it finds by key, and is therefore right;
  * that it finds nothing there it does not believe, for the count of moves tells it to look again.
  *
- * The table grows by a quarter at a time, and a few buckets at each insertion. A bucket's number is the hash times the number of buckets over 2^32, so that
- * order is kept: entries move from the front on, and the segments they leave behind serve as the
- * end of where they go. At no time is there much more memory than the larger of both takes, or any
- * longer pause. A move looks at no object: of the hash, the bucket that an entry is in tells the
- * first bits, its slot the next three, and its tag those behind. That says into which bucket it goes
- * next, but for one entry in some hundred, and for those that had gone on from where they belong.
+ * The table grows by a quarter at a time, and a few buckets at each insertion. A bucket's number is
+ * the hash times the number of buckets over 2^32, so that order is kept: entries move from the
+ * front on, and the segments they leave behind serve as the end of where they go. At no time is
+ * there much more memory than the larger of both takes, or any longer pause. A move looks at no
+ * object: of the hash, the bucket that an entry is in tells the first bits, its slot the next
+ * three, and its tag those behind. That says into which bucket it goes next, but for one entry in
+ * some hundred, and for those that had gone on from where they belong.
  *
  * Who changes the table holds the shard's lock. Knows nothing of policies and budgets. */
 #ifndef FIRN_HOT_TABLE_H
@@ -214,8 +215,8 @@ static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
 }
 
 /* The whole of a look-up, for those that a first glance does not settle. */
-firn_object *firn_table_get_further(firn_table *table, uint64_t hash,
-                                                          const void *key, size_t key_size);
+firn_object *firn_table_get_further(firn_table *table, uint64_t hash, const void *key,
+                                    size_t key_size);
 
 /* A first glance, without a lock, at what is commonest: no move is on, the entry is in its home
  * bucket, and no other there has its tag. Whatever object is found there, with a reference for the

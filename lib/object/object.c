@@ -103,8 +103,8 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     size_t value_size = firn_object_value_size(object);
     bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
-    firn_object *copy = firn_object_new(pool, firn_object_key_bytes(object), key_size, value_size,
-                                        expires ? 1 : 0);
+    firn_object *copy =
+        firn_object_new(pool, firn_object_key_bytes(object), key_size, value_size, expires ? 1 : 0);
     if (copy != NULL) {
         firn_object_set_version(copy, firn_object_version(object));
         firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));

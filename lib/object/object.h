@@ -67,8 +67,8 @@ struct firn_object {
 
 enum {
     /* Flags, above the version: */
-    FIRN_OBJECT_EXPIRES = 1, /* there is an extension, and its expires_ms counts */
-    FIRN_OBJECT_LARGE = 2,   /* there is an extension, and its value_size counts */
+    FIRN_OBJECT_EXPIRES = 1,  /* there is an extension, and its expires_ms counts */
+    FIRN_OBJECT_LARGE = 2,    /* there is an extension, and its value_size counts */
     FIRN_OBJECT_KEY_LAST = 4, /* the key is behind the value: written down, for a look-up has no
                                  time to find it out */
     FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE,

@@ -40,7 +40,7 @@ enum { FIRN_COUNTER_STRIPES = 64 }; /* 2^6: see firn_count */
 typedef struct firn_counters {
     /* Relaxed: each is a number by itself. */
     struct firn_counter_stripe {
-        _Alignas(64) _Atomic uint64_t owner; /* a thread's name, see below; 0: nobody yet */
+        _Alignas(64) _Atomic uint64_t owner;       /* a thread's name, see below; 0: nobody yet */
         _Atomic uint64_t owners[FIRN_EVENT_COUNT]; /* written by the owner alone */
         _Atomic uint64_t others[FIRN_EVENT_COUNT]; /* added to by the other threads */
     } stripes[FIRN_COUNTER_STRIPES];
