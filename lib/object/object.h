@@ -142,20 +142,32 @@ static inline const unsigned char *firn_object_key_bytes(const firn_object *obje
     return (flags & FIRN_OBJECT_KEY_LAST) != 0 ? body + firn_object_value_size(object) : body;
 }
 
-static inline bool firn_object_has_key(const firn_object *object, const void *key,
-                                       size_t key_size) {
-    if (firn_object_key_size(object) != key_size) {
-        return false;
-    }
-    const unsigned char *own = firn_object_key_bytes(object);
-    if (key_size == sizeof(uint64_t)) { /* the commonest, and no call */
+static inline bool firn_object_same_bytes(const void *own, const void *key, size_t size) {
+    if (size == sizeof(uint64_t)) { /* the commonest, and no call */
         uint64_t a;
         uint64_t b;
         memcpy(&a, own, sizeof a);
         memcpy(&b, key, sizeof b);
         return a == b;
     }
-    return memcmp(own, key, key_size) == 0;
+    return memcmp(own, key, size) == 0;
+}
+
+static inline bool firn_object_has_key(const firn_object *object, const void *key,
+                                       size_t key_size) {
+    return firn_object_key_size(object) == key_size &&
+           firn_object_same_bytes(firn_object_key_bytes(object), key, key_size);
+}
+
+/* The same for an object that has no extension, whose flags are at hand. */
+static inline bool firn_object_plain_has_key(const firn_object *object, unsigned flags,
+                                             const void *key, size_t key_size) {
+    const unsigned char *own = (const unsigned char *)(object + 1);
+    if ((flags & FIRN_OBJECT_KEY_LAST) != 0) {
+        own += atomic_load_explicit(&object->entry.next_word, memory_order_relaxed) &
+               FIRN_ENTRY_LOW_MASK;
+    }
+    return firn_object_key_size(object) == key_size && firn_object_same_bytes(own, key, key_size);
 }
 
 static inline unsigned firn_object_state(const firn_object *object) {

@@ -234,9 +234,10 @@ static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, u
     if (counted >= FIRN_TABLE_READERS_FULL) {
         return get_anew(cache, hash, key, key_size, found, object);
     }
-    if ((firn_object_flags(found) & FIRN_OBJECT_EXTENDED) != 0 ||
+    unsigned flags = firn_object_flags(found);
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0 ||
         (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT ||
-        !firn_object_has_key(found, key, key_size)) {
+        !firn_object_plain_has_key(found, flags, key, key_size)) {
         return get_other(cache, hash, key, key_size, found, object);
     }
     *object = found;
