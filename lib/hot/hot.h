@@ -199,10 +199,10 @@ static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *
                                      firn_object *object) {
     unsigned mark = firn_entry_mark(&object->entry);
     if (hot->hits == FIRN_HITS_MARK) {
-        /* Not an atomic addition: a hit that is lost to another reader's is no harm. */
-        if (mark < hot->mark_max) {
-            firn_entry_set_mark(&object->entry, mark + 1);
-        }
+        /* Not an atomic addition: a hit that is lost to another reader's is no harm. And written
+         * also where it stays the same: the line is the reader's own by now, for the count of
+         * references is in it, and a branch would be guessed wrong often, after a miss. */
+        firn_entry_set_mark(&object->entry, mark + (mark < hot->mark_max));
         return false;
     }
     if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {

@@ -272,7 +272,7 @@ static firn_table_directory *take_directory(firn_table *table, size_t count) {
 /* Makes the view that is not the table's the table's. */
 static void publish_view(firn_table *table, firn_table_directory *from, uint32_t old_count,
                          firn_table_directory *to, uint32_t new_count) {
-    atomic_store_explicit(&table->settled, new_count == 0 ? from : NULL, memory_order_release);
+    atomic_store_explicit(&table->likely, from, memory_order_release);
     firn_table_view *view = &table->views[LOAD(table->view) == &table->views[0]];
     atomic_store_explicit(&view->from, from, memory_order_release);
     atomic_store_explicit(&view->to, to, memory_order_release);
@@ -674,6 +674,9 @@ static bool step(firn_table *table, uint32_t buckets) {
         retire_segments(table, all.from,
                         at > window ? (at - window) >> FIRN_TABLE_SEGMENT_SHIFT : 0);
         prefetch_moves(&all, at);
+        if (at > old_count / 2 && LOAD(table->likely) != all.to) {
+            atomic_store_explicit(&table->likely, all.to, memory_order_release);
+        }
     }
     return at > begin;
 }

@@ -98,8 +98,8 @@ typedef struct firn_table {
     _Atomic uint64_t moves; /* counts what could make a reader miss what is there. Raised, with
                                release, between the entry's being at its new place and its leaving
                                the old one */
-    _Atomic(firn_table_directory *) settled; /* the view's `from` while no move is on, else NULL:
-                                                what a first glance looks at. Released */
+    _Atomic(firn_table_directory *) likely; /* what a first glance looks at: the view's `from`, or
+                                               from the half of a move on its `to`. Released */
     firn_table_view views[2];
     _Alignas(64) _Atomic size_t bytes; /* of buckets in use and directories. Changed under the lock,
                              read by anybody, relaxed */
@@ -218,20 +218,17 @@ static inline firn_object *firn_table_slot_acquire(_Atomic uint64_t *slot) {
 firn_object *firn_table_get_further(firn_table *table, uint64_t hash, const void *key,
                                     size_t key_size);
 
-/* A first glance, without a lock, at what is commonest: no move is on, the entry is in its home
- * bucket, and no other there has its tag. Whatever object is found there, with a reference for the
+/* A first glance, without a lock, at what is commonest: the entry is in its home bucket, and no
+ * other there has its tag. Whatever object is found there, with a reference for the
  * caller, who compares the key; NULL says nothing. *counted: what the slot held. If it is
  * FIRN_TABLE_READERS_FULL or more, the caller is to look again by firn_table_get_further, which
  * sees to it.
  *
- * A directory that is seen here may have been given up meanwhile and hold other segments, or used
- * again: then the bucket is another, and what is found in it is found by its key, as ever. */
+ * While a move is on, the entry may be elsewhere, and the bucket that is looked at may have become
+ * part of something else. A directory that is seen here may even be used again by now. So the
+ * bucket may be another, and what is found in it is found by its key, as ever. */
 static inline firn_object *firn_table_glance(firn_table *table, uint64_t hash, uint64_t *counted) {
-    const firn_table_directory *places =
-        atomic_load_explicit(&table->settled, memory_order_acquire);
-    if (__builtin_expect(places == NULL, 0)) {
-        return NULL;
-    }
+    const firn_table_directory *places = atomic_load_explicit(&table->likely, memory_order_acquire);
     size_t home = firn_table_home_of(hash, FIRN_TABLE_LOAD(places->count));
     firn_bucket *bucket = atomic_load_explicit(&places->segments[home >> FIRN_TABLE_SEGMENT_SHIFT],
                                                memory_order_acquire);
