@@ -275,7 +275,7 @@ static uint64_t turn_gets(const subject *self, const uint32_t *keys) {
         uint64_t key = keys[i];
         if (self->policy == NULL) {
             const bare_node *node = bare_find(self->slots, key)->node;
-            sum += words_of(node->value, node->size);
+            sum += node != NULL ? words_of(node->value, node->size) : 0;
         } else if (self->copies) {
             unsigned char value[HOT_VALUE];
             size_t size;
