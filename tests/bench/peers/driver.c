@@ -8,8 +8,9 @@
  * trace     file: the trace. A tenth of what it touches fits.
  *
  * Requests are drawn beforehand. A figure's time comes from a pass without clocks in the loop; its
- * latencies from a second one that times every 16th request (each one of a slow peer). Exit status
- * 3: the peer declined. */
+ * latencies from a second one that times every 16th request (each one of a slow peer). cpu_ns_per_op
+ * is the time that the threads themselves ran: what to look at where others share the machine. Exit
+ * status 3: the peer declined. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -31,6 +32,13 @@ enum { THREADS_MAX = 2, SAMPLE_EVERY = 16, CHECKED = 1000 };
 static void fail(const char *what) {
     fprintf(stderr, "driver: %s\n", what);
     exit(1);
+}
+
+/* What the calling thread has run for. */
+static uint64_t own_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 /* ---- requests ---- */
@@ -117,6 +125,7 @@ typedef struct job {
     pthread_barrier_t *barrier;
     uint64_t began;
     uint64_t ended;
+    uint64_t own_ns;
     uint64_t gets;
     uint64_t hits;
     uint64_t hit_bytes;
@@ -223,6 +232,7 @@ static void *run_job(void *context) {
         this_peer.attach(job->cache);
     }
     pthread_barrier_wait(job->barrier);
+    uint64_t own_began = own_ns();
     job->began = now_ns();
     switch (job->kind) {
     case PASS_REQUESTS:
@@ -240,6 +250,7 @@ static void *run_job(void *context) {
         break;
     }
     job->ended = now_ns();
+    job->own_ns = own_ns() - own_began;
     if (this_peer.detach != NULL) {
         this_peer.detach(job->cache);
     }
@@ -250,6 +261,7 @@ static void *run_job(void *context) {
 typedef struct outcome {
     uint64_t count;
     double seconds;
+    uint64_t own_ns; /* of all threads */
     uint64_t gets;
     uint64_t hits;
     uint64_t get_bytes;
@@ -280,7 +292,7 @@ static outcome run_pass(void *cache, requests *source, pass_kind kind, uint64_t 
             fail("cannot start a thread");
         }
     }
-    outcome result = {share * threads, 0, 0, 0, 0, 0};
+    outcome result = {.count = share * threads};
     uint64_t began = UINT64_MAX;
     uint64_t ended = 0;
     for (unsigned i = 0; i < threads; i++) {
@@ -290,6 +302,7 @@ static outcome run_pass(void *cache, requests *source, pass_kind kind, uint64_t 
         }
         began = jobs[i].began < began ? jobs[i].began : began;
         ended = jobs[i].ended > ended ? jobs[i].ended : ended;
+        result.own_ns += jobs[i].own_ns;
         result.gets += jobs[i].gets;
         result.hits += jobs[i].hits;
         result.get_bytes += jobs[i].get_bytes;
@@ -320,6 +333,7 @@ static void tell_outcome(const outcome *outcome) {
     printf(", \"requests\": %llu, \"ns_per_op\": %.5g, \"ops_per_s\": %.5g",
            (unsigned long long)outcome->count, outcome->seconds * 1e9 / (double)outcome->count,
            (double)outcome->count / outcome->seconds);
+    printf(", \"cpu_ns_per_op\": %.5g", (double)outcome->own_ns / (double)outcome->count);
     if (outcome->gets != 0) {
         printf(", \"hit_ratio\": %.5g", (double)outcome->hits / (double)outcome->gets);
     }

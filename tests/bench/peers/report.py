@@ -51,8 +51,8 @@ def print_tables(environment, skipped, samples, out):
         size = "%d B values" % value if value else "sizes of the trace"
         out.write("**%s%s**, %s, %d thread%s\n\n" % (workload, " " + label if label else "", size,
                                                      threads, "s" if threads > 1 else ""))
-        out.write("| peer | ns/op | to bare | M op/s | hit ratio | p50 ns | p99 ns | p99.9 ns |\n"
-                  "| --- | --: | --: | --: | --: | --: | --: | --: |\n")
+        out.write("| peer | ns/op | to bare | own ns/op | M op/s | hit ratio | p50 ns | p99 ns "
+                  "| p99.9 ns |\n| --- | --: | --: | --: | --: | --: | --: | --: | --: |\n")
         bare = median(samples, row + ("bare",), "ns_per_op")
         for peer in peers:
             key = row + (peer,)
@@ -60,8 +60,9 @@ def print_tables(environment, skipped, samples, out):
                 continue
             ns = median(samples, key, "ns_per_op")
             rate = median(samples, key, "ops_per_s")
-            out.write("| %s | %s | %s | %s | %s | %s | %s | %s |\n" % (
+            out.write("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n" % (
                 peer, number(ns), number(ns / bare, "%.2f") if bare else "",
+                number(median(samples, key, "cpu_ns_per_op")),
                 number(rate / 1e6 if rate else None, "%.2f"),
                 number(median(samples, key, "hit_ratio"), "%.3f"),
                 number(median(samples, key, "p50_ns")), number(median(samples, key, "p99_ns")),
