@@ -24,7 +24,7 @@ enum {
     ENTRIES_SHARE = 50, /* between the two, one of so many */
     KEYS_PER_ENTRY = 3, /* keys remembered for each entry */
     ROOM_FIRST = 256,
-    APART_AGAIN = 8, /* how far candidates are apart is counted so often in a turn at most */
+    APART_AGAIN = 2, /* how far candidates are apart is counted so often in a turn at most */
     SIZES_APART = 2, /* classes between two sizes that make a difference */
     NONE = 0xffff,
     HEAPS = AUTO_CANDIDATES + 1, /* LIRS has two: those that stay, and those on trial */

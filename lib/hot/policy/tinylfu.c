@@ -131,6 +131,11 @@ static void climb(tinylfu *self) {
     self->window_capacity = window < 1 ? 1 : (uint64_t)window;
 }
 
+static void count_miss(tinylfu *self) {
+    self->misses++;
+    climb(self);
+}
+
 static void tinylfu_insert(void *state, firn_entry *entry) {
     tinylfu *self = state;
     fit_sketch(self);
@@ -140,12 +145,18 @@ static void tinylfu_insert(void *state, firn_entry *entry) {
     self->sketch.entries = now > least ? now : least;
     firn_sketch_add(&self->sketch, self->host->hash(self->host, entry));
     firn_entry_set_bits(entry, WINDOW);
-    firn_entry_list_push_head(&self->parts[WINDOW], entry, charge_of(self, entry));
+    uint64_t charge = charge_of(self, entry);
+    if (charge > self->window_capacity) {
+        /* It would push all others out of the window: it is the next that must win to stay. */
+        firn_entry_list_push_tail(&self->parts[WINDOW], entry, charge);
+        count_miss(self);
+        return;
+    }
+    firn_entry_list_push_head(&self->parts[WINDOW], entry, charge);
     while (self->parts[WINDOW].bytes > self->window_capacity && self->parts[WINDOW].count > 1) {
         move_to(self, self->parts[WINDOW].tail, PROBATION);
     }
-    self->misses++;
-    climb(self);
+    count_miss(self);
 }
 
 static void tinylfu_restore(void *state, firn_entry *entry) {
