@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """How far is `auto` from the best of firn's other policies on streams that nothing was chosen by?
 
-Plays synthetic streams (streams.py), each of one kind, and parts of real traces (the first half, the
-second half, a quarter of the keys) at several capacities to all policies by `firn replay --tier hot`, and
-prints for each stream how many more misses `auto` has than the best of the other policies of the row:
-mean and worst over the capacities. Less than none means that it beats them all. Then the rows above
-five percent, and the same for each policy over all rows.
+Plays synthetic streams (streams.py), each of one kind, and parts of real traces (the first half,
+the second half, a quarter of the keys) at several capacities to all policies by `firn replay --tier
+hot`, and prints for each stream how many more misses `auto` has than the best of the other policies
+of the row: mean and worst over the capacities. Less than none means that it beats them all. Then
+the rows above five percent, and the same for each policy over all rows.
 
 Usage: auto_streams.py FIRN [TRACES_FOLDER] [--jobs N]
 TRACES_FOLDER holds NAME.csv.zst; of each at most 600000 requests are used. Needs Python 3, and the
@@ -108,8 +108,8 @@ def report(title, results):
                                for policy, ratio in sorted(row.items(), key=lambda p: -p[1]))))
     for policy in everything[0][3]:
         extras = [extra(row, policy) for _, _, _, row in everything]
-        print("- `%s` against the best of the others: mean %+.1f %%, worst %+.1f %%, above 10 %%: %d"
-              " of %d rows" % (policy, 100 * sum(extras) / len(extras), 100 * max(extras),
+        print("- `%s` against the best of the others: mean %+.1f %%, worst %+.1f %%, above "
+              "10 %%: %d of %d rows" % (policy, 100 * sum(extras) / len(extras), 100 * max(extras),
                                sum(e > 0.1 for e in extras), len(extras)))
     print()
 

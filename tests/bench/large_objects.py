@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Why do `s3fifo` and `tinylfu` differ from the independent simulator where sizes differ? An experiment.
+"""Why do `s3fifo` and `tinylfu` differ from the independent simulator where sizes differ? An
+experiment.
 
-The simulator's S3-FIFO never takes an object that is as large as its small queue, a tenth of the capacity. An
-object that is never taken misses always and changes nothing; so firn plays the same trace without the
-requests for such objects, and they count as misses. If that is all that differs, the hit ratio must be the
-simulator's. The same for W-TinyLFU, where what the simulator refuses is a guess.
+The simulator's S3-FIFO never takes an object that is as large as its small queue, a tenth of the
+capacity. An object that is never taken misses always and changes nothing; so firn plays the same
+trace without the requests for such objects, and they count as misses. If that is all that differs,
+the hit ratio must be the simulator's. The same for W-TinyLFU, where what the simulator refuses is a
+guess.
 
 Usage: large_objects.py FIRN TRACES_FOLDER [--csv FILE]
 Needs Python 3 and the program zstd.
@@ -34,7 +36,8 @@ def main():
     parser.add_argument("folder", help="where the traces are")
     parser.add_argument("--csv", help="the simulator's results; default FOLDER/hitratio.csv")
     asked = parser.parse_args()
-    print("| policy | trace | capacity | simulator | firn less that | without large objects, less that |\n"
+    print("| policy | trace | capacity | simulator | firn less that | "
+          "without large objects, less that |\n"
           "| --- | --- | --: | --: | --: | --: |")
     with open(asked.csv or os.path.join(asked.folder, "hitratio.csv"), newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["policy"] in POLICIES

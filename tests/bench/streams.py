@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes synthetic streams of accesses, each of one kind: what a policy could be weak at, alone.
 
-One request a line, `key` or `key,size`, as `firn replay` reads. Every stream is the same each time. The
-kinds follow what is known of caches' workloads: popularity by Zipf's law, alone and drifting; scans
-beside it; loops a little larger than the cache; recency with churn; bursts; sizes with a heavy tail,
-unrelated to popularity, against it, or with it; one-hit wonders; phases; streams that are short for their
-capacity. Which capacity a stream meets is chosen by who plays it.
+One request a line, `key` or `key,size`, as `firn replay` reads. Every stream is the same each time.
+The kinds follow what is known of caches' workloads: popularity by Zipf's law, alone and drifting;
+scans beside it; loops a little larger than the cache; recency with churn; bursts; sizes with a
+heavy tail, unrelated to popularity, against it, or with it; one-hit wonders; phases; streams that
+are short for their capacity. Which capacity a stream meets is chosen by who plays it.
 
 Usage: streams.py FOLDER [NAME...]     writes FOLDER/NAME.csv
        streams.py --list
@@ -130,7 +130,7 @@ def two_sizes(stream, small, large, share):
 
 
 def by_rank(stream, slope, least=64, most=1 << 20):
-    """Sizes that grow with the rank (slope > 0) or shrink (slope < 0), as far as rank is the key."""
+    """Sizes that grow with the rank (slope > 0) or shrink (slope < 0); the rank is the key."""
     for key in stream:
         size = least * (1 + key) ** slope if slope > 0 else most / (1 + key) ** -slope
         yield key, int(max(least, min(most, size)))
@@ -166,7 +166,8 @@ STREAMS = {
     "wonders": lambda r: wonders(r, N, 20000, 0.9, 0.4),
     "phases": lambda r: chain(zipf(r, N // 3, 10000, 0.9), loop(N // 3, 6000, 10 ** 8),
                               churn(r, N // 3, 0.3, 1000)),
-    "phases-often": lambda r: chain(*(chain(churn(r, N // 12, 0.3, 500), loop(N // 12, 4000, 10 ** 8))
+    "phases-often": lambda r: chain(*(chain(churn(r, N // 12, 0.3, 500),
+                                            loop(N // 12, 4000, 10 ** 8))
                                       for _ in range(6))),
     "short-zipf": lambda r: zipf(r, 20000, 10000, 0.9),
     "short-churn": lambda r: churn(r, 20000, 0.4, 2000),
@@ -191,7 +192,8 @@ STREAMS = {
                                           zipf(r, N // 3, 10000, 0.9)), 1.0),
     "size-short": lambda r: pareto(zipf(r, 20000, 10000, 0.8), 0.9),
     "size-short-churn": lambda r: pareto(churn(r, 20000, 0.4, 2000), 0.9),
-    "size-short-wonders": lambda r: two_sizes(wonders(r, 30000, 10000, 0.8, 0.3), 4096, 262144, 0.2),
+    "size-short-wonders": lambda r: two_sizes(wonders(r, 30000, 10000, 0.8, 0.3),
+                                              4096, 262144, 0.2),
 }
 
 
