@@ -448,6 +448,9 @@ static void move_if_asked(void *context, firn_object *object) {
 static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
     firn_hot *hot = shard->hot;
     uint64_t capacity = LOAD(hot->capacity);
+    if (capacity == 0) {
+        return; /* a disk cache: what is here passes through a small queue */
+    }
     shard->plan_turnover += charge;
     if (shard->plan_turnover > capacity / PLAN_SHARE) {
         shard->plan_turnover = 0;
