@@ -176,6 +176,12 @@ typedef struct firn_backend_ops {
     int (*lookup)(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
                   firn_bytes *record);
     bool (*overtaken)(firn_backend_session *session);
+    /* The same in two steps for many at once: places[i] is where the record of hashes[i] lies, in
+     * numbers that grow with where it is; 0: there is none. Then any of them is fetched. */
+    int (*lookup_many)(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                       uint64_t *places);
+    int (*fetch)(firn_backend_session *session, uint64_t place, uint64_t *sequence,
+                 firn_bytes *record);
     /* The same without the record. */
     int (*locate)(firn_backend_session *session, uint64_t hash, uint64_t *sequence);
     /* The first record whose sequence is at least `from`, valid or not; FIRN_NOT_FOUND: none. */

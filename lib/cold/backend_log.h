@@ -191,6 +191,10 @@ void firn_session_end(firn_backend_session *session);
 int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
                         firn_bytes *record);
 bool firn_session_overtaken(firn_backend_session *session);
+int firn_session_lookup_many(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                             uint64_t *places);
+int firn_session_fetch(firn_backend_session *session, uint64_t place, uint64_t *sequence,
+                       firn_bytes *record);
 int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence);
 int firn_session_next_record(firn_backend_session *session, uint64_t from, uint64_t *sequence,
                              firn_bytes *record);

@@ -136,6 +136,22 @@ typedef void *(*firn_cold_place)(void *context, const firn_cold_meta *meta);
 int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
                    firn_cold_place place, void *place_context, firn_cold_meta *meta);
 
+/* One of many reads. */
+typedef struct firn_cold_read_item {
+    uint64_t hash;
+    const void *key; /* lent for the call */
+    size_t key_size;
+    void *place_context;
+    int result; /* out: as of firn_cold_read */
+} firn_cold_read_item;
+
+enum { FIRN_COLD_READS_MAX = 128 };
+
+/* Reads up to FIRN_COLD_READS_MAX entries: the index is asked for all of them in one transaction,
+ * and the records are read in the order in which they lie. */
+void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t count,
+                         firn_cold_place place);
+
 /* Records in the journal that what the store holds of this hash below this version is void. Takes
  * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
  * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */

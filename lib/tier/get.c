@@ -318,6 +318,87 @@ static int get_some(firn_cache *cache, size_t count, const firn_key *keys, firn_
     return result;
 }
 
+/* Keys that the hot tier did not have, to be read below together. */
+typedef struct below_batch {
+    size_t count;
+    size_t at[FIRN_COLD_READS_MAX]; /* number of the key */
+    uint32_t removals[FIRN_COLD_READS_MAX];
+    firn_cold_read_item items[FIRN_COLD_READS_MAX];
+    below found[FIRN_COLD_READS_MAX];
+} below_batch;
+
+static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objects, size_t *found) {
+    int result = FIRN_OK;
+    if (batch->count == 0) {
+        return FIRN_OK;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->found[i] = (below){cache->pool, NULL};
+        batch->items[i].place_context = &batch->found[i];
+    }
+    firn_cold_read_many(cache->cold, batch->items, batch->count, place_below);
+    for (size_t i = 0; i < batch->count; i++) {
+        int one = miss_if_damaged(batch->items[i].result);
+        if (one == FIRN_OK) {
+            objects[batch->at[i]] = batch->found[i].object;
+            firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+            promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
+            ++*found;
+        } else {
+            firn_object_unref(batch->found[i].object);
+            firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+            result = one < 0 && result == FIRN_OK ? one : result;
+        }
+    }
+    batch->count = 0;
+    return result;
+}
+
+/* With a cold tier: what the hot tier does not have is left for the batch, which has room. */
+static void get_hot_some(firn_cache *cache, size_t first, size_t count, const firn_key *keys,
+                         firn_object **objects, below_batch *batch, size_t *found) {
+    uint64_t hashes[GET_MANY_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = firn_hash64(cache->seed, keys[first + i].data, keys[first + i].size);
+        firn_hot_prefetch(cache->hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        firn_hot_prefetch_object(cache->hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const firn_key *key = &keys[first + i];
+        uint32_t removals = firn_removals_look(cache, hashes[i]);
+        firn_object *object = firn_hot_get(cache->hot, hashes[i], key->data, key->size);
+        if (object == NULL) {
+            batch->at[batch->count] = first + i;
+            batch->removals[batch->count] = removals;
+            batch->items[batch->count++] =
+                (firn_cold_read_item){.hash = hashes[i], .key = key->data, .key_size = key->size};
+            continue;
+        }
+        int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
+        firn_count(cache->counters, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+        *found += one == FIRN_OK;
+    }
+}
+
+static int get_many_tiered(firn_cache *cache, size_t count, const firn_key *keys,
+                           firn_object **objects, size_t *found) {
+    below_batch batch;
+    batch.count = 0;
+    int result = FIRN_OK;
+    for (size_t at = 0; at < count; at += GET_MANY_AT_ONCE) {
+        size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
+        if (batch.count + some > FIRN_COLD_READS_MAX) {
+            int one = read_batch(cache, &batch, objects, found);
+            result = result == FIRN_OK ? one : result;
+        }
+        get_hot_some(cache, at, some, keys, objects, &batch, found);
+    }
+    int last = read_batch(cache, &batch, objects, found);
+    return result == FIRN_OK ? last : result;
+}
+
 int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_object **objects,
                   size_t *found) {
     if (found != NULL) {
@@ -337,6 +418,10 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
         return result;
     }
     size_t found_now = 0;
+    if (cache->cold != NULL) {
+        result = get_many_tiered(cache, count, keys, objects, &found_now);
+        count = 0;
+    }
     for (size_t at = 0; at < count; at += GET_MANY_AT_ONCE) {
         size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
         int one = get_some(cache, some, keys + at, objects + at, &found_now);
