@@ -561,7 +561,7 @@ static unsigned count_values(uint64_t first, unsigned count, unsigned kind) {
 /* How many dictionaries the store has. */
 static unsigned dictionaries(void) {
     unsigned count = 0;
-    firn_cold_dictionary found = {.id = 0};
+    firn_dictionary_info found = {.id = 0};
     while (firn_cold_next_dictionary(at.cold, found.id + 1, &found) == FIRN_OK) {
         count++;
     }
@@ -569,14 +569,14 @@ static unsigned dictionaries(void) {
 }
 
 static uint32_t only_dictionary(void) {
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     ck_assert_uint_eq(dictionaries(), 1);
     ck_assert_int_eq(firn_cold_next_dictionary(at.cold, 0, &found), FIRN_OK);
     return found.id;
 }
 
 static bool has_dictionary(uint32_t id) {
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     return firn_cold_next_dictionary(at.cold, id, &found) == FIRN_OK && found.id == id;
 }
 
@@ -610,7 +610,7 @@ START_TEST(a_dictionary_is_trained_beside_the_writer_and_kept_for_the_next_proce
     ck_assert(again < without / 2);
     ck_assert_uint_eq(only_dictionary(), id);
     ck_assert_uint_eq(count_values(0, 4000, 0), 4000);
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     ck_assert_int_eq(firn_cold_next_dictionary(at.cold, 0, &found), FIRN_OK);
     ck_assert(!found.damaged);
     ck_assert_uint_gt(found.tried_bytes, found.tried_stored);
