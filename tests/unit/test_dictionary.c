@@ -1025,6 +1025,26 @@ static uint64_t feed(firn_encoding *encoding, uint64_t bytes, unsigned kind) {
     return went;
 }
 
+START_TEST(what_is_dense_without_a_dictionary_does_not_call_for_one) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_encoding *encoding = firn_encoding_new(&(firn_encoding_config){
+        .heap = heap, .level = 3, .min_bytes = 64, .budget_bytes = 16 * MIB});
+    unsigned char value[1000];
+    unsigned char to[FIRN_ENCODE_LEAD + sizeof value];
+    for (unsigned i = 0; i < 2000; i++) {
+        uint32_t dictionary;
+        memset(value, (int)('a' + i % 26), sizeof value);
+        size_t used =
+            firn_encode(encoding, 0, to + FIRN_ENCODE_LEAD, value, sizeof value, &dictionary);
+        ck_assert_uint_gt(used, 0);
+        firn_encoding_note(encoding, value, sizeof value, used);
+    }
+    ck_assert(!firn_trainer_ready(firn_encoding_trainer(encoding)));
+    firn_encoding_free(encoding);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 START_TEST(a_dictionary_that_no_longer_fits_is_replaced_before_its_time) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_encoding *encoding = firn_encoding_new(&(firn_encoding_config){
@@ -1090,6 +1110,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_cache_without_threads_trains_in_firn_run);
     tcase_add_test(tcase, any_allocation_may_fail_from_sampling_to_reading);
     tcase_add_test(tcase, no_encoding_is_made_without_memory);
+    tcase_add_test(tcase, what_is_dense_without_a_dictionary_does_not_call_for_one);
     tcase_add_test(tcase, a_dictionary_that_no_longer_fits_is_replaced_before_its_time);
 }
 
