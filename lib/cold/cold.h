@@ -18,6 +18,7 @@
 
 typedef struct firn_cold firn_cold;
 struct firn_backend_ops;
+struct firn_dictionary_info;
 
 /* What an entry is, besides its value. In a read, key is lent until the read returns. */
 typedef struct firn_cold_meta {
@@ -171,19 +172,8 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
  * One thread at a time; safe beside everything else but firn_cold_close. */
 bool firn_cold_maintain(firn_cold *cold);
 
-/* A dictionary of the store. */
-typedef struct firn_cold_dictionary {
-    uint32_t id;
-    bool damaged; /* then only id and stored_size hold */
-    size_t stored_size;
-    uint64_t
-        first_sequence;    /* grows from one to the next that replaces it: the highest is in use */
-    uint64_t tried_bytes;  /* of the values it was tried on when it was made */
-    uint64_t tried_stored; /* what they came to */
-} firn_cold_dictionary;
-
-/* The dictionary with the lowest id that is at least `from`, read from the store. Ids tell nothing
- * of age. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
-int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictionary *dictionary);
+/* Tells of the store's dictionaries: the one with the lowest id that is at least `from`. See
+ * dictionary.h. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
+int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, struct firn_dictionary_info *info);
 
 #endif

@@ -21,27 +21,7 @@ enum {
 
 /* ---- what is on the shelf ---- */
 
-/* FIRN_NOT_FOUND: there is no blob from that id on. */
-static int next_in_session(firn_cold *cold, firn_backend_session *session, uint32_t from,
-                           firn_cold_dictionary *dictionary) {
-    uint64_t number;
-    firn_bytes blob;
-    int result = cold->ops->next_blob(session, from, &number, &blob);
-    if (result != FIRN_OK || number > UINT32_MAX) {
-        return result == FIRN_OK ? FIRN_NOT_FOUND : result;
-    }
-    *dictionary = (firn_cold_dictionary){.id = (uint32_t)number, .stored_size = blob.size};
-    firn_dictionary head;
-    dictionary->damaged = firn_dictionary_check(&blob, dictionary->id, &head) != NULL;
-    if (!dictionary->damaged) {
-        dictionary->first_sequence = head.first_sequence;
-        dictionary->tried_bytes = head.tried_bytes;
-        dictionary->tried_stored = head.tried_stored;
-    }
-    return FIRN_OK;
-}
-
-int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictionary *dictionary) {
+int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_dictionary_info *info) {
     firn_backend_session *session;
     int result = cold->ops->session_new(cold->backend, &session);
     if (result != FIRN_OK) {
@@ -49,7 +29,7 @@ int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, firn_cold_dictiona
     }
     result = cold->ops->read_begin(session);
     if (result == FIRN_OK) {
-        result = next_in_session(cold, session, from, dictionary);
+        result = firn_dictionary_next(cold->ops, session, from, info);
         cold->ops->read_end(session);
     }
     cold->ops->session_free(session);
@@ -70,7 +50,7 @@ static void shelve(firn_cold_shelf *shelf, uint32_t id, uint64_t first_sequence)
 int firn_cold_survey_dictionaries(firn_cold *cold) {
     firn_cold_shelf *shelf = &cold->shelf;
     *shelf = (firn_cold_shelf){.count = 0};
-    firn_cold_dictionary found = {.id = 0};
+    firn_dictionary_info found = {.id = 0};
     int result;
     while (shelf->count < FIRN_COLD_SHELF_MAX && found.id < UINT32_MAX &&
            (result = firn_cold_next_dictionary(cold, found.id + 1, &found)) != FIRN_NOT_FOUND) {

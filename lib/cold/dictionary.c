@@ -93,6 +93,25 @@ const char *firn_dictionary_check(const firn_bytes *blob, uint32_t id, firn_dict
     return NULL;
 }
 
+int firn_dictionary_next(const firn_backend_ops *ops, firn_backend_session *session, uint32_t from,
+                         firn_dictionary_info *info) {
+    uint64_t number;
+    firn_bytes blob;
+    int result = ops->next_blob(session, from, &number, &blob);
+    if (result != FIRN_OK || number > UINT32_MAX) {
+        return result == FIRN_OK ? FIRN_NOT_FOUND : result;
+    }
+    *info = (firn_dictionary_info){.id = (uint32_t)number, .stored_size = blob.size};
+    firn_dictionary head;
+    info->damaged = firn_dictionary_check(&blob, info->id, &head) != NULL;
+    if (!info->damaged) {
+        info->first_sequence = head.first_sequence;
+        info->tried_bytes = head.tried_bytes;
+        info->tried_stored = head.tried_stored;
+    }
+    return FIRN_OK;
+}
+
 /* ---- the set ---- */
 
 void firn_dictionaries_init(firn_dictionaries *set, firn_heap *heap) {

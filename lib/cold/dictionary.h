@@ -64,6 +64,22 @@ void firn_dictionary_pack(const firn_dictionary *dictionary, unsigned char *to);
 /* NULL, or what is wrong with the blob. *head: everything but encoder, decoder, bytes. */
 const char *firn_dictionary_check(const firn_bytes *blob, uint32_t id, firn_dictionary *head);
 
+/* What a store tells of one of its dictionaries. */
+typedef struct firn_dictionary_info {
+    uint32_t id;
+    bool damaged; /* then only id and stored_size hold */
+    size_t stored_size;
+    uint64_t
+        first_sequence;    /* grows from one to the next that replaces it: the highest is in use */
+    uint64_t tried_bytes;  /* of the values it was tried on when it was made */
+    uint64_t tried_stored; /* what they came to */
+} firn_dictionary_info;
+
+/* The dictionary with the lowest id that is at least `from`; ids tell nothing of age. The session
+ * is between read_begin and read_end. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO. */
+int firn_dictionary_next(const firn_backend_ops *ops, firn_backend_session *session, uint32_t from,
+                         firn_dictionary_info *info);
+
 void firn_dictionaries_init(firn_dictionaries *set, firn_heap *heap);
 void firn_dictionaries_fini(firn_dictionaries *set);
 /* The dictionary of an id if it was loaded, else NULL. Safe from any thread. */

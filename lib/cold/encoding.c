@@ -10,6 +10,7 @@
 
 enum {
     WINDOW = 1 << 20, /* bytes of values over which a dictionary's achievement is taken */
+    DENSE = 32,       /* a value that became so many times smaller teaches nothing */
     PER_MILLE = 1000, /* what it is counted in */
     DRIFT = 115,      /* percent of what a dictionary began with that are a drift */
     CONTEXT_VALUE_MAX = FIRN_SAMPLE_VALUE_MAX, /* larger values do without a dictionary */
@@ -141,7 +142,9 @@ void firn_encoding_note(firn_encoding *encoding, const void *value, size_t size,
     if (size > FIRN_SAMPLE_VALUE_MAX) {
         return;
     }
-    firn_trainer_offer(encoding->trainer, value, size, stored == 0, encoding->dictionary);
+    if (stored == 0 || stored >= size / DENSE) {
+        firn_trainer_offer(encoding->trainer, value, size, stored == 0, encoding->dictionary);
+    }
     if (encoding->dictionary == NULL) {
         return;
     }

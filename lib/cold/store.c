@@ -323,16 +323,22 @@ static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool 
                                                  record->payload_size, record->value_size);
 }
 
-/* Sees to it that the record's dictionary is at hand when its value is decoded: by then the record
- * may be reclaimed, and the dictionary with it. What is wrong with it is told then. */
-static void fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
+/* In a session: sees to it that the record's dictionary is at hand when its value is decoded: by
+ * then the record may be reclaimed, and the dictionary with it. Damage is told by decode. */
+static int fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
     firn_record record;
     firn_dictionary *dictionary;
     const char *wrong;
-    if (firn_record_parse(bytes->data, bytes->size, &record) == NULL) {
-        (void)firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
-                                    record.dictionary, &dictionary, &wrong);
+    if (firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+        return FIRN_OK;
     }
+    int result = firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
+                                       record.dictionary, &dictionary, &wrong);
+    if (result == FIRN_ENOMEM) {
+        return firn_detail_set(&store->detail, result, "%s: no memory for a dictionary",
+                               store->path);
+    }
+    return result == FIRN_ECORRUPT ? FIRN_OK : result;
 }
 
 /* Copies one record into the chunk. used: bytes of the raw buffer. */
@@ -352,13 +358,13 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
         one.kept = bytes->size - (values ? 0 : record.payload_size);
     }
     int result = grow(store, &store->raw, *used + one.kept, *used);
+    if (result == FIRN_OK && values && one.damage == NULL) {
+        result = fetch_dictionary(store, bytes);
+    }
     if (result != FIRN_OK) {
         return result;
     }
     memcpy(store->raw.bytes + one.at, bytes->data, one.kept);
-    if (values && one.damage == NULL) {
-        fetch_dictionary(store, bytes);
-    }
     *used += one.kept;
     store->chunk[store->chunk_count++] = one;
     return FIRN_OK;
@@ -413,14 +419,15 @@ static void describe_damage(const held *one, firn_store_entry *entry) {
     };
 }
 
-/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. */
-static const char *decode_in_session(firn_store *store, const firn_record *record) {
-    firn_dictionary *dictionary;
-    const char *wrong;
-    int result = firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
-                                       record->dictionary, &dictionary, &wrong);
-    if (result != FIRN_OK) {
-        return wrong != NULL ? wrong : "its dictionary cannot be read";
+/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
+ * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
+static const char *decode(firn_store *store, const firn_record *record) {
+    const firn_dictionary *dictionary = NULL;
+    if (record->dictionary != 0) {
+        dictionary = firn_dictionaries_find(&store->dictionaries, record->dictionary);
+        if (dictionary == NULL) {
+            return "its dictionary is missing or damaged";
+        }
     }
     return firn_decode(&store->decoders, record->codec, dictionary, store->value.bytes,
                        record->value_size, record->payload, record->payload_size);
@@ -456,12 +463,7 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     if (result != FIRN_OK) {
         return result;
     }
-    result = store->ops->read_begin(store->session);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    const char *wrong = decode_in_session(store, &record);
-    store->ops->read_end(store->session);
+    const char *wrong = decode(store, &record);
     if (wrong != NULL) {
         held damaged = *one;
         damaged.damage = wrong;
@@ -532,7 +534,7 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
     }
     if (result == FIRN_OK) {
         memcpy(to->bytes, bytes.data, bytes.size);
-        fetch_dictionary(store, &bytes);
+        result = fetch_dictionary(store, &bytes);
         one->record_size = bytes.size;
         one->kept = bytes.size;
     }
@@ -724,11 +726,15 @@ static int verify_pages(verification *self) {
                                  store->path, firn_strerror(result));
 }
 
-static const char *decode_value(firn_store *store, const firn_record *record) {
+static const char *decode_value(firn_store *store, const firn_bytes *bytes,
+                                const firn_record *record) {
     if (grow(store, &store->value, record->value_size + 1, 0) != FIRN_OK) {
         return "no memory for its value";
     }
-    return decode_in_session(store, record);
+    if (fetch_dictionary(store, bytes) != FIRN_OK) {
+        return "its dictionary cannot be read";
+    }
+    return decode(store, record);
 }
 
 /* What was superseded is looked at no further: it need not be whole any more. */
@@ -745,7 +751,7 @@ static void verify_one(verification *self, uint64_t sequence, const firn_bytes *
             self->report->records_superseded++;
             return;
         }
-        wrong = decode_value(store, &record);
+        wrong = decode_value(store, bytes, &record);
     }
     if (wrong != NULL) {
         self->report->records_damaged++;

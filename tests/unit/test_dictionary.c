@@ -561,7 +561,7 @@ static unsigned count_values(uint64_t first, unsigned count, unsigned kind) {
 /* How many dictionaries the store has. */
 static unsigned dictionaries(void) {
     unsigned count = 0;
-    firn_cold_dictionary found = {.id = 0};
+    firn_dictionary_info found = {.id = 0};
     while (firn_cold_next_dictionary(at.cold, found.id + 1, &found) == FIRN_OK) {
         count++;
     }
@@ -569,14 +569,14 @@ static unsigned dictionaries(void) {
 }
 
 static uint32_t only_dictionary(void) {
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     ck_assert_uint_eq(dictionaries(), 1);
     ck_assert_int_eq(firn_cold_next_dictionary(at.cold, 0, &found), FIRN_OK);
     return found.id;
 }
 
 static bool has_dictionary(uint32_t id) {
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     return firn_cold_next_dictionary(at.cold, id, &found) == FIRN_OK && found.id == id;
 }
 
@@ -610,7 +610,7 @@ START_TEST(a_dictionary_is_trained_beside_the_writer_and_kept_for_the_next_proce
     ck_assert(again < without / 2);
     ck_assert_uint_eq(only_dictionary(), id);
     ck_assert_uint_eq(count_values(0, 4000, 0), 4000);
-    firn_cold_dictionary found;
+    firn_dictionary_info found;
     ck_assert_int_eq(firn_cold_next_dictionary(at.cold, 0, &found), FIRN_OK);
     ck_assert(!found.damaged);
     ck_assert_uint_gt(found.tried_bytes, found.tried_stored);
@@ -1017,6 +1017,26 @@ static uint64_t feed(firn_encoding *encoding, uint64_t bytes, unsigned kind) {
     return went;
 }
 
+START_TEST(what_is_dense_without_a_dictionary_does_not_call_for_one) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_encoding *encoding = firn_encoding_new(&(firn_encoding_config){
+        .heap = heap, .level = 3, .min_bytes = 64, .budget_bytes = 16 * MIB});
+    unsigned char value[1000];
+    unsigned char to[FIRN_ENCODE_LEAD + sizeof value];
+    for (unsigned i = 0; i < 2000; i++) {
+        uint32_t dictionary;
+        memset(value, (int)('a' + i % 26), sizeof value);
+        size_t used =
+            firn_encode(encoding, 0, to + FIRN_ENCODE_LEAD, value, sizeof value, &dictionary);
+        ck_assert_uint_gt(used, 0);
+        firn_encoding_note(encoding, value, sizeof value, used);
+    }
+    ck_assert(!firn_trainer_ready(firn_encoding_trainer(encoding)));
+    firn_encoding_free(encoding);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 START_TEST(a_dictionary_that_no_longer_fits_is_replaced_before_its_time) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_encoding *encoding = firn_encoding_new(&(firn_encoding_config){
@@ -1082,6 +1102,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_cache_without_threads_trains_in_firn_run);
     tcase_add_test(tcase, any_allocation_may_fail_from_sampling_to_reading);
     tcase_add_test(tcase, no_encoding_is_made_without_memory);
+    tcase_add_test(tcase, what_is_dense_without_a_dictionary_does_not_call_for_one);
     tcase_add_test(tcase, a_dictionary_that_no_longer_fits_is_replaced_before_its_time);
 }
 
