@@ -98,7 +98,8 @@ typedef struct firn_key {
 } firn_key;
 
 /* Gets many entries. It brings the memory of several entries on its way at once, so that a batch of
- * 16 costs much less than 16 gets of entries that no cache of the processor holds.
+ * 16 costs much less than 16 gets of entries that no cache of the processor holds. What the hot
+ * tier does not have is read below together, in the order in which it lies there.
  *
  * count    keys and objects; may be 0
  * objects  where the objects go, in the order of the keys: NULL for a key without an entry. The

@@ -113,6 +113,10 @@ typedef struct firn_options {
                               needs, 2.2 to 3.3 bytes an entry. A filter that is too small for
                               the entries there are tells nothing. FIRN_FILTER_OFF: none. Not
                               in hot_bytes. */
+    unsigned compression_threads; /* threads that help whoever writes to the cold tier to compress,
+                                     up to 64; they are started by firn_open and end with
+                                     firn_close. Default 0: values are compressed by the thread
+                                     that writes */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -122,7 +126,7 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0               \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0            \
     }
 
 /* Options of one firn_put. */

@@ -45,9 +45,13 @@ enum {
     HUGE_FROM = 64 << 20, /* bytes of budget: with less, whole large pages are too much waste */
 
     STRIPES_MAX = 4,
-    STRIPED_FROM = 32 << 20, /* bytes of budget: with less, a stripe's slabs are too much waste */
-    GROUPS = 4,              /* of slabs that have room, by how full they are */
-    PREFIX = 64,             /* bytes before a block with a mapping of its own: its pool */
+    STRIPED_FROM =
+        256 << 20,      /* bytes of budget: with less, a stripe's slabs are too much waste:
+                           there are 150 classes, and each may have one that is nearly empty */
+    GROUPS = 4,         /* of slabs that have room, by how full they are */
+    PREFIX = 64,        /* bytes before a block with a mapping of its own: its pool */
+    SPARES_MAX = 16,    /* mappings that are kept for the next */
+    SPARE_RESERVE = 32, /* the part of the budget they may come to */
 };
 
 #define BLOCK_END (UINT64_C(1) << 48) /* links between entries have that many bits */
@@ -88,6 +92,13 @@ typedef struct size_class {
     stripe stripes[STRIPES_MAX];
 } size_class;
 
+/* A mapping that no block is in: its pages are there, and would cost a fault each if a new mapping
+ * had to be made. */
+typedef struct spare {
+    unsigned char *memory;
+    size_t bytes;
+} spare;
+
 struct firn_pool {
     firn_heap *heap; /* one reference; immutable, as all up to the atomics */
     uint64_t seed;
@@ -106,7 +117,13 @@ struct firn_pool {
     _Atomic uint64_t run_blocks;
     _Atomic uint64_t mapping_bytes;
     _Atomic uint64_t mapping_blocks;
+    _Atomic uint64_t spare_bytes; /* written under the lock below */
     atomic_bool draining;
+
+    _Alignas(64) pthread_mutex_t spares_lock; /* guards the rest; taken last of all */
+    uint64_t spares_max;                      /* bytes; immutable */
+    unsigned spare_count;
+    spare spares[SPARES_MAX]; /* oldest first */
 };
 
 static void add(_Atomic uint64_t *gauge, uint64_t amount) {
@@ -161,6 +178,11 @@ size_t firn_pool_charge(const firn_pool *pool, size_t size) {
 
 static void pool_free(firn_pool *pool) {
     firn_heap *heap = pool->heap;
+    for (unsigned i = 0; i < pool->spare_count; i++) {
+        UNPOISON(pool->spares[i].memory, pool->spares[i].bytes);
+        munmap(pool->spares[i].memory, pool->spares[i].bytes);
+    }
+    pthread_mutex_destroy(&pool->spares_lock);
     firn_extents_fini(&pool->slabs);
     firn_extents_fini(&pool->runs);
     for (unsigned i = 0; pool->classes != NULL && i < pool->class_count; i++) {
@@ -195,6 +217,8 @@ firn_pool *firn_pool_new(firn_heap *heap, uint64_t budget_bytes, uint64_t seed) 
                                    budget_bytes / SLAB_RESERVE, false, pool->huge);
     failed |= firn_extents_init(&pool->runs, heap, pool, EXTENT, RUN_GRANULE,
                                 budget_bytes / RUN_RESERVE, true, pool->huge);
+    failed |= firn_mutex_init(&pool->spares_lock);
+    pool->spares_max = budget_bytes / SPARE_RESERVE;
     pool->classes = firn_heap_alloc_lines(heap, pool->class_count * sizeof(size_class));
     for (unsigned i = 0; pool->classes != NULL && i < pool->class_count; i++) {
         for (unsigned n = 0; n < STRIPES_MAX; n++) {
@@ -391,18 +415,90 @@ static void run_free(firn_pool *pool, void *block, size_t size) {
     pool_unref(pool);
 }
 
-static void *mapping_alloc(firn_pool *pool, size_t size) {
-    size_t whole = mapping_size(size);
-    unsigned char *memory;
-    if (whole == SIZE_MAX) {
+/* The lock of the spares is held. */
+static spare take_spare_locked(firn_pool *pool, unsigned number) {
+    spare taken = pool->spares[number];
+    pool->spare_count--;
+    for (unsigned i = number; i < pool->spare_count; i++) {
+        pool->spares[i] = pool->spares[i + 1];
+    }
+    add(&pool->spare_bytes, -(uint64_t)taken.bytes);
+    UNPOISON(taken.memory, taken.bytes);
+    return taken;
+}
+
+/* A mapping of that many bytes out of the spares: of the nearest size, which the system makes
+ * larger or smaller without touching the pages that are there. NULL: none is near. */
+static unsigned char *take_spare(firn_pool *pool, size_t bytes) {
+    spare taken = {NULL, 0};
+    pthread_mutex_lock(&pool->spares_lock);
+    unsigned best = pool->spare_count;
+    size_t best_distance = bytes / 2;
+    for (unsigned i = 0; i < pool->spare_count; i++) {
+        size_t has = pool->spares[i].bytes;
+        size_t distance = has > bytes ? has - bytes : bytes - has;
+        if (distance < best_distance) {
+            best = i;
+            best_distance = distance;
+        }
+    }
+    if (best < pool->spare_count) {
+        taken = take_spare_locked(pool, best);
+    }
+    pthread_mutex_unlock(&pool->spares_lock);
+    if (taken.memory == NULL || taken.bytes == bytes) {
+        return taken.memory;
+    }
+    unsigned char *memory = mremap(taken.memory, taken.bytes, bytes, MREMAP_MAYMOVE);
+    if (memory == MAP_FAILED) {
+        munmap(taken.memory, taken.bytes);
         return NULL;
     }
-    if (firn_heap_is_users(pool->heap)) {
-        memory = firn_heap_alloc(pool->heap, whole);
-    } else {
-        memory = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        memory = memory == MAP_FAILED ? NULL : memory;
+    return memory;
+}
+
+/* Keeps the mapping for the next, and lets the oldest go that are too much. */
+static void give_spare(firn_pool *pool, unsigned char *memory, size_t bytes) {
+    spare gone[SPARES_MAX];
+    unsigned gone_count = 0;
+    pthread_mutex_lock(&pool->spares_lock);
+    while (pool->spare_count == SPARES_MAX ||
+           (pool->spare_count > 0 && load(&pool->spare_bytes) + bytes > pool->spares_max)) {
+        gone[gone_count++] = take_spare_locked(pool, 0);
     }
+    pool->spares[pool->spare_count++] = (spare){memory, bytes};
+    POISON(memory, bytes);
+    add(&pool->spare_bytes, bytes);
+    pthread_mutex_unlock(&pool->spares_lock);
+    for (unsigned i = 0; i < gone_count; i++) {
+        munmap(gone[i].memory, gone[i].bytes);
+    }
+}
+
+static unsigned char *map(firn_pool *pool, size_t bytes) {
+    if (firn_heap_is_users(pool->heap)) {
+        return firn_heap_alloc(pool->heap, bytes);
+    }
+    unsigned char *memory = take_spare(pool, bytes);
+    if (memory == NULL) {
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(firn_pool *pool, unsigned char *memory, size_t bytes) {
+    if (firn_heap_is_users(pool->heap)) {
+        firn_heap_free(pool->heap, memory, bytes);
+    } else if (bytes <= pool->spares_max) {
+        give_spare(pool, memory, bytes);
+    } else {
+        munmap(memory, bytes);
+    }
+}
+
+static void *mapping_alloc(firn_pool *pool, size_t size) {
+    size_t whole = mapping_size(size);
+    unsigned char *memory = whole != SIZE_MAX ? map(pool, whole) : NULL;
     if (memory == NULL) {
         return NULL;
     }
@@ -417,11 +513,7 @@ static void mapping_free(firn_pool *pool, unsigned char *block, size_t size) {
     size_t whole = mapping_size(size);
     add(&pool->mapping_bytes, -(uint64_t)whole);
     add(&pool->mapping_blocks, -UINT64_C(1));
-    if (firn_heap_is_users(pool->heap)) {
-        firn_heap_free(pool->heap, block - PREFIX, whole);
-    } else {
-        munmap(block - PREFIX, whole);
-    }
+    unmap(pool, block - PREFIX, whole);
     pool_unref(pool);
 }
 
@@ -474,8 +566,8 @@ void firn_pool_get_stats(firn_pool *pool, firn_pool_stats *stats) {
         }
     }
     /* Large pages are there as a whole; of small ones, those that were touched. */
-    stats->mapped_bytes =
-        load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) + load(&pool->mapping_bytes);
+    stats->mapped_bytes = load(&pool->runs.mapped_bytes) - load(&pool->runs.gone_bytes) +
+                          load(&pool->mapping_bytes) + load(&pool->spare_bytes);
     stats->mapped_bytes +=
         pool->huge ? load(&pool->slabs.mapped_bytes) - load(&pool->slabs.gone_bytes) : slabs;
 }

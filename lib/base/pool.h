@@ -3,7 +3,8 @@
  *
  *     up to a slab's eighth   slabs of one class each: slots side by side, no header a block.
  * Classes are 16 bytes apart up to 2 KiB, then a sixteenth of their size. up to 256 KiB runs of 512
- * bytes in extents above                   a mapping of its own
+ * bytes in extents above                   a mapping of its own, of which some are kept for the
+ * next
  *
  * What a block counts for, its charge, is the slot, run or mapping it takes. What is mapped beyond
  * the charges is slack: slots and runs that are free in slabs and extents that are not. When there

@@ -1,7 +1,6 @@
 /* See sketch.h. */
 #include "base/sketch.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 enum { ROWS = 4, COUNTER_MAX = 15, AGED_AFTER = 10 };
@@ -47,17 +46,15 @@ static void age(firn_sketch *sketch) {
 void firn_sketch_add(firn_sketch *sketch, uint64_t hash) {
     uint64_t mix = mixed(hash);
     uint64_t *line = line_of(sketch, mix);
-    bool added = false;
     for (unsigned row = 0; row < ROWS; row++) {
         unsigned shift;
         uint64_t *word = word_of(line, mix, row, &shift);
         if ((*word >> shift & COUNTER_MAX) < COUNTER_MAX) {
             *word += UINT64_C(1) << shift;
-            added = true;
         }
     }
-    sketch->additions += added;
-    if (sketch->additions >= (sketch->mask + 1) * FIRN_SKETCH_LINE_WORDS * AGED_AFTER) {
+    sketch->additions++;
+    if (sketch->additions >= sketch->entries * AGED_AFTER) {
         age(sketch);
     }
 }

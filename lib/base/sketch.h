@@ -2,7 +2,7 @@
  * (Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", 2017).
  *
  * Four counters a hash, all in one line of 64 bytes; the least of them counts. After ten times as
- * many additions as it has room for, all counters are halved. 8 bytes an entry it is made for.
+ * many additions as there are entries, all counters are halved. 8 bytes an entry it is made for.
  * Knows nothing of caches. */
 #ifndef FIRN_BASE_SKETCH_H
 #define FIRN_BASE_SKETCH_H
@@ -13,6 +13,7 @@ typedef struct firn_sketch {
     uint64_t *words; /* lent by who made it; zeroed */
     uint64_t mask;   /* lines less one: a power of two of them, of eight words */
     uint64_t additions;
+    uint64_t entries; /* that it is aged by; at first what it has room for */
 } firn_sketch;
 
 enum { FIRN_SKETCH_LINE_WORDS = 8 };
@@ -23,7 +24,7 @@ static inline uint64_t firn_sketch_room(uint64_t words) {
 }
 
 static inline void firn_sketch_init(firn_sketch *sketch, uint64_t *words, uint64_t count) {
-    *sketch = (firn_sketch){words, count / FIRN_SKETCH_LINE_WORDS - 1, 0};
+    *sketch = (firn_sketch){words, count / FIRN_SKETCH_LINE_WORDS - 1, 0, count};
 }
 
 /* 0 to 15. */

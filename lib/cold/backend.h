@@ -46,9 +46,11 @@ typedef struct firn_backend_meta {
 } firn_backend_meta;
 
 typedef struct firn_backend_usage {
-    uint64_t entries;    /* hashes with a valid record */
-    uint64_t live_bytes; /* of their records, about */
-    uint64_t log_bytes;  /* of segments in use */
+    uint64_t entries;         /* hashes with a valid record */
+    uint64_t oldest_sequence; /* no record has a lower one */
+    uint64_t next_sequence;   /* of the next record */
+    uint64_t live_bytes;      /* of their records, about */
+    uint64_t log_bytes;       /* of segments in use */
     uint64_t index_bytes;
     uint64_t file_bytes; /* all files of the backend */
     uint32_t page_bytes;
@@ -135,6 +137,13 @@ typedef struct firn_backend_ops {
     void (*abort)(firn_backend *backend);
     size_t (*changes_max)(const firn_backend *backend);
 
+    /* [writer] Between transactions: stores bytes under a number, in place of what is there, or
+     * removes them. On the device when it returns, whatever sync_commits says: what is written
+     * afterwards may depend on it. They outlive a rebuild. remove_blob: FIRN_NOT_FOUND: there is
+     * none. */
+    int (*put_blob)(firn_backend *backend, uint64_t number, const firn_bytes *blob);
+    int (*remove_blob)(firn_backend *backend, uint64_t number);
+
     /* [writer] Between transactions: bytes of records that can be put before something has to be
      * reclaimed; spare: in need, also what is else kept for reclaiming. */
     uint64_t (*room)(firn_backend *backend, bool spare);
@@ -177,6 +186,12 @@ typedef struct firn_backend_ops {
     int (*lookup)(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
                   firn_bytes *record);
     bool (*overtaken)(firn_backend_session *session);
+    /* The same in two steps for many at once: places[i] is where the record of hashes[i] lies, in
+     * numbers that grow with where it is; 0: there is none. Then any of them is fetched. */
+    int (*lookup_many)(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                       uint64_t *places);
+    int (*fetch)(firn_backend_session *session, uint64_t place, uint64_t *sequence,
+                 firn_bytes *record);
     /* The same without the record. */
     int (*locate)(firn_backend_session *session, uint64_t hash, uint64_t *sequence);
     /* The first record whose sequence is at least `from`, valid or not; FIRN_NOT_FOUND: none. */
@@ -185,6 +200,11 @@ typedef struct firn_backend_ops {
     /* The first entry of the stored index whose hash is at least `from`; FIRN_NOT_FOUND: none. */
     int (*next_index)(firn_backend_session *session, uint64_t from, uint64_t *hash,
                       uint64_t *sequence);
+    /* Lent until the next of these two, or read_end. FIRN_NOT_FOUND: no such number. */
+    int (*get_blob)(firn_backend_session *session, uint64_t number, firn_bytes *blob);
+    /* The first blob whose number is at least `from`; FIRN_NOT_FOUND: none. */
+    int (*next_blob)(firn_backend_session *session, uint64_t from, uint64_t *number,
+                     firn_bytes *blob);
 } firn_backend_ops;
 
 extern const firn_backend_ops firn_backend_log;

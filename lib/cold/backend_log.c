@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cold/blobs.h"
 #include "cold/store_files.h"
 
 enum {
@@ -320,10 +321,12 @@ static int fit_segments(firn_backend *backend) {
     if (backend->limit_bytes - backend->index_limit >= few) {
         return FIRN_OK;
     }
+    firn_log *log;
+    uint64_t end = firn_log_end(backend->log);
     firn_log_close(backend->log);
     backend->log = NULL;
-    firn_log *log;
     firn_log_config config = {
+        .from = end,
         .heap = backend->heap,
         .detail = backend->detail,
         .identity = {backend->meta.store_id, backend->meta.seed, backend->meta.created_ms},
@@ -467,6 +470,8 @@ static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
     *usage = (firn_backend_usage){
         .entries = atomic_load_explicit(&backend->entries, memory_order_relaxed),
         .live_bytes = atomic_load_explicit(&backend->live_bytes, memory_order_relaxed),
+        .oldest_sequence = firn_log_tail(backend->log) * backend->payload,
+        .next_sequence = firn_log_end(backend->log),
         .log_bytes =
             (firn_log_end(backend->log) / backend->payload + 1 - firn_log_tail(backend->log)) *
             firn_log_segment_bytes(backend->log),
@@ -498,6 +503,15 @@ static size_t log_changes_max(const firn_backend *backend) {
     return FIRN_CHANGES_MAX;
 }
 
+static int log_put_blob(firn_backend *backend, uint64_t number, const firn_bytes *blob) {
+    return firn_blob_put(backend->directory, number, blob->data, blob->size, backend->heap,
+                         backend->detail);
+}
+
+static int log_remove_blob(firn_backend *backend, uint64_t number) {
+    return firn_blob_remove(backend->directory, number, backend->heap, backend->detail);
+}
+
 static void log_set_meta(firn_backend *backend, const firn_backend_meta *meta) {
     if (memcmp(&backend->meta, meta, sizeof *meta) != 0) {
         backend->meta = *meta;
@@ -522,6 +536,8 @@ const firn_backend_ops firn_backend_log = {
     .commit = firn_write_commit,
     .abort = firn_write_abort,
     .changes_max = log_changes_max,
+    .put_blob = log_put_blob,
+    .remove_blob = log_remove_blob,
     .room = firn_write_room,
     .oldest = firn_write_oldest,
     .oldest_valid = firn_write_oldest_valid,
@@ -540,7 +556,11 @@ const firn_backend_ops firn_backend_log = {
     .read_end = firn_session_end,
     .lookup = firn_session_lookup,
     .overtaken = firn_session_overtaken,
+    .lookup_many = firn_session_lookup_many,
+    .fetch = firn_session_fetch,
     .locate = firn_session_locate,
     .next_record = firn_session_next_record,
     .next_index = firn_session_next_index,
+    .get_blob = firn_session_get_blob,
+    .next_blob = firn_session_next_blob,
 };

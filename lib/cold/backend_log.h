@@ -146,9 +146,11 @@ struct firn_backend_session {
     size_t capacity;
     uint64_t changes; /* of the log, before the look-up */
     firn_scan scan;
-    uint64_t after; /* sequence of the last record of next_record */
-    uint64_t next;  /* and where the frame behind it begins */
-    bool locked;    /* holds follow_lock */
+    uint64_t after;      /* sequence of the last record of next_record */
+    uint64_t next;       /* and where the frame behind it begins */
+    bool locked;         /* holds follow_lock */
+    unsigned char *blob; /* what get_blob or next_blob gave */
+    size_t blob_size;
 };
 
 /* Delta's hashes are not 0. */
@@ -191,11 +193,19 @@ void firn_session_end(firn_backend_session *session);
 int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
                         firn_bytes *record);
 bool firn_session_overtaken(firn_backend_session *session);
+int firn_session_lookup_many(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                             uint64_t *places);
+int firn_session_fetch(firn_backend_session *session, uint64_t place, uint64_t *sequence,
+                       firn_bytes *record);
 int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence);
 int firn_session_next_record(firn_backend_session *session, uint64_t from, uint64_t *sequence,
                              firn_bytes *record);
 int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64_t *hash,
                             uint64_t *sequence);
+
+int firn_session_get_blob(firn_backend_session *session, uint64_t number, firn_bytes *blob);
+int firn_session_next_blob(firn_backend_session *session, uint64_t from, uint64_t *number,
+                           firn_bytes *blob);
 
 /* backend_log_follow.c: what came to the log is taken into the delta. */
 int firn_lives_reserve(firn_backend *backend);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cold/backend_log.h"
+#include "cold/blobs.h"
 
 enum {
     ATTEMPTS = 16,        /* at one place that moves meanwhile */
@@ -13,30 +14,36 @@ static bool is_gone(const firn_backend *backend, uint64_t place) {
            firn_log_tail(backend->log);
 }
 
-int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash, uint64_t *place) {
+/* What the deltas and the filter say: FIRN_OK, *place may be 0; FIRN_NOT_FOUND: surely none;
+ * FIRN_AGAIN: the index is to be asked, in a transaction that begins after this. */
+static int locate_in_memory(firn_backend *backend, uint64_t hash, uint64_t *place) {
     const firn_delta *active = atomic_load_explicit(&backend->active, memory_order_acquire);
-    bool found = firn_delta_find(active, hash, place);
-    if (!found) {
-        const firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_acquire);
-        found = firn_delta_find(frozen, hash, place);
+    *place = 0;
+    if (firn_delta_find(active, hash, place)) {
+        return FIRN_OK;
     }
-    if (!found && backend->filter != NULL && !firn_filter_may_contain(backend->filter, hash)) {
-        *place = 0;
+    const firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_acquire);
+    if (firn_delta_find(frozen, hash, place)) {
+        return FIRN_OK;
+    }
+    if (backend->index == NULL) {
         return FIRN_NOT_FOUND;
     }
-    if (!found) {
-        *place = 0;
-        if (backend->index == NULL) {
-            return FIRN_NOT_FOUND;
-        }
-        int result = firn_index_read_begin(reader);
+    bool denied = backend->filter != NULL && !firn_filter_may_contain(backend->filter, hash);
+    return denied ? FIRN_NOT_FOUND : FIRN_AGAIN;
+}
+
+int firn_locate(firn_backend *backend, firn_index_reader *reader, uint64_t hash, uint64_t *place) {
+    int result = locate_in_memory(backend, hash, place);
+    if (result == FIRN_AGAIN) {
+        result = firn_index_read_begin(reader);
         if (result == FIRN_OK) {
             result = firn_index_get(reader, hash, place);
             firn_index_read_end(reader);
         }
-        if (result != FIRN_OK) {
-            return result;
-        }
+    }
+    if (result != FIRN_OK) {
+        return result;
     }
     return *place == 0 || is_gone(backend, *place) ? FIRN_NOT_FOUND : FIRN_OK;
 }
@@ -99,11 +106,18 @@ int firn_session_new(firn_backend *backend, firn_backend_session **out) {
     return FIRN_OK;
 }
 
+static void drop_blob(firn_backend_session *session) {
+    firn_heap_free(session->backend->heap, session->blob, session->blob_size);
+    session->blob = NULL;
+    session->blob_size = 0;
+}
+
 void firn_session_free(firn_backend_session *session) {
     if (session == NULL) {
         return;
     }
     firn_heap *heap = session->backend->heap;
+    drop_blob(session);
     firn_index_reader_free(session->reader);
     firn_scan_fini(&session->scan, heap);
     firn_heap_free(heap, session->bytes, session->capacity);
@@ -139,6 +153,7 @@ void firn_session_end(firn_backend_session *session) {
         session->locked = false;
         pthread_rwlock_unlock(&backend->follow_lock);
     }
+    drop_blob(session);
     if (session->capacity > BUFFER_KEPT) {
         firn_heap_free(backend->heap, session->bytes, session->capacity);
         session->bytes = NULL;
@@ -179,6 +194,44 @@ int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *
     }
     *sequence = firn_place_position(place);
     return firn_read_place(session, place, record);
+}
+
+int firn_session_lookup_many(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                             uint64_t *places) {
+    firn_backend *backend = session->backend;
+    int result = FIRN_OK;
+    bool any = false;
+    session->changes = firn_log_changes(backend->log);
+    for (size_t i = 0; i < count && backend->filter != NULL; i++) {
+        firn_filter_prefetch(backend->filter, firn_index_hash(hashes[i]));
+    }
+    for (size_t i = 0; i < count; i++) {
+        int one = locate_in_memory(backend, firn_index_hash(hashes[i]), &places[i]);
+        /* No place is all ones: its size would be beyond all bounds. */
+        places[i] = one == FIRN_AGAIN ? UINT64_MAX : places[i];
+        any = any || one == FIRN_AGAIN;
+    }
+    if (any) {
+        result = firn_index_read_begin(session->reader);
+    }
+    for (size_t i = 0; i < count && any && result == FIRN_OK; i++) {
+        if (places[i] == UINT64_MAX) {
+            result = firn_index_get(session->reader, firn_index_hash(hashes[i]), &places[i]);
+            places[i] = result == FIRN_OK ? places[i] : 0;
+            result = result == FIRN_NOT_FOUND ? FIRN_OK : result;
+        }
+    }
+    if (any) {
+        firn_index_read_end(session->reader);
+    }
+    return result;
+}
+
+int firn_session_fetch(firn_backend_session *session, uint64_t place, uint64_t *sequence,
+                       firn_bytes *record) {
+    *sequence = firn_place_position(place);
+    return is_gone(session->backend, place) ? FIRN_NOT_FOUND
+                                            : firn_read_place(session, place, record);
 }
 
 bool firn_session_overtaken(firn_backend_session *session) {
@@ -255,5 +308,33 @@ int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64
         firn_index_read_end(session->reader);
     }
     *sequence = firn_place_position(place);
+    return result;
+}
+
+int firn_session_get_blob(firn_backend_session *session, uint64_t number, firn_bytes *blob) {
+    const firn_backend *backend = session->backend;
+    drop_blob(session);
+    int result = firn_blob_get(backend->directory, number, &session->blob, &session->blob_size,
+                               backend->heap, backend->detail);
+    session->blob_size = result == FIRN_OK ? session->blob_size : 0;
+    *blob = (firn_bytes){session->blob, session->blob_size};
+    return result;
+}
+
+int firn_session_next_blob(firn_backend_session *session, uint64_t from, uint64_t *number,
+                           firn_bytes *blob) {
+    const firn_backend *backend = session->backend;
+    int result;
+    do { /* one that is removed meanwhile is passed over */
+        result = firn_blob_next(backend->directory, from, number, backend->detail);
+        if (result == FIRN_OK) {
+            result = firn_session_get_blob(session, *number, blob);
+            if (result != FIRN_NOT_FOUND || *number == UINT64_MAX) {
+                return result;
+            }
+            from = *number + 1;
+            result = FIRN_OK;
+        }
+    } while (result == FIRN_OK);
     return result;
 }

@@ -65,7 +65,7 @@ int firn_scan_frame(const firn_backend *backend, firn_scan *scan, uint64_t posit
     if (position >= end) {
         return FIRN_NOT_FOUND;
     }
-    const unsigned char *at;
+    const unsigned char *at = NULL;
     int result = need(backend, scan, position, FIRN_FRAME_HEAD, &at);
     if (result != FIRN_OK) {
         return result == FIRN_NOT_FOUND ? FIRN_ECORRUPT : result;

@@ -33,7 +33,8 @@ const char *firn_decode_plausible(unsigned number, const void *from, size_t size
     return codec != NULL ? codec->plausible(from, size, value_size) : "unknown codec";
 }
 
-const char *firn_decode(firn_decoders *decoders, unsigned number, void *to, size_t value_size,
+const char *firn_decode(firn_decoders *decoders, unsigned number,
+                        const struct firn_dictionary *dictionary, void *to, size_t value_size,
                         const void *from, size_t size) {
     const firn_codec *codec = firn_codec_find(number);
     if (codec == NULL) {
@@ -45,5 +46,5 @@ const char *firn_decode(firn_decoders *decoders, unsigned number, void *to, size
             return firn_decode_no_memory;
         }
     }
-    return codec->decode(decoders->contexts[number], to, value_size, from, size);
+    return codec->decode(decoders->contexts[number], dictionary, to, value_size, from, size);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <firn/error.h>
@@ -106,12 +107,19 @@ static bool is_wanted(firn_cold *cold, const read_request *request, const firn_r
 
 static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
                          const firn_cold_meta *meta, const firn_record *record) {
+    firn_dictionary *dictionary;
+    const char *wrong;
+    int result = firn_dictionaries_get(&cold->dictionaries, cold->ops, reader->session,
+                                       record->dictionary, &dictionary, &wrong);
+    if (result != FIRN_OK) {
+        return result == FIRN_ECORRUPT ? damaged(cold, meta->sequence, wrong) : result;
+    }
     void *to = request->place(request->place_context, meta);
     if (to == NULL) {
         return FIRN_ENOMEM;
     }
-    const char *wrong = firn_decode(&reader->decoders, record->codec, to, record->value_size,
-                                    record->payload, record->payload_size);
+    wrong = firn_decode(&reader->decoders, record->codec, dictionary, to, record->value_size,
+                        record->payload, record->payload_size);
     if (wrong == firn_decode_no_memory) {
         return firn_detail_set(cold->detail, FIRN_ENOMEM, "%s: %s", cold->path, wrong);
     }
@@ -127,15 +135,11 @@ static void mark_hit(firn_cold *cold, uint64_t hash) {
 }
 
 /* FIRN_AGAIN: what was read was overtaken by a writer. */
-static int read_once(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
-    uint64_t sequence;
-    firn_bytes bytes;
-    int result = cold->ops->lookup(reader->session, request->hash, &sequence, &bytes);
-    if (result != FIRN_OK) {
-        return result;
-    }
+static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
+                      uint64_t sequence, const firn_bytes *bytes) {
     firn_record record;
-    const char *wrong = check_record(&bytes, sequence, request->place == NULL, &record);
+    int result = FIRN_OK;
+    const char *wrong = check_record(bytes, sequence, request->place == NULL, &record);
     if (wrong != NULL) {
         return cold->ops->overtaken(reader->session) ? FIRN_AGAIN : damaged(cold, sequence, wrong);
     }
@@ -164,6 +168,13 @@ static int read_once(firn_cold *cold, firn_cold_reader *reader, const read_reque
     return result;
 }
 
+static int read_once(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+    uint64_t sequence;
+    firn_bytes bytes;
+    int result = cold->ops->lookup(reader->session, request->hash, &sequence, &bytes);
+    return result == FIRN_OK ? use_record(cold, reader, request, sequence, &bytes) : result;
+}
+
 static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
     int result = FIRN_AGAIN;
     for (unsigned i = 0; i < ATTEMPTS && result == FIRN_AGAIN; i++) {
@@ -172,7 +183,7 @@ static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read
     return result == FIRN_AGAIN ? FIRN_NOT_FOUND : result; /* it goes as fast as we look */
 }
 
-static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+static int begin_session(firn_cold *cold, firn_cold_reader *reader) {
     if (reader->session == NULL) {
         int result = cold->ops->session_new(cold->backend, &reader->session);
         if (result != FIRN_OK) {
@@ -180,12 +191,22 @@ static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_reque
             return result;
         }
     }
-    int result = cold->ops->read_begin(reader->session);
+    return cold->ops->read_begin(reader->session);
+}
+
+static int read_with(firn_cold *cold, firn_cold_reader *reader, const read_request *request) {
+    int result = begin_session(cold, reader);
     if (result == FIRN_OK) {
         result = read_in_session(cold, reader, request);
         cold->ops->read_end(reader->session);
     }
     return result;
+}
+
+static void count_read_error(firn_cold *cold, int result) {
+    if (result == FIRN_EIO || result == FIRN_ENOMEM) {
+        firn_cold_count(&cold->counters.read_errors, 1);
+    }
 }
 
 int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
@@ -197,10 +218,86 @@ int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_s
     firn_cold_reader *reader = take_reader(cold);
     int result = read_with(cold, reader, &request);
     give_reader(cold, reader);
-    if (result == FIRN_EIO || result == FIRN_ENOMEM) {
-        firn_cold_count(&cold->counters.read_errors, 1);
+    count_read_error(cold, result);
+    return result;
+}
+
+/* ---- many at once ---- */
+
+typedef struct placed {
+    uint64_t place;
+    size_t at;
+} placed;
+
+static int compare_placed(const void *a, const void *b) {
+    const placed *left = a;
+    const placed *right = b;
+    return left->place < right->place ? -1 : left->place > right->place;
+}
+
+static int read_placed(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
+                       uint64_t place) {
+    uint64_t sequence;
+    firn_bytes bytes;
+    if (place == 0) {
+        return FIRN_NOT_FOUND;
+    }
+    int result = cold->ops->fetch(reader->session, place, &sequence, &bytes);
+    if (result == FIRN_OK) {
+        result = use_record(cold, reader, request, sequence, &bytes);
     }
     return result;
+}
+
+static int read_all(firn_cold *cold, firn_cold_reader *reader, firn_cold_read_item *items,
+                    size_t count, firn_cold_place place) {
+    uint64_t hashes[FIRN_COLD_READS_MAX] = {0};
+    uint64_t places[FIRN_COLD_READS_MAX] = {0};
+    placed order[FIRN_COLD_READS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = items[i].hash;
+    }
+    int result = cold->ops->lookup_many(reader->session, count, hashes, places);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    for (size_t i = 0; i < count; i++) {
+        order[i] = (placed){places[i], i};
+    }
+    qsort(order, count, sizeof *order, compare_placed);
+    bool again[FIRN_COLD_READS_MAX] = {false};
+    for (size_t i = 0; i < count; i++) {
+        firn_cold_read_item *item = &items[order[i].at];
+        read_request request = {item->hash, item->key,           item->key_size,
+                                place,      item->place_context, NULL};
+        item->result = read_placed(cold, reader, &request, order[i].place);
+        /* Also one that is gone may have been written anew at another place meanwhile. */
+        again[order[i].at] =
+            item->result == FIRN_AGAIN || (item->result == FIRN_NOT_FOUND && order[i].place != 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        read_request request = {items[i].hash, items[i].key,           items[i].key_size,
+                                place,         items[i].place_context, NULL};
+        if (again[i]) {
+            items[i].result = read_in_session(cold, reader, &request);
+        }
+    }
+    return FIRN_OK;
+}
+
+void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t count,
+                         firn_cold_place place) {
+    firn_cold_reader *reader = take_reader(cold);
+    int result = begin_session(cold, reader);
+    if (result == FIRN_OK) {
+        result = read_all(cold, reader, items, count, place);
+        cold->ops->read_end(reader->session);
+    }
+    give_reader(cold, reader);
+    for (size_t i = 0; i < count; i++) {
+        items[i].result = result == FIRN_OK ? items[i].result : result;
+        count_read_error(cold, items[i].result);
+    }
 }
 
 bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash) {

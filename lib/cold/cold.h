@@ -18,6 +18,7 @@
 
 typedef struct firn_cold firn_cold;
 struct firn_backend_ops;
+struct firn_dictionary_info;
 
 /* What an entry is, besides its value. In a read, key is lent until the read returns. */
 typedef struct firn_cold_meta {
@@ -41,7 +42,8 @@ typedef struct firn_cold_config {
     unsigned durability; /* FIRN_DURABILITY_... */
     int compression_level;
     size_t compression_min_bytes;
-    uint64_t filter_bytes_max; /* memory for the filter; 0: none */
+    uint64_t filter_bytes_max;    /* memory for the filter; 0: none */
+    unsigned compression_threads; /* beside the caller's */
     bool read_only;
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
@@ -112,9 +114,9 @@ void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes)
  * nothing was changed. */
 int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64_t version_next);
 
-/* [writer] A piece of the work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there is more;
- * or an error as of firn_cold_write. */
-int firn_cold_maintain(firn_cold *cold);
+/* [writer] A piece of the writer's work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there
+ * is more; or an error as of firn_cold_write. */
+int firn_cold_tidy(firn_cold *cold);
 
 /* [writer] Gives space that serves nothing back to the file system, without losing an entry. No
  * read may be under way. May be broken off at any point by the end of the process.
@@ -147,6 +149,22 @@ typedef void *(*firn_cold_place)(void *context, const firn_cold_meta *meta);
 int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
                    firn_cold_place place, void *place_context, firn_cold_meta *meta);
 
+/* One of many reads. */
+typedef struct firn_cold_read_item {
+    uint64_t hash;
+    const void *key; /* lent for the call */
+    size_t key_size;
+    void *place_context;
+    int result; /* out: as of firn_cold_read */
+} firn_cold_read_item;
+
+enum { FIRN_COLD_READS_MAX = 128 };
+
+/* Reads up to FIRN_COLD_READS_MAX entries: the index is asked for all of them in one transaction,
+ * and the records are read in the order in which they lie. */
+void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t count,
+                         firn_cold_place place);
+
 /* Records in the journal that what the store holds of this hash below this version is void. Takes
  * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
  * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */
@@ -160,5 +178,14 @@ int firn_cold_sync_journal(firn_cold *cold);
 int firn_cold_sync(firn_cold *cold);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
+
+/* Background work that is not urgent, and not under the writer's lock: trains a dictionary when
+ * enough values were seen, about a tenth of a second of processor time. True: something was done.
+ * One thread at a time; safe beside everything else but firn_cold_close. */
+bool firn_cold_maintain(firn_cold *cold);
+
+/* Tells of the store's dictionaries: the one with the lowest id that is at least `from`. See
+ * dictionary.h. FIRN_OK, FIRN_NOT_FOUND: none, FIRN_EIO, FIRN_ENOMEM. */
+int firn_cold_next_dictionary(firn_cold *cold, uint32_t from, struct firn_dictionary_info *info);
 
 #endif

@@ -2,13 +2,15 @@
  * transaction begins. See cold.h,
  * and cold_internal.h for who does the rest.
  *
- * Heads, keys and compressed values lie in one arena; a value that is stored as it is stays where
- * the caller has it. */
+ * Each record has a place in one arena: head, key and compressed value, one behind the other; a
+ * value that is stored as it is stays where the caller has it. So several threads can make records
+ * at the same time. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "cold/cold_internal.h"
+#include "cold/encoding.h"
 #include "cold/record.h"
 
 enum { ARENA_KEPT = 8 << 20 /* bytes, between batches */ };
@@ -34,16 +36,6 @@ void firn_cold_trim_arena(firn_cold *cold) {
         cold->arena = NULL;
         cold->arena_size = 0;
     }
-}
-
-static bool may_compress(const firn_cold *cold, size_t size) {
-    return cold->compression_level != FIRN_COMPRESSION_OFF && size > 0 &&
-           size >= cold->compression_min_bytes;
-}
-
-/* An encoding must save a thirty-second to be worth its decoding. */
-static size_t encoding_room(size_t size) {
-    return size - size / 32 - 1;
 }
 
 /* ---- which items count ---- */
@@ -96,68 +88,177 @@ static bool is_written(const firn_cold *cold, const firn_cold_item *item,
            item->value_size <= firn_cold_value_max(cold, item->key_size);
 }
 
-static size_t arena_needed(const firn_cold *cold, const firn_cold_item *items,
-                           const firn_cold_encoded *encoded, size_t count) {
-    size_t needed = 1;
-    for (size_t i = 0; i < count; i++) {
-        if (is_written(cold, &items[i], &encoded[i])) {
-            needed += FIRN_RECORD_HEAD_MAX + items[i].key_size;
-            needed += may_compress(cold, items[i].value_size) ? items[i].value_size : 0;
-        }
-    }
-    return needed;
+/* Bytes in front of the payload: the head begins where it must to end at the key. */
+static size_t lead_bytes(const firn_cold_item *item) {
+    return FIRN_RECORD_HEAD_MAX + item->key_size;
 }
 
-/* Returns the arena's bytes that were used. */
-static size_t encode_one(firn_cold *cold, const firn_cold_item *item, uint64_t written_ms,
-                         size_t at, firn_cold_encoded *out) {
+/* What the threads of one run share. */
+typedef struct encoding_job {
+    firn_cold *cold;
+    const firn_cold_item *items;
+    firn_cold_encoded *encoded;
+    uint64_t written_ms;
+} encoding_job;
+
+/* Gives each record that is written its place, told by `head` until it is made.
+ * Returns the bytes of the arena that are needed. */
+static size_t plan(encoding_job *job, size_t count, unsigned char *arena) {
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        const firn_cold_item *item = &job->items[i];
+        if (!is_written(job->cold, item, &job->encoded[i])) {
+            job->encoded[i].refused = !item->remove && !job->encoded[i].overtaken;
+            continue;
+        }
+        if (arena != NULL) {
+            job->encoded[i].ready = true;
+            job->encoded[i].head = arena + at;
+        }
+        at += lead_bytes(item);
+        at += firn_encoding_wants(job->cold->encoding, item->value_size) ? item->value_size : 0;
+    }
+    return at;
+}
+
+/* Called by several threads at once, each with pieces of its own. */
+static void encode_one(void *context, unsigned lane, size_t piece) {
+    const encoding_job *job = context;
+    const firn_cold_item *item = &job->items[piece];
+    firn_cold_encoded *out = &job->encoded[piece];
+    if (!out->ready) {
+        return;
+    }
     firn_record record = {
         .codec = firn_codec_none.number,
         .version = item->version,
         .expires_ms = item->expires_ms,
-        .written_ms = written_ms,
+        .written_ms = job->written_ms,
         .key_size = item->key_size,
         .value_size = item->value_size,
     };
-    unsigned char *head = cold->arena + at;
-    unsigned char *payload = head + FIRN_RECORD_HEAD_MAX + item->key_size;
+    unsigned char *payload = out->head + lead_bytes(item);
     size_t used = 0;
-    if (may_compress(cold, item->value_size)) {
-        used =
-            firn_codec_zstd.encode(cold->encoder, cold->compression_level, payload,
-                                   encoding_room(item->value_size), item->value, item->value_size);
+    if (firn_encoding_wants(job->cold->encoding, item->value_size)) {
+        used = firn_encode(job->cold->encoding, lane, payload, item->value, item->value_size,
+                           &record.dictionary);
         record.codec = used > 0 ? firn_codec_zstd.number : firn_codec_none.number;
     }
+    unsigned char head[FIRN_RECORD_HEAD_MAX];
     size_t head_size = firn_record_head(&record, head);
-    memcpy(head + head_size, item->key, item->key_size);
-    *out = (firn_cold_encoded){
-        .ready = true,
-        .head = head,
-        .head_size = head_size + item->key_size,
-        .payload = used > 0 ? payload : item->value,
-        .payload_size = used > 0 ? used : item->value_size,
-    };
-    return FIRN_RECORD_HEAD_MAX + item->key_size + used;
+    out->head = payload - item->key_size - head_size;
+    memcpy(out->head, head, head_size);
+    memcpy(out->head + head_size, item->key, item->key_size);
+    out->head_size = head_size + item->key_size;
+    out->payload = used > 0 ? payload : item->value;
+    out->payload_size = used > 0 ? used : item->value_size;
+}
+
+static void take_note(encoding_job *job, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const firn_cold_item *item = &job->items[i];
+        const firn_cold_encoded *done = &job->encoded[i];
+        if (done->ready && firn_encoding_wants(job->cold->encoding, item->value_size)) {
+            bool raw = done->payload == item->value;
+            firn_encoding_note(job->cold->encoding, item->value, item->value_size,
+                               raw ? 0 : done->payload_size);
+        }
+    }
 }
 
 int firn_cold_encode(firn_cold *cold, const firn_cold_item *items, firn_cold_encoded *encoded,
                      size_t count) {
+    encoding_job job = {.cold = cold, .items = items, .encoded = encoded};
     int result = mark_overtaken(cold, items, encoded, count);
     if (result == FIRN_OK) {
-        result = reserve_arena(cold, arena_needed(cold, items, encoded, count));
+        result = reserve_arena(cold, plan(&job, count, NULL) + 1);
     }
     if (result != FIRN_OK) {
         return result;
     }
+    plan(&job, count, cold->arena);
     uint64_t now_ms = firn_clock_now_ms(&cold->clock);
-    uint64_t written_ms = now_ms > cold->created_ms ? now_ms - cold->created_ms : 0;
-    size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (is_written(cold, &items[i], &encoded[i])) {
-            at += encode_one(cold, &items[i], written_ms, at, &encoded[i]);
-        } else {
-            encoded[i].refused = !items[i].remove && !encoded[i].overtaken;
-        }
+    job.written_ms = now_ms > cold->created_ms ? now_ms - cold->created_ms : 0;
+    firn_encoding_run(cold->encoding, count, encode_one, &job);
+    take_note(&job, count);
+    return FIRN_OK;
+}
+
+/* ---- once more ---- */
+
+/* A record that is made anew with the dictionary of now. */
+typedef struct recoding {
+    firn_cold *cold;
+    firn_record record;
+    const unsigned char *value;
+    unsigned char *payload; /* has room for the value, and for the rest in front */
+    size_t used;
+} recoding;
+
+static void recode_one(void *context, unsigned lane, size_t piece) {
+    recoding *self = context;
+    (void)piece;
+    self->used = firn_encode(self->cold->encoding, lane, self->payload, self->value,
+                             self->record.value_size, &self->record.dictionary);
+}
+
+static int reserve_recoding(firn_cold *cold, size_t size) {
+    if (size <= cold->recoding_size) {
+        return FIRN_OK;
     }
+    firn_heap_free(cold->heap, cold->recoding, cold->recoding_size);
+    cold->recoding = firn_heap_alloc(cold->heap, size);
+    cold->recoding_size = cold->recoding != NULL ? size : 0;
+    return cold->recoding != NULL
+               ? FIRN_OK
+               : firn_detail_set(cold->detail, FIRN_ENOMEM,
+                                 "%s: no memory to write a record once more", cold->path);
+}
+
+bool firn_cold_is_of_now(const firn_cold *cold, const firn_record *record) {
+    const firn_dictionary *now = firn_encoding_dictionary(cold->encoding);
+    return record->dictionary == 0 || (now != NULL && now->id == record->dictionary);
+}
+
+int firn_cold_recode(firn_cold *cold, const firn_record *old, firn_bytes *bytes) {
+    size_t lead = FIRN_RECORD_HEAD_MAX + old->key_size;
+    int result = reserve_recoding(cold, lead + 2 * old->value_size + 1);
+    firn_dictionary *dictionary;
+    const char *wrong = NULL;
+    if (result == FIRN_OK) {
+        result = cold->ops->read_begin(cold->session);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = firn_dictionaries_get(&cold->dictionaries, cold->ops, cold->session, old->dictionary,
+                                   &dictionary, &wrong);
+    cold->ops->read_end(cold->session);
+    unsigned char *payload = cold->recoding + lead;
+    unsigned char *value = payload + old->value_size;
+    if (result == FIRN_OK) {
+        wrong = firn_decode(&cold->decoders, old->codec, dictionary, value, old->value_size,
+                            old->payload, old->payload_size);
+        result = wrong == NULL                    ? FIRN_OK
+                 : wrong == firn_decode_no_memory ? FIRN_ENOMEM
+                                                  : FIRN_ECORRUPT;
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    recoding self = {.cold = cold, .record = *old, .value = value, .payload = payload};
+    self.record.dictionary = 0;
+    firn_encoding_run(cold->encoding, 1, recode_one, &self);
+    self.record.codec = self.used > 0 ? firn_codec_zstd.number : firn_codec_none.number;
+    if (self.used == 0) {
+        memcpy(payload, value, old->value_size);
+    }
+    unsigned char head[FIRN_RECORD_HEAD_MAX];
+    size_t head_size = firn_record_head(&self.record, head);
+    unsigned char *from = payload - old->key_size - head_size;
+    memcpy(from, head, head_size);
+    memcpy(from + head_size, old->key, old->key_size);
+    size_t rest = self.used > 0 ? self.used : old->value_size;
+    *bytes = (firn_bytes){from, head_size + old->key_size + rest};
     return FIRN_OK;
 }

@@ -1,6 +1,6 @@
 /* What the files of the cold tier's store share: the handle. cold.c reads and tells,
  * cold_open.c opens and closes, cold_encode.c makes records, cold_write.c writes and reclaims,
- * cold_pack.c gives space back. For no other file. */
+ * cold_maintain.c keeps the dictionaries, cold_pack.c gives space back. For no other file. */
 #ifndef FIRN_COLD_COLD_INTERNAL_H
 #define FIRN_COLD_COLD_INTERNAL_H
 
@@ -10,12 +10,16 @@
 #include "cold/backend.h"
 #include "cold/codec.h"
 #include "cold/cold.h"
+#include "cold/dictionary.h"
+#include "cold/encoding.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
+#include "cold/record.h"
 
 enum {
-    FIRN_COLD_READERS = 64,       /* reads at one time; more of them wait */
-    FIRN_COLD_HIT_MARKS = 1 << 18 /* bytes, of the largest stores */
+    FIRN_COLD_READERS = 64,        /* reads at one time; more of them wait */
+    FIRN_COLD_HIT_MARKS = 1 << 18, /* bytes, of the largest stores */
+    FIRN_COLD_SHELF_MAX = 64       /* dictionaries in the store, at the most */
 };
 
 /* What one read needs. Taken by whoever turns `taken` from 0 to 1 (acquire), given back by a
@@ -69,6 +73,17 @@ typedef struct firn_cold_encoded {
     bool refused;   /* it does not fit; what is there of its hash goes */
 } firn_cold_encoded;
 
+/* The dictionaries in the store, oldest first: see cold_maintain.c. */
+typedef struct firn_cold_shelf {
+    struct {
+        uint32_t id;
+        uint64_t first_sequence; /* 0: it is damaged */
+    } places[FIRN_COLD_SHELF_MAX];
+    size_t count;
+    uint32_t wanted; /* id of the one to use that was not loaded yet; 0: none */
+    uint64_t writes; /* since the open */
+} firn_cold_shelf;
+
 struct firn_cold {
     /* Immutable after the open. */
     firn_heap *heap;
@@ -80,8 +95,6 @@ struct firn_cold {
     firn_journal *journal;
     firn_lock lock;
     unsigned durability;
-    int compression_level;
-    size_t compression_min_bytes;
     bool read_only;
     uint64_t filter_bytes_max;
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
@@ -95,7 +108,11 @@ struct firn_cold {
     /* The writer's. */
     firn_backend_meta meta;
     firn_backend_session *session; /* for looks at what is to be reclaimed; made by the first */
-    void *encoder;
+    firn_encoding *encoding;
+    firn_cold_shelf shelf;
+    firn_decoders decoders; /* for records that are made anew, in a buffer of their own */
+    unsigned char *recoding;
+    size_t recoding_size;
     unsigned char *arena; /* encoded records; kept between batches while it is small */
     size_t arena_size;
     firn_cold_loss *losses; /* records of the segment that is being reclaimed */
@@ -112,6 +129,7 @@ struct firn_cold {
      * another's, makes a worse choice and no more. */
     _Atomic uint8_t *hit_marks;
     size_t hit_marks_mask;
+    firn_dictionaries dictionaries;
     firn_cold_counters counters;
 };
 
@@ -127,6 +145,18 @@ uint64_t firn_cold_record_max(const firn_cold *cold);
 int firn_cold_encode(firn_cold *cold, const firn_cold_item *items, firn_cold_encoded *encoded,
                      size_t count);
 void firn_cold_trim_arena(firn_cold *cold);
+/* [writer] Whether a record may be copied as it is: no dictionary has followed the one it was made
+ * with. Else it is to be made anew, all but the checksum: *bytes, lent until the next call.
+ * FIRN_OK, FIRN_ECORRUPT: it cannot be decoded; FIRN_ENOMEM, FIRN_EIO. */
+bool firn_cold_is_of_now(const firn_cold *cold, const firn_record *record);
+int firn_cold_recode(firn_cold *cold, const firn_record *old, firn_bytes *bytes);
+
+/* [writer] At the open: learns which dictionaries there are. None is loaded. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOMEM. */
+int firn_cold_survey_dictionaries(firn_cold *cold);
+/* [writer] Between transactions, before records are made: takes a new dictionary into use, or the
+ * stored one, and removes those that no record needs. What fails is tried again next time. */
+void firn_cold_tend_dictionaries(firn_cold *cold);
 
 /* [writer] Applies what the open found in the journal, in as many commits as it takes. The slots
  * are left as they are. */

@@ -54,9 +54,10 @@ static void free_cold(firn_cold *cold) {
     }
     firn_journal_close(cold->journal);
     firn_lock_drop(&cold->lock);
-    if (cold->encoder != NULL) {
-        firn_codec_zstd.encoder_free(cold->encoder);
-    }
+    firn_encoding_free(cold->encoding);
+    firn_dictionaries_fini(&cold->dictionaries);
+    firn_decoders_fini(&cold->decoders);
+    firn_heap_free(cold->heap, cold->recoding, cold->recoding_size);
     firn_heap_free(cold->heap, cold->arena, cold->arena_size);
     firn_heap_free(cold->heap, cold->losses, cold->losses_size * sizeof *cold->losses);
     if (cold->hit_marks != NULL) {
@@ -80,20 +81,25 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->ops = config->backend != NULL ? config->backend : firn_backend_find(NULL);
     cold->lock = (firn_lock)FIRN_LOCK_INIT;
     cold->durability = config->durability;
-    cold->compression_level = config->compression_level;
-    cold->compression_min_bytes = config->compression_min_bytes;
     cold->read_only = config->read_only;
     cold->filter_bytes_max = config->filter_bytes_max;
     cold->reclaimed = config->reclaimed;
     cold->reclaimed_context = config->reclaimed_context;
     cold->budget_bytes = config->budget_bytes;
+    firn_dictionaries_init(&cold->dictionaries, config->heap);
     sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);
     cold->path = firn_heap_strdup(config->heap, config->path);
     cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
-        cold->encoder = firn_codec_zstd.encoder_new();
+        cold->encoding = firn_encoding_new(&(firn_encoding_config){
+            .heap = config->heap,
+            .level = config->compression_level,
+            .min_bytes = config->compression_min_bytes,
+            .threads = config->compression_threads,
+            .budget_bytes = config->budget_bytes,
+        });
     }
-    bool writer_parts = config->read_only || cold->encoder != NULL;
+    bool writer_parts = config->read_only || cold->encoding != NULL;
     cold->hit_marks_mask = hit_marks_of(config->budget_bytes) - 1;
     cold->hit_marks = firn_heap_zalloc(config->heap, cold->hit_marks_mask + 1);
     if (cold->path == NULL || cold->readers == NULL || cold->hit_marks == NULL || !writer_parts) {
@@ -241,7 +247,8 @@ static int replay_journal(firn_cold *cold) {
 static int begin_writing(firn_cold *cold) {
     firn_journal_set_dirty(cold->journal, cold->durability);
     cold->meta.budget = cold->budget_bytes;
-    return replay_journal(cold);
+    int result = firn_cold_survey_dictionaries(cold);
+    return result == FIRN_OK ? replay_journal(cold) : result;
 }
 
 static void close_backend(firn_cold *cold) {

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "cold/cold_internal.h"
-#include "cold/record.h"
 
 enum { DENSE_NUM = 15, DENSE_DEN = 16 }; /* a log that is valid to this part is left as it is */
 
@@ -50,10 +49,18 @@ static int copy_one(packing *self, uint64_t sequence, const firn_bytes *bytes) {
         return FIRN_OK;
     }
     void *to;
-    int result = cold->ops->put(cold->backend, hash, bytes->size, &sequence, &to);
+    firn_bytes copy = *bytes;
+    int result =
+        firn_cold_is_of_now(cold, &record) ? FIRN_OK : firn_cold_recode(cold, &record, &copy);
+    if (result == FIRN_ECORRUPT) {
+        return FIRN_OK; /* it cannot be decoded, and this part is kept */
+    }
     if (result == FIRN_OK) {
-        memcpy(to, bytes->data, bytes->size);
-        firn_record_seal(to, bytes->size, NULL, 0, sequence);
+        result = cold->ops->put(cold->backend, hash, copy.size, &sequence, &to);
+    }
+    if (result == FIRN_OK) {
+        memcpy(to, copy.data, copy.size);
+        firn_record_seal(to, copy.size, NULL, 0, sequence);
         self->changes++;
     }
     return result;
@@ -140,7 +147,7 @@ static int pack_closed(firn_cold *cold) {
 static int finish(firn_cold *cold) {
     int result;
     do {
-        result = firn_cold_maintain(cold);
+        result = firn_cold_tidy(cold);
     } while (result == FIRN_AGAIN);
     return result;
 }
@@ -155,6 +162,8 @@ int firn_cold_pack(firn_cold *cold, int (*progress)(void *context, uint64_t done
     if (result != FIRN_OK) {
         return result;
     }
+    firn_cold_tend_dictionaries(
+        cold); /* the one in use is at hand, and its records are copied as they are */
     packing self = {.cold = cold, .now_ms = firn_clock_now_ms(&cold->clock)};
     result = copy_forward(&self, progress, context);
     *copied = self.copied;

@@ -203,23 +203,27 @@ static bool is_valid(firn_cold *cold, uint64_t hash, uint64_t sequence) {
     return cold->ops->locate(cold->session, hash, &found) == FIRN_OK && found == sequence;
 }
 
-/* Writes it once more. FIRN_BACKEND_FULL: there is no room. */
-static int copy_forward(firn_cold *cold, uint64_t hash, const firn_bytes *bytes) {
+/* Writes it once more. FIRN_BACKEND_FULL: there is no room; FIRN_ECORRUPT: it cannot be decoded. */
+static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
+                        firn_bytes bytes) {
+    int result =
+        firn_cold_is_of_now(cold, record) ? FIRN_OK : firn_cold_recode(cold, record, &bytes);
     uint64_t sequence;
     void *to;
-    int result = cold->ops->put(cold->backend, hash, bytes->size, &sequence, &to);
     if (result == FIRN_OK) {
-        memcpy(to, bytes->data, bytes->size);
-        firn_record_seal(to, bytes->size, NULL, 0, sequence);
+        result = cold->ops->put(cold->backend, hash, bytes.size, &sequence, &to);
+    }
+    if (result == FIRN_OK) {
+        memcpy(to, bytes.data, bytes.size);
+        firn_record_seal(to, bytes.size, NULL, 0, sequence);
     }
     return result;
 }
 
 typedef struct reclaim {
     uint64_t now_ms;
-    bool clean;      /* all that is valid is kept */
-    uint64_t kept;   /* records, in the current transaction */
-    uint64_t copied; /* bytes */
+    bool clean;    /* all that is valid is kept */
+    uint64_t kept; /* records, in the current transaction */
     uint64_t expired;
 } reclaim;
 
@@ -235,12 +239,9 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     bool hit = take_hit(cold, hash);
     if (!expired && (self->clean || hit) && is_valid(cold, hash, sequence) &&
         firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
-        int result = copy_forward(cold, hash, bytes);
-        if (result == FIRN_OK) {
-            self->kept++;
-            self->copied += bytes->size;
-        }
-        if (result != FIRN_BACKEND_FULL) {
+        int result = copy_forward(cold, hash, &record, *bytes);
+        self->kept += result == FIRN_OK;
+        if (result != FIRN_BACKEND_FULL && result != FIRN_ECORRUPT) {
             return result;
         }
     }
@@ -422,6 +423,9 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     work self = {.items = items, .encoded = encoded};
     firn_journal_range(cold->journal, &self.journal_at, &self.journal_end);
     uint64_t journal_begin = self.journal_at;
+    if (count > 0) {
+        firn_cold_tend_dictionaries(cold);
+    }
     int result = firn_cold_encode(cold, items, encoded, count);
     if (result == FIRN_OK) {
         result = write_all(cold, &self, count);
@@ -463,7 +467,7 @@ int firn_cold_conclude(firn_cold *cold) {
     return result;
 }
 
-int firn_cold_maintain(firn_cold *cold) {
+int firn_cold_tidy(firn_cold *cold) {
     if (cold->read_only) {
         return FIRN_OK;
     }

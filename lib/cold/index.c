@@ -36,7 +36,6 @@ struct firn_index {
     MDB_dbi meta;
     MDB_dbi index;
     MDB_dbi segments;
-    MDB_dbi blobs;
     firn_heap *heap;
     firn_detail *detail;
     char *path; /* of the data file */
@@ -173,9 +172,6 @@ static int open_databases_in(firn_index *index, MDB_txn *txn, unsigned create) {
     }
     if (error == 0) {
         error = open_database(txn, "segments", MDB_INTEGERKEY, create, &index->segments);
-    }
-    if (error == 0) {
-        error = open_database(txn, "blobs", MDB_INTEGERKEY, create, &index->blobs);
     }
     return error == MDB_NOTFOUND ? MDB_INVALID : error;
 }
@@ -493,14 +489,6 @@ int firn_index_trim_segments(firn_index *index, uint64_t number) {
     return error == 0 || error == MDB_NOTFOUND ? FIRN_OK : fail(index, error, "write to");
 }
 
-int firn_index_set_blob(firn_index *index, uint64_t number, const firn_bytes *bytes) {
-    MDB_val key = key_of(&number);
-    MDB_val value = {bytes->size, (void *)(uintptr_t)bytes->data};
-    int error = bytes->size > 0 ? mdb_put(index->txn, index->blobs, &key, &value, 0)
-                                : mdb_del(index->txn, index->blobs, &key, NULL);
-    return error == 0 || error == MDB_NOTFOUND ? FIRN_OK : fail(index, error, "write to");
-}
-
 int firn_index_clear(firn_index *index) {
     int error = mdb_drop(index->txn, index->index, 0);
     if (error == 0) {
@@ -734,20 +722,9 @@ int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *
     return result;
 }
 
-int firn_index_next_blob(firn_index_reader *reader, uint64_t from, uint64_t *number,
-                         firn_bytes *bytes) {
-    MDB_val value;
-    int result = seek_once(reader, reader->index->blobs, from, number, &value);
-    if (result == FIRN_OK) {
-        *bytes = (firn_bytes){value.mv_data, value.mv_size};
-    }
-    return result;
-}
-
 int firn_index_read_usage(firn_index_reader *reader, firn_index_usage *usage) {
     const firn_index *index = reader->index;
-    MDB_dbi all[] = {FREE_DBI,     index->main,     index->meta,
-                     index->index, index->segments, index->blobs};
+    MDB_dbi all[] = {FREE_DBI, index->main, index->meta, index->index, index->segments};
     uint64_t pages = 2; /* LMDB's meta pages */
     *usage = (firn_index_usage){.page_bytes = index->page_bytes};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

@@ -2,7 +2,6 @@
  *
  *     index     u64 key hash -> u64 place (MDB_INTEGERKEY)
  *     segments  u64 segment number -> firn_index_segment (MDB_INTEGERKEY)
- *     blobs     u64 number -> bytes (MDB_INTEGERKEY)
  *     meta      name -> number
  *
  * It holds the state of the store as of a checkpoint. Knows hashes and numbers; not what a place
@@ -74,8 +73,6 @@ int firn_index_set_segment(firn_index *index, uint64_t number, const firn_index_
 /* Takes away all segments below number. */
 int firn_index_trim_segments(firn_index *index, uint64_t number);
 int firn_index_set_meta(firn_index *index, const firn_index_meta *meta);
-/* bytes of size 0: takes it away. */
-int firn_index_set_blob(firn_index *index, uint64_t number, const firn_bytes *bytes);
 int firn_index_clear(firn_index *index); /* index and segments */
 /* Between transactions. True: no reader of this or another process keeps old pages from reuse, or
  * none did after at most max_ms. */
@@ -86,7 +83,7 @@ void firn_index_reader_free(firn_index_reader *reader);
 /* Between the two the reader sees one state; what it gives out is lent. To be kept short. */
 int firn_index_read_begin(firn_index_reader *reader);
 void firn_index_read_end(firn_index_reader *reader);
-/* FIRN_OK, FIRN_NOT_FOUND or an error, these five. */
+/* FIRN_OK, FIRN_NOT_FOUND or an error, these four. */
 int firn_index_get(firn_index_reader *reader, uint64_t hash, uint64_t *place);
 int firn_index_next(firn_index_reader *reader, uint64_t from, uint64_t *hash, uint64_t *place);
 /* Up to `most` hashes from one on, ascending; fewer when these are all. */
@@ -94,8 +91,6 @@ int firn_index_walk(firn_index_reader *reader, uint64_t from, uint64_t *hashes, 
                     size_t *count);
 int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *number,
                             firn_index_segment *segment);
-int firn_index_next_blob(firn_index_reader *reader, uint64_t from, uint64_t *number,
-                         firn_bytes *bytes);
 /* FIRN_ECORRUPT: a number is missing or has a wrong size. */
 int firn_index_read_meta(firn_index_reader *reader, firn_index_meta *meta);
 int firn_index_read_usage(firn_index_reader *reader, firn_index_usage *usage);

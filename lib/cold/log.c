@@ -403,7 +403,8 @@ static int set_up(firn_log *log, const firn_log_config *config) {
         return result;
     }
     log->payload = log->segment_bytes - FIRN_LOG_SEGMENT_HEADER_SIZE;
-    position_line line = {1, log->payload, 0}; /* position 0 means none */
+    uint64_t first = config->create ? config->from / log->payload + 1 : 1;
+    position_line line = {first, first * log->payload, 0}; /* position 0 means none */
     if (!config->create) {
         result = read_position(log, &line);
     }

@@ -61,6 +61,7 @@ typedef struct firn_log_config {
     firn_detail *detail;        /* likewise; may be NULL */
     firn_log_identity identity; /* create: what it is to tell; else its store_id is compared */
     uint32_t segment_bytes;     /* create: a power of two within the bounds above */
+    uint64_t from;              /* create: positions begin above that */
     uint64_t limit_bytes;       /* the file is not going to be larger; ignored for read_only */
     bool read_only;
     bool create; /* any old file is emptied; else it must be there */

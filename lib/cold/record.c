@@ -13,9 +13,11 @@
 
 enum {
     CHECKSUM_SIZE = 8,
-    FIXED_SIZE = 10,
-    CODEC_MASK = 15,
-    FLAG_EXPIRES = 16,
+    FIXED_SIZE = 9,
+    CODEC_MASK = FIRN_RECORD_CODEC_MAX,
+    FLAG_DICTIONARY = 4,
+    FLAG_EXPIRES = 8,
+    FORMAT_SHIFT = 4,
     VARINT_MAX = 10,
 };
 
@@ -48,11 +50,18 @@ static const unsigned char *get_varint(const unsigned char *from, const unsigned
 
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
     memset(head, 0, CHECKSUM_SIZE);
-    head[8] = FIRN_RECORD_FORMAT;
-    head[9] = (unsigned char)(record->codec | (record->expires_ms != 0 ? FLAG_EXPIRES : 0));
+    unsigned kind = FIRN_RECORD_FORMAT << FORMAT_SHIFT | record->codec;
+    kind |= record->dictionary != 0 ? FLAG_DICTIONARY : 0;
+    kind |= record->expires_ms != 0 ? FLAG_EXPIRES : 0;
+    head[CHECKSUM_SIZE] = (unsigned char)kind;
     unsigned char *to = head + FIXED_SIZE;
+    if (record->dictionary != 0) {
+        to = put_varint(to, record->dictionary);
+    }
     to = put_varint(to, record->key_size);
-    to = put_varint(to, record->value_size);
+    if (record->codec != FIRN_RECORD_CODEC_RAW) {
+        to = put_varint(to, record->value_size);
+    }
     to = put_varint(to, record->version);
     to = put_varint(to, record->written_ms);
     if (record->expires_ms != 0) {
@@ -90,42 +99,54 @@ const char *firn_record_check(const void *bytes, size_t size, uint64_t sequence)
     return memcmp(bytes, &sum, sizeof sum) == 0 ? NULL : "checksum does not match";
 }
 
-const char *firn_record_parse(const void *bytes, size_t size, firn_record *record) {
+/* A varint that stands there only if `present`. from NULL stays NULL. */
+static const unsigned char *get_if(bool present, const unsigned char *from,
+                                   const unsigned char *end, uint64_t *number) {
+    return present && from != NULL ? get_varint(from, end, number) : from;
+}
+
+const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
+                                   firn_record *record) {
     const unsigned char *from = bytes;
-    const unsigned char *end = from + size;
-    if (size < FIXED_SIZE) {
+    const unsigned char *end = from + held;
+    if (held < FIXED_SIZE) {
         return "record too short";
     }
-    if (from[8] != FIRN_RECORD_FORMAT) {
+    unsigned kind = from[CHECKSUM_SIZE];
+    if (kind >> FORMAT_SHIFT != FIRN_RECORD_FORMAT) {
         return "unknown record format";
     }
-    if ((from[9] & ~(CODEC_MASK | FLAG_EXPIRES)) != 0) {
-        return "unknown record flags";
-    }
-    *record = (firn_record){.codec = from[9] & CODEC_MASK};
-    bool expires = (from[9] & FLAG_EXPIRES) != 0;
+    *record = (firn_record){.codec = kind & CODEC_MASK};
+    bool raw = record->codec == FIRN_RECORD_CODEC_RAW;
+    bool has_dictionary = (kind & FLAG_DICTIONARY) != 0;
+    uint64_t dictionary = 0;
     uint64_t key_size = 0;
     uint64_t value_size = 0;
-    from = get_varint(from + FIXED_SIZE, end, &key_size);
-    from = from != NULL ? get_varint(from, end, &value_size) : NULL;
-    from = from != NULL ? get_varint(from, end, &record->version) : NULL;
-    from = from != NULL ? get_varint(from, end, &record->written_ms) : NULL;
-    if (expires) {
-        from = from != NULL ? get_varint(from, end, &record->expires_ms) : NULL;
-    }
+    from = get_if(has_dictionary, from + FIXED_SIZE, end, &dictionary);
+    from = get_if(true, from, end, &key_size);
+    from = get_if(!raw, from, end, &value_size);
+    from = get_if(true, from, end, &record->version);
+    from = get_if(true, from, end, &record->written_ms);
+    from = get_if((kind & FLAG_EXPIRES) != 0, from, end, &record->expires_ms);
     if (from == NULL) {
         return "record head is cut off";
+    }
+    if (has_dictionary && (raw || dictionary == 0 || dictionary > UINT32_MAX)) {
+        return "dictionary out of bounds";
     }
     if (key_size == 0 || key_size > FIRN_KEY_SIZE_MAX || key_size > (size_t)(end - from)) {
         return "key size out of bounds";
     }
-    if (value_size > FIRN_VALUE_SIZE_MAX) {
-        return "value size out of bounds";
-    }
+    size_t head_size = (size_t)(from - (const unsigned char *)bytes) + (size_t)key_size;
+    record->dictionary = (uint32_t)dictionary;
     record->key = from;
     record->key_size = (size_t)key_size;
-    record->value_size = (size_t)value_size;
-    record->payload = from + key_size;
-    record->payload_size = (size_t)(end - from) - (size_t)key_size;
-    return NULL;
+    record->payload = held == size ? from + key_size : NULL;
+    record->payload_size = size - head_size;
+    record->value_size = raw ? record->payload_size : (size_t)value_size;
+    return record->value_size <= FIRN_VALUE_SIZE_MAX ? NULL : "value size out of bounds";
+}
+
+const char *firn_record_parse(const void *bytes, size_t size, firn_record *record) {
+    return firn_record_parse_head(bytes, size, size, record);
 }

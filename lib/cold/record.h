@@ -1,14 +1,14 @@
-/* The record: how one entry looks on disk. Knows bytes and nothing else: no store, no files.
+/* The record: how one entry looks on disk. Knows bytes and numbers and nothing else: no store, no
+ * files, no codec.
  *
- *     offset 0   u64   checksum: XXH3-64, seeded with the sequence, of all that follows
- *            8   u8    format, 1
- *            9   u8    codec in the low 4 bits; flags above: 16 = an expiry follows
- *           10   varint key size, varint value size (before compression), varint version,
- *                varint time of writing (ms after the store's creation), [varint expiry, ms]
- *                key, payload to the end
+ *     offset 0   u64    checksum: XXH3-64, seeded with the sequence, of all that follows
+ *            8   u8     format, 2, in the high 4 bits; 1 and 2: codec; 4: a dictionary's id
+ * follows; 8: an expiry follows 9   [varint dictionary], varint key size, [varint value size: not
+ * of codec 0], varint version, varint time of writing (ms after the store's creation), [varint
+ * expiry, ms], key, payload to the end
  *
- * Integers are little-endian; varints are LEB128 of up to 10 bytes. The full account is in
- * docs/format.md. */
+ * Integers are little-endian; varints are LEB128 of up to 10 bytes. How many bytes the record has
+ * in all is told by whoever keeps it. The full account is in docs/format.md. */
 #ifndef FIRN_COLD_RECORD_H
 #define FIRN_COLD_RECORD_H
 
@@ -17,12 +17,15 @@
 #include <stdint.h>
 
 enum {
-    FIRN_RECORD_FORMAT = 1,
-    FIRN_RECORD_HEAD_MAX = 10 + 5 * 10, /* bytes before the key, at the most */
+    FIRN_RECORD_FORMAT = 2,
+    FIRN_RECORD_HEAD_MAX = 9 + 6 * 10, /* bytes before the key, at the most */
+    FIRN_RECORD_CODEC_MAX = 3,
+    FIRN_RECORD_CODEC_RAW = 0, /* the payload is the value */
 };
 
 typedef struct firn_record {
     unsigned codec;
+    uint32_t dictionary; /* id; 0: none. Never with FIRN_RECORD_CODEC_RAW */
     uint64_t version;
     uint64_t expires_ms; /* 0: never */
     uint64_t written_ms; /* after the store's creation */
@@ -38,13 +41,17 @@ typedef struct firn_record {
 size_t firn_record_head(const firn_record *record, unsigned char *head);
 
 /* Sets the checksum of a record: bytes holds all of it, or all but the payload, which then follows
- * from elsewhere (payload_size not 0). */
+ * from elsewhere (payload_size not 0). Nothing else of the record depends on the sequence. */
 void firn_record_seal(void *bytes, size_t size, const void *payload, size_t payload_size,
                       uint64_t sequence);
 
 /* Reads the head, with every bound checked. NULL: well-formed, *record filled. Else what is wrong,
  * a static string. The checksum is not looked at. */
 const char *firn_record_parse(const void *bytes, size_t size, firn_record *record);
+/* The same of a record of `size` bytes of which only the first `held` are at hand. The payload is
+ * NULL if it is not among them. */
+const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
+                                   firn_record *record);
 
 /* NULL: the checksum is right. Else what is wrong. */
 const char *firn_record_check(const void *bytes, size_t size, uint64_t sequence);

@@ -52,6 +52,7 @@ void firn_store_close(firn_store *store) {
     firn_journal_close(store->journal);
     firn_lock_drop(&store->lock);
     firn_decoders_fini(&store->decoders);
+    firn_dictionaries_fini(&store->dictionaries);
     firn_heap_free(heap, store->raw.bytes, store->raw.size);
     firn_heap_free(heap, store->value.bytes, store->value.size);
     firn_heap_free(heap, store->pending, pending_bytes());
@@ -74,6 +75,7 @@ static firn_store *new_store(const char *path) {
     }
     store->heap = heap;
     store->lock = (firn_lock)FIRN_LOCK_INIT;
+    firn_dictionaries_init(&store->dictionaries, heap);
     store->ops = firn_backend_find(NULL);
     store->path = firn_heap_strdup(heap, path);
     store->pending = firn_heap_alloc(heap, pending_bytes());
@@ -381,6 +383,24 @@ static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool 
                                                  record->payload_size, record->value_size);
 }
 
+/* In a session: sees to it that the record's dictionary is at hand when its value is decoded: by
+ * then the record may be reclaimed, and the dictionary with it. Damage is told by decode. */
+static int fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
+    firn_record record;
+    firn_dictionary *dictionary;
+    const char *wrong;
+    if (firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+        return FIRN_OK;
+    }
+    int result = firn_dictionaries_get(&store->dictionaries, store->ops, store->session,
+                                       record.dictionary, &dictionary, &wrong);
+    if (result == FIRN_ENOMEM) {
+        return firn_detail_set(&store->detail, result, "%s: no memory for a dictionary",
+                               store->path);
+    }
+    return result == FIRN_ECORRUPT ? FIRN_OK : result;
+}
+
 /* Copies one record into the chunk. used: bytes of the raw buffer. */
 static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, unsigned flags,
                 size_t *used) {
@@ -398,6 +418,9 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
         one.kept = bytes->size - (values ? 0 : record.payload_size);
     }
     int result = grow(store, &store->raw, *used + one.kept, *used);
+    if (result == FIRN_OK && values && one.damage == NULL) {
+        result = fetch_dictionary(store, bytes);
+    }
     if (result != FIRN_OK) {
         return result;
     }
@@ -456,20 +479,34 @@ static void describe_damage(const held *one, firn_store_entry *entry) {
     };
 }
 
+/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
+ * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
+static const char *decode(firn_store *store, const firn_record *record) {
+    const firn_dictionary *dictionary = NULL;
+    if (record->dictionary != 0) {
+        dictionary = firn_dictionaries_find(&store->dictionaries, record->dictionary);
+        if (dictionary == NULL) {
+            return "its dictionary is missing or damaged";
+        }
+    }
+    return firn_decode(&store->decoders, record->codec, dictionary, store->value.bytes,
+                       record->value_size, record->payload, record->payload_size);
+}
+
 /* Fills the entry from a sound record; decodes its value if asked. */
 static int describe(firn_store *store, const held *one, bool value, firn_store_entry *entry) {
     firn_record record;
-    if (firn_record_parse(store->raw.bytes + one->at, one->kept, &record) != NULL) {
+    if (firn_record_parse_head(store->raw.bytes + one->at, one->kept, one->record_size, &record) !=
+        NULL) {
         return FIRN_ECORRUPT;
     }
-    size_t stored = one->record_size - (one->kept - record.payload_size);
     const firn_codec *codec = firn_codec_find(record.codec);
     *entry = (firn_store_entry){
         .size = sizeof *entry,
         .key = record.key,
         .key_size = record.key_size,
         .value_size = record.value_size,
-        .stored_size = stored,
+        .stored_size = record.payload_size,
         .record_size = one->record_size,
         .sequence = one->sequence,
         .hash = one->hash,
@@ -486,8 +523,7 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     if (result != FIRN_OK) {
         return result;
     }
-    const char *wrong = firn_decode(&store->decoders, record.codec, store->value.bytes,
-                                    record.value_size, record.payload, record.payload_size);
+    const char *wrong = decode(store, &record);
     if (wrong != NULL) {
         held damaged = *one;
         damaged.damage = wrong;
@@ -558,6 +594,7 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
     }
     if (result == FIRN_OK) {
         memcpy(to->bytes, bytes.data, bytes.size);
+        result = fetch_dictionary(store, &bytes);
         one->record_size = bytes.size;
         one->kept = bytes.size;
     }
@@ -749,35 +786,36 @@ static int verify_pages(verification *self) {
                                  store->path, firn_strerror(result));
 }
 
-static const char *verify_record(firn_store *store, uint64_t sequence, const firn_bytes *bytes,
-                                 uint64_t *hash) {
-    firn_record record;
-    const char *wrong = check_bytes(bytes, sequence, true, &record);
-    if (wrong != NULL) {
-        return wrong;
-    }
-    *hash = firn_hash64(store->meta.seed, record.key, record.key_size);
-    if (grow(store, &store->value, record.value_size + 1, 0) != FIRN_OK) {
+static const char *decode_value(firn_store *store, const firn_bytes *bytes,
+                                const firn_record *record) {
+    if (grow(store, &store->value, record->value_size + 1, 0) != FIRN_OK) {
         return "no memory for its value";
     }
-    return firn_decode(&store->decoders, record.codec, store->value.bytes, record.value_size,
-                       record.payload, record.payload_size);
+    if (fetch_dictionary(store, bytes) != FIRN_OK) {
+        return "its dictionary cannot be read";
+    }
+    return decode(store, record);
 }
 
+/* What was superseded is looked at no further: it need not be whole any more. */
 static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
     firn_store *store = self->store;
-    uint64_t hash = 0;
+    firn_record record;
     self->report->records++;
     self->session_bytes += bytes->size;
-    const char *wrong = verify_record(store, sequence, bytes, &hash);
+    const char *wrong = check_bytes(bytes, sequence, true, &record);
+    if (wrong == NULL) {
+        uint64_t hash = firn_hash64(store->meta.seed, record.key, record.key_size);
+        uint64_t valid;
+        if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
+            self->report->records_superseded++;
+            return;
+        }
+        wrong = decode_value(store, bytes, &record);
+    }
     if (wrong != NULL) {
         self->report->records_damaged++;
         tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
-        return;
-    }
-    uint64_t valid;
-    if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
-        self->report->records_superseded++;
     }
 }
 

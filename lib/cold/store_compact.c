@@ -13,6 +13,9 @@
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
 
+/* Of records whose dictionary is not in use any more: they are made anew. */
+enum { COMPRESSION_LEVEL = 3, COMPRESSION_MIN_BYTES = 64 };
+
 typedef struct compaction {
     firn_heap *heap;
     firn_detail detail;
@@ -68,7 +71,8 @@ static int compact(compaction *self, uint64_t budget) {
         .detail = &self->detail,
         .budget_bytes = budget,
         .durability = FIRN_DURABILITY_NONE, /* it is synced where that matters */
-        .compression_level = FIRN_COMPRESSION_OFF,
+        .compression_level = COMPRESSION_LEVEL,
+        .compression_min_bytes = COMPRESSION_MIN_BYTES,
         .filter_bytes_max = UINT64_MAX - 1, /* no bound */
     };
     int result = firn_cold_open(&cold, &config);

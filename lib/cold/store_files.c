@@ -11,6 +11,7 @@
 #include <firn/error.h>
 
 #include "base/file.h"
+#include "cold/blobs.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
 #include "cold/log.h"
@@ -136,22 +137,17 @@ int firn_store_files_make_directory(const char *path, firn_detail *detail) {
                : system_failed(detail, path, "make the directory");
 }
 
-int firn_store_files_wipe(const char *path, firn_heap *heap, firn_detail *detail) {
-    for (unsigned i = 0; i < OWN_FILES; i++) {
-        char *file = firn_path_join(heap, path, own_files[i]);
-        if (file == NULL) {
-            return firn_detail_set(detail, FIRN_ENOMEM, "%s: no memory to clear it", path);
-        }
-        int result = FIRN_OK;
-        if (unlink(file) != 0 && errno != ENOENT) {
-            result = system_failed(detail, file, "remove");
-        }
-        firn_path_free(heap, file);
-        if (result != FIRN_OK) {
-            return result;
-        }
+static int remove_file(const char *path, const char *name, firn_heap *heap, firn_detail *detail) {
+    char *file = firn_path_join(heap, path, name);
+    if (file == NULL) {
+        return firn_detail_set(detail, FIRN_ENOMEM, "%s: no memory to clear it", path);
     }
-    return FIRN_OK;
+    int result = FIRN_OK;
+    if (unlink(file) != 0 && errno != ENOENT) {
+        result = system_failed(detail, file, "remove");
+    }
+    firn_path_free(heap, file);
+    return result;
 }
 
 static int move_file(const char *from, const char *to, const char *name, firn_heap *heap,
@@ -169,11 +165,41 @@ static int move_file(const char *from, const char *to, const char *name, firn_he
     return result;
 }
 
+/* Removes each blob, or moves it to another directory. Entries may go while a directory is read. */
+static int clear_blobs(const char *path, const char *to, firn_heap *heap, firn_detail *detail) {
+    DIR *directory = opendir(path);
+    if (directory == NULL) {
+        return firn_detail_set(detail, FIRN_EIO, "%s: cannot list the directory: %s", path,
+                               strerror(errno));
+    }
+    int result = FIRN_OK;
+    struct dirent *entry;
+    while (result == FIRN_OK && (entry = readdir(directory)) != NULL) {
+        if (firn_blob_is_name(entry->d_name)) {
+            result = to != NULL ? move_file(path, to, entry->d_name, heap, detail)
+                                : remove_file(path, entry->d_name, heap, detail);
+        }
+    }
+    closedir(directory);
+    return result;
+}
+
+int firn_store_files_wipe(const char *path, firn_heap *heap, firn_detail *detail) {
+    int result = clear_blobs(path, NULL, heap, detail);
+    for (unsigned i = 0; i < OWN_FILES && result == FIRN_OK; i++) {
+        result = remove_file(path, own_files[i], heap, detail);
+    }
+    return result;
+}
+
 static int set_aside_into(const char *path, const char *aside, firn_heap *heap,
                           firn_detail *detail) {
     int result = firn_store_files_make_directory(aside, detail);
     if (result == FIRN_OK) {
         result = firn_store_files_wipe(aside, heap, detail);
+    }
+    if (result == FIRN_OK) {
+        result = clear_blobs(path, aside, heap, detail);
     }
     for (unsigned i = 0; i < OWN_FILES && result == FIRN_OK; i++) {
         result = move_file(path, aside, own_files[i], heap, detail);

@@ -11,6 +11,7 @@
 #include "base/heap.h"
 #include "cold/backend.h"
 #include "cold/codec.h"
+#include "cold/dictionary.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
 
@@ -42,6 +43,7 @@ struct firn_store {
     firn_backend_session *session;
     firn_backend_meta meta;
     firn_decoders decoders;
+    firn_dictionaries dictionaries;
     firn_store_buffer raw;
     firn_store_buffer value;
     firn_journal_entry *pending; /* sorted by hash; as of the chunk */

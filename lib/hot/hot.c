@@ -16,6 +16,11 @@ enum {
      * time that a 256th part came in. */
     SWEEP_SHARE = 32,
     PLAN_SHARE = 256,
+    /* Slack above the first of these parts of the capacity is worth moving objects for; above the
+     * second, entries are evicted for it. */
+    SLACK_SHARE = 16,
+    SURPLUS_SHARE = 9,
+    HASTE = 4, /* times as fast are the tables looked through while there is a surplus */
 };
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
@@ -168,21 +173,33 @@ static void tell_policy_locked(firn_hot_shard *shard, firn_object *object) {
     }
 }
 
-/* Tells the policy of what readers noted. */
+/* Tells the policy of what readers noted. Each hit means some misses of the processor's cache: the
+ * bucket, and the entry's neighbours in a list. So they are gone through three times, and what one
+ * pass needs was sent for by the one before. */
 static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
+    firn_object *hit[FIRN_HOT_RING_HITS];
+    unsigned count = 0;
     uint32_t end = LOAD(noted->noted);
-    uint32_t at = LOAD(noted->told);
-    if (end - at > FIRN_HOT_RING_HITS) {
-        at = end - FIRN_HOT_RING_HITS; /* readers met, or ran ahead of a busy lock */
+    uint32_t begin = LOAD(noted->told);
+    if (end - begin > FIRN_HOT_RING_HITS) {
+        begin = end - FIRN_HOT_RING_HITS; /* readers met, or ran ahead of a busy lock */
     }
-    for (; at != end; at++) {
+    for (uint32_t at = begin; at != end; at++) {
+        firn_table_prefetch(&shard->table, LOAD(noted->hits[at % FIRN_HOT_RING_HITS].hash));
+    }
+    for (uint32_t at = begin; at != end; at++) {
         uint64_t hash = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].hash);
         firn_object *object = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].object);
         /* The two may be of different hits, and the object may be gone. */
         if (object != NULL && firn_table_holds(&shard->table, hash, object) &&
             (firn_object_state(object) & FIRN_RESIDENT) != 0) {
-            shard->hot->policy->hit(shard->policy_state, &object->entry);
+            __builtin_prefetch(firn_entry_prev(&object->entry), 1);
+            __builtin_prefetch(firn_entry_next(&object->entry), 1);
+            hit[count++] = object; /* it stays for as long as the lock is held */
         }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        shard->hot->policy->hit(shard->policy_state, &hit[i]->entry);
     }
     STORE(noted->told, end);
 }
@@ -261,8 +278,6 @@ firn_object *firn_hot_find_hash_locked(firn_hot_shard *shard, uint64_t hash, uin
 }
 
 int firn_hot_reserve_locked(firn_hot_shard *shard, uint64_t hash) {
-    /* A full cache keeps its table small; one that fills up need not move its entries as often. */
-    shard->table.roomy = LOAD(shard->hot->resident_bytes) < LOAD(shard->hot->capacity) / 2;
     int result = firn_table_reserve(&shard->table, hash);
     tell_locked(shard);
     return result;
@@ -428,25 +443,24 @@ static void move_if_asked(void *context, firn_object *object) {
     firn_object_unref(copy);
 }
 
-/* Slack above this is worth moving objects for. */
-static uint64_t slack_max(const firn_hot *hot) {
-    return LOAD(hot->capacity) / 16;
-}
-
 /* A small part of what is to do: each shard looks through its table once a round. charge: bytes
  * that came in. */
 static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
     firn_hot *hot = shard->hot;
     uint64_t capacity = LOAD(hot->capacity);
+    if (capacity == 0) {
+        return; /* a disk cache: what is here passes through a small queue */
+    }
     shard->plan_turnover += charge;
+    if (shard->plan_turnover > capacity / PLAN_SHARE) {
+        shard->plan_turnover = 0;
+        firn_hot_tidy(hot);
+    }
     if (!firn_pool_draining(hot->pool)) {
-        if (shard->plan_turnover > capacity / PLAN_SHARE) {
-            shard->plan_turnover = 0;
-            firn_hot_tidy(hot);
-        }
         return;
     }
-    uint64_t share = capacity / SWEEP_SHARE / hot->shard_count + 1;
+    unsigned haste = LOAD(hot->surplus) > 0 ? HASTE : 1;
+    uint64_t share = capacity / SWEEP_SHARE / hot->shard_count / haste + 1;
     size_t buckets =
         1 + (size_t)((double)firn_table_buckets(&shard->table) * (double)charge / (double)share);
     unsigned round = atomic_load_explicit(&hot->sweep_round, memory_order_acquire);
@@ -463,9 +477,29 @@ static void sweep_locked(firn_hot_shard *shard, uint64_t charge) {
     }
 }
 
+/* What is above the bound is to go twice, in residents: to evict frees other memory than the one
+ * that is sparse, and not all of it at once. More than half of the capacity does not go for it. */
+static uint64_t surplus_of(const firn_hot *hot, const firn_pool_stats *pool) {
+    uint64_t capacity = LOAD(hot->capacity);
+    uint64_t slack =
+        pool->mapped_bytes > pool->charge_bytes ? pool->mapped_bytes - pool->charge_bytes : 0;
+    uint64_t residents = LOAD(hot->resident_bytes) + slack;
+    uint64_t bound = capacity + capacity / SURPLUS_SHARE;
+    uint64_t above = residents > bound ? residents - bound : 0;
+    return above * 2 < capacity / 2 ? above * 2 : capacity / 2;
+}
+
+uint64_t firn_hot_surplus(const firn_hot *hot) {
+    return LOAD(hot->surplus);
+}
+
 void firn_hot_tidy(firn_hot *hot) {
-    if (firn_pool_draining(hot->pool) || LOAD(hot->sweep_left) != 0 ||
-        !firn_pool_plan_drain(hot->pool, slack_max(hot))) {
+    firn_pool_stats pool;
+    firn_pool_get_stats(hot->pool, &pool);
+    STORE(hot->surplus, surplus_of(hot, &pool));
+    uint64_t slack_max = LOAD(hot->capacity) / SLACK_SHARE;
+    if (pool.mapped_bytes <= pool.charge_bytes + slack_max || firn_pool_draining(hot->pool) ||
+        LOAD(hot->sweep_left) != 0 || !firn_pool_plan_drain(hot->pool, slack_max)) {
         return;
     }
     unsigned none = 0;

@@ -79,8 +79,12 @@ firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *obje
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot);
 
 /* Looks whether slabs of the pool have become sparse, and if so has the objects in them moved, a
- * few at each insertion. Insertions ask by themselves now and then. */
+ * few at each insertion; and learns what firn_hot_surplus tells. Insertions ask by themselves now
+ * and then. */
 void firn_hot_tidy(firn_hot *hot);
+/* Bytes by which the residents had better be fewer than they may be, for the memory they lie in is
+ * much more than they take: sizes changed faster than memory could be tidied. */
+uint64_t firn_hot_surplus(const firn_hot *hot);
 
 /* The residents' bytes may come to that much from now on. */
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity);
@@ -160,6 +164,7 @@ struct firn_hot {
     _Atomic int64_t grain; /* bytes that a shard may keep to itself before it tells the gauges */
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
+    _Atomic uint64_t surplus;                      /* see firn_hot_surplus */
     _Alignas(64) _Atomic uint64_t policy_overhead; /* bytes of the policies' states */
     _Alignas(64) _Atomic unsigned turn;            /* any order of turns will do */
     _Atomic unsigned sweep_round; /* of moving objects out of sparse slabs; 0: none yet */
@@ -185,28 +190,36 @@ static inline firn_object *firn_hot_get(firn_hot *hot, uint64_t hash, const void
     return firn_table_get(&firn_hot_shard_of(hot, hash)->table, hash, key, key_size);
 }
 
-/* The part of firn_hot_note_hit that writes to a ring. */
+/* Writes a hit to a ring, for the policy to be told of it. */
 void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object);
 
-/* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
-static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
+/* Marks a resident that was hit. True: the policy is to hear of it too, by firn_hot_note. The
+ * caller holds a reference. */
+static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *shard,
+                                     firn_object *object) {
     unsigned mark = firn_entry_mark(&object->entry);
     if (hot->hits == FIRN_HITS_MARK) {
-        /* Not an atomic addition: a hit that is lost to another reader's is no harm. */
-        if (mark < hot->mark_max) {
-            firn_entry_set_mark(&object->entry, mark + 1);
-        }
-        return;
+        /* Not an atomic addition: a hit that is lost to another reader's is no harm. And written
+         * also where it stays the same: the line is the reader's own by now, for the count of
+         * references is in it, and a branch would be guessed wrong often, after a miss. */
+        firn_entry_set_mark(&object->entry, mark + (mark < hot->mark_max));
+        return false;
     }
     if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
-        unsigned generation =
-            atomic_load_explicit(&firn_hot_shard_of(hot, hash)->generation, memory_order_relaxed);
+        unsigned generation = atomic_load_explicit(&shard->generation, memory_order_relaxed);
         if (mark == generation) {
-            return;
+            return false;
         }
         firn_entry_set_mark(&object->entry, generation);
     }
-    firn_hot_note(hot, hash, object);
+    return true;
+}
+
+/* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
+static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
+    if (firn_hot_mark_hit(hot, firn_hot_shard_of(hot, hash), object)) {
+        firn_hot_note(hot, hash, object);
+    }
 }
 
 #endif

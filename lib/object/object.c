@@ -11,14 +11,20 @@ _Static_assert(FIRN_KEY_SIZE_MAX <= FIRN_ENTRY_LOW_MASK + 1, "a key's size less 
 
 #define VERSION_MASK ((UINT64_C(1) << FIRN_OBJECT_VERSION_BITS) - 1)
 
-static unsigned flags_for(size_t value_size, uint64_t expires_ms) {
+/* The key is last if that saves 16 bytes, and both are small. */
+static unsigned flags_for(size_t key_size, size_t value_size, uint64_t expires_ms) {
+    bool key_last = value_size <= FIRN_OBJECT_KEY_LAST_MAX &&
+                    key_size <= FIRN_OBJECT_KEY_LAST_MAX &&
+                    ((value_size + 15) & 15) + ((key_size + 15) & 15) < 15;
     return (expires_ms != 0 ? FIRN_OBJECT_EXPIRES : 0u) |
-           (value_size > FIRN_ENTRY_LOW_MASK ? FIRN_OBJECT_LARGE : 0u);
+           (value_size > FIRN_ENTRY_LOW_MASK ? FIRN_OBJECT_LARGE : 0u) |
+           (key_last ? FIRN_OBJECT_KEY_LAST : 0u);
 }
 
 /* The bytes of header and extension. */
 static size_t head_size(unsigned flags) {
-    return sizeof(firn_object) + (flags != 0 ? sizeof(firn_object_extension) : 0);
+    return sizeof(firn_object) +
+           ((flags & FIRN_OBJECT_EXTENDED) != 0 ? sizeof(firn_object_extension) : 0);
 }
 
 static size_t padded(size_t size) {
@@ -27,7 +33,7 @@ static size_t padded(size_t size) {
 
 static size_t size_for(size_t key_size, size_t value_size, unsigned flags) {
     size_t head = head_size(flags);
-    if (firn_object_key_is_last(key_size, value_size)) {
+    if ((flags & FIRN_OBJECT_KEY_LAST) != 0) {
         return head + value_size + key_size;
     }
     head += padded(key_size);
@@ -41,13 +47,13 @@ static size_t size_of(const firn_object *object) {
 
 size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
                               uint64_t expires_ms) {
-    size_t size = size_for(key_size, value_size, flags_for(value_size, expires_ms));
+    size_t size = size_for(key_size, value_size, flags_for(key_size, value_size, expires_ms));
     return size > INT64_MAX ? SIZE_MAX : firn_pool_charge(pool, size);
 }
 
 firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
                              uint64_t expires_ms) {
-    unsigned flags = flags_for(value_size, expires_ms);
+    unsigned flags = flags_for(key_size, value_size, expires_ms);
     size_t size = size_for(key_size, value_size, flags);
     if (size > INT64_MAX) {
         return NULL;
@@ -63,11 +69,11 @@ firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, 
     object->entry.version_flags = (uint64_t)flags << FIRN_OBJECT_VERSION_BITS;
     atomic_init(&object->entry.prev_word, key_size - 1);
     atomic_init(&object->entry.next_word, (flags & FIRN_OBJECT_LARGE) != 0 ? 0 : value_size);
-    if (flags != 0) {
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
         atomic_init(&firn_object_extension_of(object)->expires_ms, expires_ms);
         firn_object_extension_of(object)->value_size = value_size;
     }
-    memcpy((unsigned char *)(uintptr_t)firn_object_key_bytes(object, key_size), key, key_size);
+    memcpy((unsigned char *)(uintptr_t)firn_object_key_bytes(object), key, key_size);
     return object;
 }
 
@@ -97,8 +103,8 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     size_t value_size = firn_object_value_size(object);
     bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
-    firn_object *copy = firn_object_new(pool, firn_object_key_bytes(object, key_size), key_size,
-                                        value_size, expires ? 1 : 0);
+    firn_object *copy =
+        firn_object_new(pool, firn_object_key_bytes(object), key_size, value_size, expires ? 1 : 0);
     if (copy != NULL) {
         firn_object_set_version(copy, firn_object_version(object));
         firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));
@@ -115,7 +121,7 @@ size_t firn_object_charge(const firn_object *object) {
 uint64_t firn_object_hash(const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     uint64_t seed = firn_pool_seed(firn_pool_of(object, size_of(object)));
-    return firn_hash64(seed, firn_object_key_bytes(object, key_size), key_size);
+    return firn_hash64(seed, firn_object_key_bytes(object), key_size);
 }
 
 bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
@@ -124,11 +130,10 @@ bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
 }
 
 const void *firn_object_data(const firn_object *object) {
-    const unsigned char *body =
-        (const unsigned char *)object + head_size(firn_object_flags(object));
-    size_t key_size = firn_object_key_size(object);
-    bool key_last = firn_object_key_is_last(key_size, firn_object_value_size(object));
-    return key_last ? body : body + padded(key_size);
+    unsigned flags = firn_object_flags(object);
+    const unsigned char *body = (const unsigned char *)object + head_size(flags);
+    bool key_last = (flags & FIRN_OBJECT_KEY_LAST) != 0;
+    return key_last ? body : body + padded(firn_object_key_size(object));
 }
 
 size_t firn_object_size(const firn_object *object) {
@@ -140,7 +145,7 @@ const void *firn_object_key(const firn_object *object, size_t *key_size) {
     if (key_size != NULL) {
         *key_size = size;
     }
-    return firn_object_key_bytes(object, size);
+    return firn_object_key_bytes(object);
 }
 
 uint64_t firn_object_expires_ms(const firn_object *object) {

@@ -67,8 +67,11 @@ struct firn_object {
 
 enum {
     /* Flags, above the version: */
-    FIRN_OBJECT_EXPIRES = 1, /* there is an extension, and its expires_ms counts */
-    FIRN_OBJECT_LARGE = 2,   /* there is an extension, and its value_size counts */
+    FIRN_OBJECT_EXPIRES = 1,  /* there is an extension, and its expires_ms counts */
+    FIRN_OBJECT_LARGE = 2,    /* there is an extension, and its value_size counts */
+    FIRN_OBJECT_KEY_LAST = 4, /* the key is behind the value: written down, for a look-up has no
+                                 time to find it out */
+    FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE,
 
     FIRN_OBJECT_VERSION_BITS = 56,
     FIRN_OBJECT_KEY_LAST_MAX = 192, /* bytes; a larger value has its key in front */
@@ -130,36 +133,41 @@ static inline size_t firn_object_value_size(const firn_object *object) {
     return (size_t)(word & FIRN_ENTRY_LOW_MASK);
 }
 
-/* True if that saves 16 bytes, and both are small. */
-static inline bool firn_object_key_is_last(size_t key_size, size_t value_size) {
-    return value_size <= FIRN_OBJECT_KEY_LAST_MAX && key_size <= FIRN_OBJECT_KEY_LAST_MAX &&
-           ((value_size + 15) & 15) + ((key_size + 15) & 15) < 15;
-}
-
-static inline const unsigned char *firn_object_key_bytes(const firn_object *object,
-                                                         size_t key_size) {
+static inline const unsigned char *firn_object_key_bytes(const firn_object *object) {
     const unsigned char *body = (const unsigned char *)(object + 1);
-    if (firn_object_flags(object) != 0) {
+    unsigned flags = firn_object_flags(object);
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
         body += sizeof(firn_object_extension);
     }
-    size_t value_size = firn_object_value_size(object);
-    return firn_object_key_is_last(key_size, value_size) ? body + value_size : body;
+    return (flags & FIRN_OBJECT_KEY_LAST) != 0 ? body + firn_object_value_size(object) : body;
 }
 
-static inline bool firn_object_has_key(const firn_object *object, const void *key,
-                                       size_t key_size) {
-    if (firn_object_key_size(object) != key_size) {
-        return false;
-    }
-    const unsigned char *own = firn_object_key_bytes(object, key_size);
-    if (key_size == sizeof(uint64_t)) { /* the commonest, and no call */
+static inline bool firn_object_same_bytes(const void *own, const void *key, size_t size) {
+    if (size == sizeof(uint64_t)) { /* the commonest, and no call */
         uint64_t a;
         uint64_t b;
         memcpy(&a, own, sizeof a);
         memcpy(&b, key, sizeof b);
         return a == b;
     }
-    return memcmp(own, key, key_size) == 0;
+    return memcmp(own, key, size) == 0;
+}
+
+static inline bool firn_object_has_key(const firn_object *object, const void *key,
+                                       size_t key_size) {
+    return firn_object_key_size(object) == key_size &&
+           firn_object_same_bytes(firn_object_key_bytes(object), key, key_size);
+}
+
+/* The same for an object that has no extension, whose flags are at hand. */
+static inline bool firn_object_plain_has_key(const firn_object *object, unsigned flags,
+                                             const void *key, size_t key_size) {
+    const unsigned char *own = (const unsigned char *)(object + 1);
+    if ((flags & FIRN_OBJECT_KEY_LAST) != 0) {
+        own += atomic_load_explicit(&object->entry.next_word, memory_order_relaxed) &
+               FIRN_ENTRY_LOW_MASK;
+    }
+    return firn_object_key_size(object) == key_size && firn_object_same_bytes(own, key, key_size);
 }
 
 static inline unsigned firn_object_state(const firn_object *object) {

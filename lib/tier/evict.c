@@ -98,7 +98,8 @@ static bool over(uint64_t bytes, uint64_t more, uint64_t limit) {
 }
 
 static bool resident_over(const firn_cache *cache, uint64_t charge) {
-    return over(firn_hot_resident_bytes(cache->hot), charge, firn_resident_max(cache));
+    uint64_t bytes = firn_hot_resident_bytes(cache->hot) + firn_hot_surplus(cache->hot);
+    return over(bytes, charge, firn_resident_max(cache));
 }
 
 void firn_victims_release(firn_victims *victims) {
@@ -130,7 +131,8 @@ void firn_make_resident_room(firn_cache *cache, uint64_t charge) {
     unsigned fruitless = 0;
     unsigned shards = firn_hot_shard_count(cache->hot);
     while (fruitless < shards && resident_over(cache, charge)) {
-        firn_victims victims = {.count = 0};
+        firn_victims victims;
+        victims.count = 0;
         firn_hot_shard *shard = firn_hot_lock_next(cache->hot);
         bool evicted = firn_evict_locked(cache, shard, charge, &victims);
         firn_hot_unlock(shard);

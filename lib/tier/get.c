@@ -179,34 +179,75 @@ static int get_odd(firn_cache *cache, uint64_t hash, firn_object *found, unsigne
     return FIRN_OK;
 }
 
-/* The rest of a get that found nothing in the table, or an object that is not simply a hit. */
+/* The way of a get is cut in two: what nearly all hits go is laid out flat in get_hashed, which
+ * keeps nothing over a call and so saves no registers, and everything else ends in a call of one of
+ * the next three. What a hit costs beyond the misses of the processor's cache is how far the
+ * processor can look ahead, past these instructions, to the next get's misses. */
+
+/* The rest of a get whose first glance found nothing, or an object that is not simply a hit: of
+ * another key perhaps. The reference to it is ours. */
 static __attribute__((noinline)) int get_other(firn_cache *cache, uint64_t hash, const void *key,
-                                               size_t key_size, uint32_t removals,
-                                               firn_object *found, firn_object **object) {
+                                               size_t key_size, firn_object *found,
+                                               firn_object **object) {
+    if (found != NULL && !firn_object_has_key(found, key, key_size)) {
+        firn_object_unref(found);
+        found = NULL;
+    }
     if (found == NULL) {
-        return get_below(cache, hash, key, key_size, removals, object);
+        uint32_t removals = cache->cold != NULL ? firn_removals_look(cache, hash) : 0;
+        found = firn_table_get_further(&firn_hot_shard_of(cache->hot, hash)->table, hash, key,
+                                       key_size);
+        if (found == NULL) {
+            return get_below(cache, hash, key, key_size, removals, object);
+        }
     }
     int result = get_odd(cache, hash, found, firn_object_state(found), object);
     firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
     return result;
 }
 
-/* The rest of a get, for a hash that was computed. */
-static inline int get_hashed(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
-                             firn_object **object) {
-    uint32_t removals = cache->cold != NULL ? firn_removals_look(cache, hash) : 0;
-    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
-    if (found == NULL || firn_object_flags(found) != 0 ||
-        (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT) {
-        return get_other(cache, hash, key, key_size, removals, found, object);
-    }
-    firn_hot_note_hit(cache->hot, hash, found);
-    firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
-    *object = found;
+/* The slot's count of readers is full: the whole look-up sees to that. */
+static __attribute__((noinline, cold)) int get_anew(firn_cache *cache, uint64_t hash,
+                                                    const void *key, size_t key_size,
+                                                    firn_object *found, firn_object **object) {
+    firn_object_unref(found);
+    return get_other(cache, hash, key, key_size, NULL, object);
+}
+
+static __attribute__((noinline)) int get_noted(firn_cache *cache, uint64_t hash,
+                                               firn_object *found) {
+    firn_hot_note(cache->hot, hash, found);
     return FIRN_OK;
 }
 
-int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+/* The rest of a get, for a hash that was computed. */
+static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, uint64_t hash,
+                                                            const void *key, size_t key_size,
+                                                            firn_object **object) {
+    firn_hot *hot = cache->hot;
+    firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
+    uint64_t counted;
+    firn_object *found = firn_table_glance(&shard->table, hash, &counted);
+    if (found == NULL) {
+        return get_other(cache, hash, key, key_size, NULL, object);
+    }
+    if (counted >= FIRN_TABLE_READERS_FULL) {
+        return get_anew(cache, hash, key, key_size, found, object);
+    }
+    unsigned flags = firn_object_flags(found);
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0 ||
+        (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT ||
+        !firn_object_plain_has_key(found, flags, key, key_size)) {
+        return get_other(cache, hash, key, key_size, found, object);
+    }
+    *object = found;
+    firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
+    return firn_hot_mark_hit(hot, shard, found) ? get_noted(cache, hash, found) : FIRN_OK;
+}
+
+/* A get of any key, checks included. */
+static __attribute__((noinline)) int get_any(firn_cache *cache, const void *key, size_t key_size,
+                                             firn_object **object) {
     if (object == NULL) {
         return FIRN_EINVAL;
     }
@@ -217,7 +258,17 @@ int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **
     if (key == NULL || key_size - 1 >= FIRN_KEY_SIZE_MAX) {
         return firn_check_key(cache, key, key_size);
     }
-    return get_hashed(cache, firn_hash64_inline(cache->seed, key, key_size), key, key_size, object);
+    return get_hashed(cache, firn_hash64(cache->seed, key, key_size), key, key_size, object);
+}
+
+int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+    /* Keys of 8 bytes are the commonest, and hashed and compared without a call. */
+    if (key_size != sizeof(uint64_t) || cache == NULL || key == NULL || object == NULL) {
+        return get_any(cache, key, key_size, object);
+    }
+    *object = NULL;
+    return get_hashed(cache, firn_hash64_inline(cache->seed, key, sizeof(uint64_t)), key,
+                      sizeof(uint64_t), object);
 }
 
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
@@ -267,6 +318,87 @@ static int get_some(firn_cache *cache, size_t count, const firn_key *keys, firn_
     return result;
 }
 
+/* Keys that the hot tier did not have, to be read below together. */
+typedef struct below_batch {
+    size_t count;
+    size_t at[FIRN_COLD_READS_MAX]; /* number of the key */
+    uint32_t removals[FIRN_COLD_READS_MAX];
+    firn_cold_read_item items[FIRN_COLD_READS_MAX];
+    below found[FIRN_COLD_READS_MAX];
+} below_batch;
+
+static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objects, size_t *found) {
+    int result = FIRN_OK;
+    if (batch->count == 0) {
+        return FIRN_OK;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->found[i] = (below){cache->pool, NULL};
+        batch->items[i].place_context = &batch->found[i];
+    }
+    firn_cold_read_many(cache->cold, batch->items, batch->count, place_below);
+    for (size_t i = 0; i < batch->count; i++) {
+        int one = miss_if_damaged(batch->items[i].result);
+        if (one == FIRN_OK) {
+            objects[batch->at[i]] = batch->found[i].object;
+            firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+            promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
+            ++*found;
+        } else {
+            firn_object_unref(batch->found[i].object);
+            firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+            result = one < 0 && result == FIRN_OK ? one : result;
+        }
+    }
+    batch->count = 0;
+    return result;
+}
+
+/* With a cold tier: what the hot tier does not have is left for the batch, which has room. */
+static void get_hot_some(firn_cache *cache, size_t first, size_t count, const firn_key *keys,
+                         firn_object **objects, below_batch *batch, size_t *found) {
+    uint64_t hashes[GET_MANY_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = firn_hash64(cache->seed, keys[first + i].data, keys[first + i].size);
+        firn_hot_prefetch(cache->hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        firn_hot_prefetch_object(cache->hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const firn_key *key = &keys[first + i];
+        uint32_t removals = firn_removals_look(cache, hashes[i]);
+        firn_object *object = firn_hot_get(cache->hot, hashes[i], key->data, key->size);
+        if (object == NULL) {
+            batch->at[batch->count] = first + i;
+            batch->removals[batch->count] = removals;
+            batch->items[batch->count++] =
+                (firn_cold_read_item){.hash = hashes[i], .key = key->data, .key_size = key->size};
+            continue;
+        }
+        int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
+        firn_count(cache->counters, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+        *found += one == FIRN_OK;
+    }
+}
+
+static int get_many_tiered(firn_cache *cache, size_t count, const firn_key *keys,
+                           firn_object **objects, size_t *found) {
+    below_batch batch;
+    batch.count = 0;
+    int result = FIRN_OK;
+    for (size_t at = 0; at < count; at += GET_MANY_AT_ONCE) {
+        size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
+        if (batch.count + some > FIRN_COLD_READS_MAX) {
+            int one = read_batch(cache, &batch, objects, found);
+            result = result == FIRN_OK ? one : result;
+        }
+        get_hot_some(cache, at, some, keys, objects, &batch, found);
+    }
+    int last = read_batch(cache, &batch, objects, found);
+    return result == FIRN_OK ? last : result;
+}
+
 int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_object **objects,
                   size_t *found) {
     if (found != NULL) {
@@ -286,6 +418,10 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
         return result;
     }
     size_t found_now = 0;
+    if (cache->cold != NULL) {
+        result = get_many_tiered(cache, count, keys, objects, &found_now);
+        count = 0;
+    }
     for (size_t at = 0; at < count; at += GET_MANY_AT_ONCE) {
         size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
         int one = get_some(cache, some, keys + at, objects + at, &found_now);

@@ -38,6 +38,7 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
         .compression_min_bytes = cache->options.compression_min_bytes,
         .filter_bytes_max =
             cache->options.filter_bytes == FIRN_FILTER_OFF ? 0 : cache->options.filter_bytes,
+        .compression_threads = cache->options.compression_threads,
         .read_only = cache->options.read_only != 0,
         .set_aside_damaged = cache->options.set_aside_damaged != 0,
         .backend = backend,

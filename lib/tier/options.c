@@ -7,6 +7,7 @@
 
 enum {
     HOT_BYTES_MIN = 64 << 10,
+    COMPRESSION_THREADS_MAX = 64,
     SHARDS_MAX = 1024,
     LEVEL_MIN = -7,
     LEVEL_MAX = 19,
@@ -115,6 +116,11 @@ static int check_others(const firn_options *options, firn_detail *detail) {
                                "options.compression_level is %d; the choices are %d to %d, or "
                                "FIRN_COMPRESSION_OFF",
                                options->compression_level, LEVEL_MIN, LEVEL_MAX);
+    }
+    if (options->compression_threads > COMPRESSION_THREADS_MAX) {
+        return firn_detail_set(detail, FIRN_EINVAL,
+                               "options.compression_threads is %u; the most are %d",
+                               options->compression_threads, COMPRESSION_THREADS_MAX);
     }
     if (options->shards > SHARDS_MAX || (options->shards & (options->shards - 1)) != 0) {
         return firn_detail_set(detail, FIRN_EINVAL,

@@ -168,7 +168,8 @@ static int publish(firn_cache *cache, change *put, firn_object *object, bool res
                    uint64_t *ticket) {
     below known = {.asked = false};
     for (;;) {
-        firn_victims victims = {.count = 0};
+        firn_victims victims; /* all of it is not worth clearing */
+        victims.count = 0;
         firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
         int result = publish_locked(cache, shard, put, object, resident, &known, &victims, ticket);
         firn_hot_unlock(shard);
@@ -525,7 +526,8 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
 static int delete_with(firn_cache *cache, firn_object *tombstone, const change *put) {
     below known = {.asked = false};
     for (;;) {
-        firn_victims victims = {.count = 0};
+        firn_victims victims; /* all of it is not worth clearing */
+        victims.count = 0;
         firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
         int result = delete_locked(cache, shard, tombstone, put, &known, &victims);
         firn_hot_unlock(shard);

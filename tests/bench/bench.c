@@ -1,7 +1,7 @@
 /* First figures: the hot tier by itself, the cold tier beside bare LMDB + zstd, and opening.
  *
  * Each figure is a line of JSON, {"bench": ..., "value": ..., "unit": ...}, and where it says so a
- * ratio to a peer that was measured in the same run. Usage: bench [hot|cold|open] */
+ * ratio to a peer that was measured in the same run. Usage: bench [hot|turns|cold|open] */
 #include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -16,12 +16,21 @@
 #include <lmdb.h>
 #include <zstd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <firn/firn.h>
 
 #include "../../tools/values.h"
 #include "unit/support.h"
 
-enum { HOT_KEYS = 1000000, HOT_VALUE = 100, HOT_GETS = 3000000, COLD_BATCH = 1024 };
+enum {
+    HOT_KEYS = 1000000,
+    HOT_VALUE = 100,
+    HOT_GETS = 3000000,
+    COLD_BATCH = 1024,
+    RUN_EVERY = 1024 /* puts */
+};
 
 static double now(void) {
     struct timespec time;
@@ -184,6 +193,166 @@ static void bench_hot(void) {
     free(keys);
 }
 
+/* ---- turns: a get beside a look-up in a bare table ---- */
+
+/* All in one process and in short turns, so that what disturbs the machine disturbs all alike, and
+ * by the thread's own time, so that what else runs is not counted. The figure is that of a quarter
+ * of the turns: the fastest, which were disturbed least. */
+enum { TURN_GETS = 10000, TURNS = 800, BARE_SLOTS = 2 * (1 << 20), SUBJECTS = 4 };
+
+typedef struct bare_node {
+    uint64_t key;
+    size_t size;
+    unsigned char value[HOT_VALUE];
+} bare_node;
+
+typedef struct bare_slot {
+    uint64_t hash;
+    bare_node *node; /* NULL: free */
+} bare_slot;
+
+typedef struct subject {
+    const char *name; /* NULL: the bare table */
+    const char *policy;
+    bool copies; /* by firn_get_copy */
+    bare_slot *slots;
+    firn_cache *cache;
+    double seconds[TURNS];
+} subject;
+
+static uint64_t bare_hash(uint64_t key) {
+    return XXH3_64bits(&key, sizeof key);
+}
+
+static bare_slot *bare_find(bare_slot *slots, uint64_t key) {
+    uint64_t hash = bare_hash(key);
+    uint64_t at = hash & (BARE_SLOTS - 1);
+    while (slots[at].node != NULL && (slots[at].hash != hash || slots[at].node->key != key)) {
+        at = (at + 1) & (BARE_SLOTS - 1);
+    }
+    return &slots[at];
+}
+
+/* Every whole word, which stands for using the value. */
+static inline uint64_t words_of(const void *value, size_t size) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        uint64_t word;
+        memcpy(&word, (const unsigned char *)value + i, sizeof word);
+        sum += word;
+    }
+    return sum;
+}
+
+static double own_time(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void turn_fill(subject *self) {
+    unsigned char value[HOT_VALUE] = "value";
+    if (self->policy == NULL) {
+        self->slots = calloc(BARE_SLOTS, sizeof *self->slots);
+    } else {
+        firn_options options = FIRN_OPTIONS_INIT;
+        options.hot_bytes = (uint64_t)1 << 29;
+        options.hot_policy = self->policy;
+        need(firn_open(&self->cache, NULL, &options), "open");
+    }
+    for (uint64_t key = 0; key < HOT_KEYS; key++) {
+        if (self->policy != NULL) {
+            need(firn_put(self->cache, &key, sizeof key, value, sizeof value, NULL), "put");
+            continue;
+        }
+        bare_node *node = malloc(sizeof *node);
+        if (node == NULL || self->slots == NULL) {
+            exit(1);
+        }
+        *node = (bare_node){.key = key, .size = sizeof value};
+        memcpy(node->value, value, sizeof value);
+        *bare_find(self->slots, key) = (bare_slot){bare_hash(key), node};
+    }
+}
+
+static uint64_t turn_gets(const subject *self, const uint32_t *keys) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < TURN_GETS; i++) {
+        uint64_t key = keys[i];
+        if (self->policy == NULL) {
+            const bare_node *node = bare_find(self->slots, key)->node;
+            sum += node != NULL ? words_of(node->value, node->size) : 0;
+        } else if (self->copies) {
+            unsigned char value[HOT_VALUE];
+            size_t size;
+            need(firn_get_copy(self->cache, &key, sizeof key, value, sizeof value, &size), "get");
+            sum += words_of(value, size);
+        } else {
+            firn_object *object;
+            need(firn_get(self->cache, &key, sizeof key, &object), "get");
+            sum += words_of(firn_object_data(object), firn_object_size(object));
+            firn_object_unref(object);
+        }
+    }
+    return sum;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void bench_turns(void) {
+    static subject subjects[SUBJECTS] = {
+        {.name = "bare table"},
+        {.name = "lru", .policy = "lru"},
+        {.name = "sieve", .policy = "sieve"},
+        {.name = "sieve, firn_get_copy", .policy = "sieve", .copies = true},
+    };
+    uint32_t *keys = malloc(HOT_GETS * sizeof *keys);
+    zipf ranks = zipf_make(HOT_KEYS);
+    uint64_t seed = 1;
+    if (keys == NULL) {
+        exit(1);
+    }
+    for (size_t i = 0; i < HOT_GETS; i++) {
+        keys[i] = (uint32_t)zipf_next(&ranks, &seed);
+    }
+    for (unsigned s = 0; s < SUBJECTS; s++) {
+        turn_fill(&subjects[s]);
+    }
+    uint64_t sums[SUBJECTS] = {0};
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        for (unsigned s = 0; s < SUBJECTS; s++) {
+            double began = own_time();
+            sums[s] += turn_gets(&subjects[s], keys + turn * TURN_GETS % (HOT_GETS - TURN_GETS));
+            subjects[s].seconds[turn] = own_time() - began;
+        }
+    }
+    for (unsigned s = 0; s < SUBJECTS; s++) {
+        char name[80];
+        if (sums[s] != sums[0]) {
+            fprintf(stderr, "bench: %s gave other values\n", subjects[s].name);
+            exit(1);
+        }
+        qsort(subjects[s].seconds, TURNS, sizeof(double), compare);
+        snprintf(name, sizeof name, "get in turns, 1 thread, %s", subjects[s].name);
+        tell(name, "ns/op", subjects[s].seconds[TURNS / 4] * 1e9 / TURN_GETS);
+        if (s > 0) {
+            snprintf(name, sizeof name, "get in turns, 1 thread, %s, of the bare table",
+                     subjects[s].name);
+            tell(name, "ratio", subjects[s].seconds[TURNS / 4] / subjects[0].seconds[TURNS / 4]);
+        }
+        firn_close(subjects[s].cache);
+        for (size_t i = 0; subjects[s].slots != NULL && i < BARE_SLOTS; i++) {
+            free(subjects[s].slots[i].node);
+        }
+        free(subjects[s].slots);
+    }
+    free(keys);
+}
+
 /* ---- cold ---- */
 
 typedef struct rates {
@@ -209,13 +378,16 @@ static rates firn_rates(size_t size, size_t count, const uint32_t *order) {
         make_value(i, value, size);
         making += now() - make_began;
         need(firn_put(cache, &i, sizeof i, value, size, NULL), "put");
+        if (i % RUN_EVERY == RUN_EVERY - 1) { /* as a program without a thread does: it trains */
+            (void)firn_run(cache, 0);
+        }
     }
     while (firn_run(cache, 1000) == FIRN_AGAIN) {
     }
     result.write = (double)count / (now() - began - making);
     firn_stats stats = FIRN_STATS_INIT;
     need(firn_get_stats(cache, &stats), "stats");
-    result.disk = (double)stats.cold_live_bytes / (double)(count * (size + 8));
+    result.disk = (double)stats.cold_file_bytes / (double)(count * (size + 8));
     began = now();
     for (size_t i = 0; i < count; i++) {
         uint64_t key = order[i];
@@ -376,6 +548,9 @@ int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (*what == '\0' || strcmp(what, "hot") == 0) {
         bench_hot();
+    }
+    if (*what == '\0' || strcmp(what, "turns") == 0) {
+        bench_turns();
     }
     if (*what == '\0' || strcmp(what, "cold") == 0) {
         bench_cold();

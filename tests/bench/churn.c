@@ -1,10 +1,11 @@
 /* Resident memory through a churn of mixed sizes: puts and gets of entries whose mix of sizes
- * shifts every so often, while handles are held for a while. Prints a line of JSON at intervals:
+ * shifts every so often, while handles are held for a while. Looks at resident memory many times a
+ * second, and prints a line of JSON at intervals, with the highest since the last line:
  *
- *     {"seconds": 12.0, "rss": 71303168, "hot_bytes": 66846720, "mapped": ..., "entries": 41235,
- * ...}
+ *     {"seconds": 12.0, "mix": 3, "rss": 71303168, "rss_max": 74303168, "bound": 93323264, ...}
  *
- * and ends with 1 if resident memory was ever above hot_bytes, a fifth of it, and a fixed part.
+ * Ends with 1 if resident memory was ever above the bound: hot_bytes, a fifth of it, a fixed part,
+ * and what handles keep of entries that left.
  *
  * Usage: churn [--operations N | --seconds N] [--hot-bytes N] [--interval-ms N] [--policy NAME] */
 #include <getopt.h>
@@ -22,6 +23,8 @@ enum {
     HANDLES = 64,     /* held at any time, a second or so each */
     FIXED = 12 << 20, /* bytes: the program, its buffers, what the C library keeps */
     MIX_OPERATIONS = 100000,
+    MIXES = 5,
+    LOOK_NS = 10000000, /* between two looks at resident memory */
 };
 
 typedef struct asked {
@@ -59,7 +62,7 @@ static uint64_t step(uint64_t *state) {
 /* Mixes: small records, web objects with a heavy tail, pages, large blobs, all together. */
 static size_t size_of(uint64_t *state, unsigned mix) {
     uint64_t draw = step(state);
-    switch (mix % 5) {
+    switch (mix % MIXES) {
     case 0:
         return 20 + draw % 300;
     case 1:
@@ -80,65 +83,106 @@ static uint64_t key_of(uint64_t *state, uint64_t keys) {
     return a < b ? a : b;
 }
 
-static bool report(firn_cache *cache, const asked *ask, uint64_t began_ns, uint64_t operations) {
-    firn_stats stats = FIRN_STATS_INIT;
-    if (firn_get_stats(cache, &stats) != FIRN_OK) {
+/* What was seen since the last line. */
+typedef struct watch {
+    uint64_t rss_max;
+    uint64_t bound; /* when it was highest */
+    bool above;     /* ever */
+} watch;
+
+static bool look(firn_cache *cache, const asked *ask, watch *seen, firn_stats *stats,
+                 uint64_t *rss) {
+    if (firn_get_stats(cache, stats) != FIRN_OK) {
         return false;
     }
-    uint64_t rss = resident_bytes();
-    printf("{\"seconds\": %.1f, \"operations\": %llu, \"rss\": %llu, \"hot_bytes\": %llu, "
-           "\"hot_bytes_max\": %llu, \"detached_bytes\": %llu, \"entries\": %llu}\n",
-           (double)(now_ns() - began_ns) / 1e9, (unsigned long long)operations,
-           (unsigned long long)rss, (unsigned long long)stats.hot_bytes,
-           (unsigned long long)stats.hot_bytes_max, (unsigned long long)stats.detached_bytes,
-           (unsigned long long)stats.hot_entries);
-    fflush(stdout);
-    uint64_t bound = ask->hot_bytes + ask->hot_bytes / 5 + FIXED + stats.detached_bytes;
-    if (rss > bound || stats.hot_bytes > ask->hot_bytes) {
-        fprintf(stderr, "churn: %llu bytes resident, with %llu allowed\n", (unsigned long long)rss,
-                (unsigned long long)bound);
-        return false;
+    *rss = resident_bytes();
+    uint64_t bound = ask->hot_bytes + ask->hot_bytes / 5 + FIXED + stats->detached_bytes;
+    if (*rss > seen->rss_max) {
+        seen->rss_max = *rss;
+        seen->bound = bound;
+    }
+    if (*rss > bound || stats->hot_bytes > ask->hot_bytes) {
+        if (!seen->above) {
+            fprintf(stderr, "churn: %llu bytes resident, with %llu allowed\n",
+                    (unsigned long long)*rss, (unsigned long long)bound);
+        }
+        seen->above = true;
     }
     return true;
 }
 
-static bool churn(firn_cache *cache, const asked *ask, unsigned char *value) {
+static bool report(firn_cache *cache, const asked *ask, watch *seen, uint64_t began_ns,
+                   uint64_t operations) {
+    firn_stats stats = FIRN_STATS_INIT;
+    uint64_t rss;
+    if (!look(cache, ask, seen, &stats, &rss)) {
+        return false;
+    }
+    printf("{\"seconds\": %.1f, \"operations\": %llu, \"mix\": %llu, \"rss\": %llu, "
+           "\"rss_max\": %llu, \"bound\": %llu, \"hot_bytes\": %llu, \"hot_bytes_max\": %llu, "
+           "\"detached_bytes\": %llu, \"entries\": %llu, \"hits\": %llu}\n",
+           (double)(now_ns() - began_ns) / 1e9, (unsigned long long)operations,
+           (unsigned long long)(operations / MIX_OPERATIONS % MIXES), (unsigned long long)rss,
+           (unsigned long long)seen->rss_max, (unsigned long long)seen->bound,
+           (unsigned long long)stats.hot_bytes, (unsigned long long)stats.hot_bytes_max,
+           (unsigned long long)stats.detached_bytes, (unsigned long long)stats.hot_entries,
+           (unsigned long long)stats.hot_hits);
+    fflush(stdout);
+    seen->rss_max = 0;
+    return true;
+}
+
+static bool operate(firn_cache *cache, uint64_t *state, unsigned mix, firn_object **handles,
+                    const unsigned char *value) {
+    uint64_t key = key_of(state, 3000000);
+    firn_object *object;
+    if (firn_get(cache, &key, sizeof key, &object) != FIRN_OK) {
+        size_t size = size_of(state, mix);
+        return firn_put(cache, &key, sizeof key, value, size, NULL) == FIRN_OK;
+    }
+    if (step(state) % 1000 == 0) {
+        firn_object **handle = &handles[step(state) % HANDLES];
+        firn_object_unref(*handle);
+        *handle = object;
+    } else {
+        firn_object_unref(object);
+    }
+    return true;
+}
+
+static bool churn(firn_cache *cache, const asked *ask, const unsigned char *value) {
     firn_object *handles[HANDLES] = {NULL};
+    watch seen = {.above = false};
+    firn_stats stats = FIRN_STATS_INIT;
+    uint64_t rss;
     uint64_t state = 7;
     uint64_t began_ns = now_ns();
     uint64_t reported_ns = began_ns;
+    uint64_t looked_ns = began_ns;
     bool good = true;
     uint64_t done = 0;
     for (; good && (ask->operations == 0 || done < ask->operations); done++) {
-        unsigned mix = (unsigned)(done / MIX_OPERATIONS);
-        uint64_t key = key_of(&state, 3000000);
-        firn_object *object;
-        if (firn_get(cache, &key, sizeof key, &object) != FIRN_OK) {
-            size_t size = size_of(&state, mix);
-            good = firn_put(cache, &key, sizeof key, value, size, NULL) == FIRN_OK;
-        } else if (step(&state) % 1000 == 0) {
-            firn_object **handle = &handles[step(&state) % HANDLES];
-            firn_object_unref(*handle);
-            *handle = object;
-        } else {
-            firn_object_unref(object);
+        good = operate(cache, &state, (unsigned)(done / MIX_OPERATIONS), handles, value);
+        if (done % 64 != 0) {
+            continue;
         }
-        if (done % 256 == 0) {
-            uint64_t now = now_ns();
-            if (now - reported_ns >= ask->interval_ns) {
-                reported_ns = now;
-                good = good && report(cache, ask, began_ns, done);
-            }
-            if (ask->operations == 0 && (double)(now - began_ns) / 1e9 >= ask->seconds) {
-                break;
-            }
+        uint64_t now = now_ns();
+        if (now - reported_ns >= ask->interval_ns) {
+            reported_ns = now;
+            good = good && report(cache, ask, &seen, began_ns, done);
+        } else if (now - looked_ns >= LOOK_NS) {
+            looked_ns = now;
+            good = good && look(cache, ask, &seen, &stats, &rss);
+        }
+        if (ask->operations == 0 && (double)(now - began_ns) / 1e9 >= ask->seconds) {
+            break;
         }
     }
-    good = good && report(cache, ask, began_ns, done);
+    good = good && report(cache, ask, &seen, began_ns, done);
     for (unsigned i = 0; i < HANDLES; i++) {
         firn_object_unref(handles[i]);
     }
-    return good;
+    return good && !seen.above;
 }
 
 int main(int argc, char **argv) {

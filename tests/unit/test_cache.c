@@ -137,6 +137,7 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
         {"compression_level", FIRN_OPTIONS_INIT},
         {"allocator", FIRN_OPTIONS_INIT},
         {"threads", FIRN_OPTIONS_INIT},
+        {"compression_threads", FIRN_OPTIONS_INIT},
     };
     cases[0].options.hot_bytes = 0;
     cases[1].options.hot_bytes = 100;
@@ -146,6 +147,7 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
     cases[5].options.compression_level = 99;
     cases[6].options.allocator.alloc = (void *(*)(void *, size_t))(uintptr_t)1;
     cases[7].options.threads = 9;
+    cases[8].options.compression_threads = 65;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[300] = "";
         cases[i].options.error_buffer = text;
@@ -266,6 +268,56 @@ START_TEST(an_expired_overwrite_does_not_bring_the_old_value_back) {
 }
 END_TEST
 
+START_TEST(many_are_read_below_at_once_as_one_by_one) {
+    enum { KEYS = 3000 };
+    char *path = scratch_path("many");
+    firn_cache *cache = open_store(path, 256 << 10, 16 << 20);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char value[300];
+        memset(value, (int)('a' + i % 26), sizeof value);
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, 1 + i % 300, NULL), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    for (unsigned i = 0; i < KEYS; i += 7) {
+        ck_assert_int_eq(firn_delete(cache, &i, sizeof i), FIRN_OK);
+    }
+    firn_stats before = stats_of(cache);
+    firn_key keys[500];
+    unsigned numbers[500];
+    firn_object *objects[500];
+    size_t all = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned i = 0; i < 500; i++) { /* some are absent, and some named twice */
+            numbers[i] = (i * 37 + round * 271) % (KEYS + 100);
+            numbers[i] = i % 50 == 49 ? numbers[i - 1] : numbers[i];
+            keys[i] = (firn_key){&numbers[i], sizeof numbers[i]};
+        }
+        size_t found;
+        ck_assert_int_eq(firn_get_many(cache, 500, keys, objects, &found), FIRN_OK);
+        size_t there = 0;
+        for (unsigned i = 0; i < 500; i++) {
+            bool wanted = numbers[i] < KEYS && numbers[i] % 7 != 0;
+            ck_assert_msg((objects[i] != NULL) == wanted, "key %u", numbers[i]);
+            if (wanted) {
+                ck_assert_uint_eq(firn_object_size(objects[i]), 1 + numbers[i] % 300);
+                const char *data = firn_object_data(objects[i]);
+                ck_assert_int_eq(data[numbers[i] % 300], (int)('a' + numbers[i] % 26));
+                firn_object_unref(objects[i]);
+                there++;
+            }
+        }
+        ck_assert_uint_eq(found, there);
+        all += there;
+    }
+    firn_stats after = stats_of(cache);
+    ck_assert_uint_eq(after.gets - before.gets, 12 * 500);
+    ck_assert_uint_eq(after.hot_hits + after.cold_hits - before.hot_hits - before.cold_hits, all);
+    ck_assert_uint_gt(after.cold_hits - before.cold_hits, 1000);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(what_leaves_memory_is_found_below_and_comes_up) {
     char *path = scratch_path("demotion");
     firn_cache *cache = open_store(path, 128 << 10, 16 << 20);
@@ -275,6 +327,7 @@ START_TEST(what_leaves_memory_is_found_below_and_comes_up) {
         ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), FIRN_OK);
         ck_assert_uint_le(stats_of(cache).hot_bytes, (128 << 10) + 2048);
     }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK); /* else what waits may leave no room to come up */
     for (unsigned i = 0; i < 2000; i++) {
         firn_object *object;
         ck_assert_int_eq(firn_get(cache, &i, sizeof i, &object), FIRN_OK);
@@ -611,6 +664,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, memory_alone_stays_within_its_budget_and_counts_what_it_drops);
     tcase_add_test(tcase, entries_expire_by_the_clock_in_both_tiers);
     tcase_add_test(tcase, an_expired_overwrite_does_not_bring_the_old_value_back);
+    tcase_add_test(tcase, many_are_read_below_at_once_as_one_by_one);
     tcase_add_test(tcase, what_leaves_memory_is_found_below_and_comes_up);
     tcase_add_test(tcase, a_restart_brings_everything_back_and_warms_what_was_hot);
     tcase_add_test(tcase, deleted_and_overwritten_values_do_not_come_back_after_a_restart);

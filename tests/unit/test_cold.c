@@ -338,7 +338,7 @@ END_TEST
 static void maintain(void) {
     int result;
     do {
-        result = firn_cold_maintain(at.cold);
+        result = firn_cold_tidy(at.cold);
     } while (result == FIRN_AGAIN);
     ck_assert_int_eq(result, FIRN_OK);
 }

@@ -273,11 +273,50 @@ static void *free_last(void *context) {
     return NULL;
 }
 
+/* Blocks with mappings of their own, in turns of all sizes: what is kept for the next is counted,
+ * bounded, and never given out twice. */
+START_TEST(large_blocks_take_the_place_of_those_that_went) {
+    enum { LIVE = 8, BUDGET = 64 << 20, SPARE_MAX = BUDGET / 32 };
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_pool *pool = firn_pool_new(heap, BUDGET, 1);
+    block live[LIVE] = {{NULL, 0, 0}};
+    uint64_t state = 3;
+    firn_pool_stats stats;
+    bool kept = false;
+    for (unsigned i = 0; i < 2000; i++) {
+        block *at = &live[step(&state) % LIVE];
+        if (at->memory != NULL) {
+            ck_assert_uint_eq(at->memory[0], at->fill);
+            ck_assert_uint_eq(at->memory[at->size / 2], at->fill);
+            ck_assert_uint_eq(at->memory[at->size - 1], at->fill);
+            firn_pool_free(at->memory, at->size);
+        }
+        at->size = 262145 + step(&state) % 3000000;
+        at->fill = (unsigned char)i;
+        at->memory = firn_pool_alloc(pool, at->size);
+        ck_assert_ptr_nonnull(at->memory);
+        at->memory[0] = at->memory[at->size / 2] = at->memory[at->size - 1] = at->fill;
+        firn_pool_get_stats(pool, &stats);
+        ck_assert_uint_ge(stats.mapped_bytes, stats.charge_bytes);
+        ck_assert_uint_le(stats.mapped_bytes, stats.charge_bytes + SPARE_MAX);
+        kept = kept || stats.mapped_bytes > stats.charge_bytes;
+    }
+    ck_assert(kept);
+    for (unsigned i = 0; i < LIVE; i++) {
+        if (live[i].memory != NULL) {
+            firn_pool_free(live[i].memory, live[i].size);
+        }
+    }
+    firn_pool_close(pool);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 START_TEST(threads_share_it_and_blocks_outlive_its_owner) {
     ledger counts = {.refuse_every = 0};
     firn_allocator allocator = {ledger_alloc, ledger_free, &counts};
     firn_heap *heap = firn_heap_new(&allocator);
-    crowd self = {.pool = firn_pool_new(heap, 64 << 20, 1)};
+    crowd self = {.pool = firn_pool_new(heap, 512 << 20, 1)}; /* large enough for stripes */
     firn_heap_unref(heap);
     pthread_t threads[3];
     for (unsigned i = 0; i < 3; i++) {
@@ -300,6 +339,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, blocks_of_all_sizes_keep_their_contents);
     tcase_add_test(tcase, all_of_a_users_memory_comes_back_also_when_some_is_refused);
     tcase_add_test(tcase, mapped_memory_stays_near_the_charges_when_the_mix_of_sizes_shifts);
+    tcase_add_test(tcase, large_blocks_take_the_place_of_those_that_went);
     tcase_add_test(tcase, threads_share_it_and_blocks_outlive_its_owner);
 }
 

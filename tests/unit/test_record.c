@@ -6,6 +6,7 @@
 #include <firn/options.h>
 
 #include "cold/codec.h"
+#include "cold/dictionary.h"
 #include "cold/record.h"
 #include "suite.h"
 
@@ -62,19 +63,73 @@ START_TEST(the_bytes_are_those_of_the_format) {
     record.version = 300;
     record.expires_ms = 1;
     size_t size = write_record(&record);
-    static const unsigned char after_the_checksum[] = {1,    16 /* no codec, an expiry */,
-                                                       7,    5,
-                                                       0xac, 0x02,
-                                                       0x88, 0x27,
-                                                       1,    't',
-                                                       'h',  'e',
-                                                       ' ',  'k',
-                                                       'e',  'y',
-                                                       'v',  'a',
-                                                       'l',  'u',
-                                                       'e'};
-    ck_assert_uint_eq(size, 8 + sizeof after_the_checksum);
-    ck_assert_mem_eq(bytes + 8, after_the_checksum, sizeof after_the_checksum);
+    static const unsigned char raw[] = {
+        0x20 | 8 /* the format, no codec, an expiry */,
+        7 /* the key's size; the value's follows from the record's */,
+        0xac,
+        0x02 /* version */,
+        0x88,
+        0x27 /* written */,
+        1 /* expiry */,
+        't',
+        'h',
+        'e',
+        ' ',
+        'k',
+        'e',
+        'y',
+        'v',
+        'a',
+        'l',
+        'u',
+        'e'};
+    ck_assert_uint_eq(size, 8 + sizeof raw);
+    ck_assert_mem_eq(bytes + 8, raw, sizeof raw);
+    record.expires_ms = 0;
+    record.codec = 1;
+    record.dictionary = 129;
+    record.value_size = 200;
+    size = write_record(&record);
+    static const unsigned char compressed[] = {0x20 | 4 | 1 /* a dictionary, zstd */,
+                                               0x81,
+                                               0x01 /* its id */,
+                                               7,
+                                               0xc8,
+                                               0x01 /* the value's size */,
+                                               0xac,
+                                               0x02,
+                                               0x88,
+                                               0x27,
+                                               't',
+                                               'h',
+                                               'e',
+                                               ' ',
+                                               'k',
+                                               'e',
+                                               'y',
+                                               'v',
+                                               'a',
+                                               'l',
+                                               'u',
+                                               'e'};
+    ck_assert_uint_eq(size, 8 + sizeof compressed);
+    ck_assert_mem_eq(bytes + 8, compressed, sizeof compressed);
+}
+END_TEST
+
+START_TEST(a_head_tells_all_but_the_payload_when_only_it_is_at_hand) {
+    for (unsigned codec = 0; codec < 2; codec++) {
+        firn_record record = sample;
+        record.codec = codec;
+        size_t size = write_record(&record);
+        firn_record found;
+        ck_assert_ptr_null(firn_record_parse_head(bytes, size - 5, size, &found));
+        ck_assert_ptr_null(found.payload);
+        ck_assert_uint_eq(found.payload_size, 5);
+        ck_assert_uint_eq(found.value_size, 5);
+        ck_assert_mem_eq(found.key, "the key", 7);
+        ck_assert_ptr_nonnull(firn_record_parse_head(bytes, size - 6, size, &found));
+    }
 }
 END_TEST
 
@@ -128,21 +183,23 @@ START_TEST(heads_that_make_no_sense_are_refused) {
         unsigned char head[24];
         size_t size;
     } wrong[] = {
-        {"another format", {2, 0, 1, 0, 1, 0, 'k'}, 7},
-        {"an unknown flag", {1, 32, 1, 0, 1, 0, 'k'}, 7},
-        {"an empty key", {1, 0, 0, 0, 1, 0, 'k'}, 7},
-        {"a key beyond the end", {1, 0, 2, 0, 1, 0, 'k'}, 7},
-        {"a varint without an end", {1, 0, 0xff, 0xff, 0xff, 0xff}, 6},
+        {"another format", {0x10, 1, 1, 0, 'k'}, 5},
+        {"an empty key", {0x20, 0, 1, 0, 'k'}, 5},
+        {"a key beyond the end", {0x20, 2, 1, 0, 'k'}, 5},
+        {"a varint without an end", {0x20, 0xff, 0xff, 0xff, 0xff}, 5},
         {"a varint beyond 64 bits",
-         {1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 0, 0, 'k'},
-         16},
+         {0x20, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 'k'},
+         14},
         {"a varint of eleven bytes",
-         {1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01, 0, 0, 0, 'k'},
-         17},
-        {"a value above the largest", {1, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 0, 'k'}, 11},
-        {"an expiry that is missing", {1, 16, 1, 0, 1, 0}, 6},
+         {0x20, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01, 0, 'k'},
+         15},
+        {"a value above the largest", {0x21, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 0, 'k'}, 10},
+        {"an expiry that is missing", {0x28, 1, 1, 0}, 4},
+        {"a dictionary for what is stored as it is", {0x24, 1, 1, 1, 0, 'k'}, 6},
+        {"a dictionary without an id", {0x25, 0, 1, 1, 1, 0, 'k'}, 7},
+        {"a dictionary beyond 32 bits", {0x25, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 1, 1, 0, 'k'}, 11},
     };
-    static const unsigned char right[] = {1, 0, 1, 0, 1, 0, 'k'};
+    static const unsigned char right[] = {0x20, 1, 1, 0, 'k'};
     ck_assert_ptr_null(parse_of(right, sizeof right));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         ck_assert_msg(parse_of(wrong[i].head, wrong[i].size) != NULL, "%s", wrong[i].what);
@@ -160,21 +217,83 @@ static size_t compress_zeros(unsigned char *to, size_t room, size_t value_size) 
     return used;
 }
 
+/* Encodes into `bytes`, with the room that encoders ask for. */
+static size_t encode(void *encoder, const firn_dictionary *dictionary, size_t capacity,
+                     const void *value, size_t size) {
+    static unsigned char room[FIRN_ENCODE_LEAD + ROOM];
+    size_t used =
+        firn_codec_zstd.encode(encoder, dictionary, room + FIRN_ENCODE_LEAD, capacity, value, size);
+    memcpy(bytes, room + FIRN_ENCODE_LEAD, used);
+    return used;
+}
+
 START_TEST(zstd_gives_back_what_it_was_given) {
-    char value[3000];
-    memset(value, 'v', sizeof value);
-    void *encoder = firn_codec_zstd.encoder_new();
-    size_t used = firn_codec_zstd.encode(encoder, 3, bytes, sizeof bytes, value, sizeof value);
-    ck_assert_uint_gt(used, 0);
-    ck_assert_uint_lt(used, 100);
+    static const size_t sizes[] = {64, 255, 256, 257, 3000, 16384, 16385, 65536 + 255, 300000};
+    void *encoder = firn_codec_zstd.encoder_new(3);
     firn_decoders decoders = {{NULL}};
-    char found[sizeof value];
-    ck_assert_ptr_null(
-        firn_decode(&decoders, firn_codec_zstd.number, found, sizeof found, bytes, used));
-    ck_assert_mem_eq(found, value, sizeof value);
-    ck_assert_uint_eq(firn_codec_zstd.encode(encoder, 3, bytes, 5, value, sizeof value), 0);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *value = malloc(sizes[i]);
+        unsigned char *found = malloc(sizes[i]);
+        memset(value, 'v', sizes[i]);
+        value[sizes[i] / 2] = 'w';
+        size_t used = encode(encoder, NULL, ROOM, value, sizes[i]);
+        ck_assert_uint_gt(used, 0);
+        ck_assert_uint_lt(used, 100);
+        ck_assert_ptr_null(firn_decode_plausible(firn_codec_zstd.number, bytes, used, sizes[i]));
+        ck_assert_ptr_null(
+            firn_decode(&decoders, firn_codec_zstd.number, NULL, found, sizes[i], bytes, used));
+        ck_assert_mem_eq(found, value, sizes[i]);
+        ck_assert_uint_eq(encode(encoder, NULL, 5, value, sizes[i]), 0);
+        free(found);
+        free(value);
+    }
     firn_decoders_fini(&decoders);
     firn_codec_zstd.encoder_free(encoder);
+}
+END_TEST
+
+START_TEST(a_small_value_has_no_frame_header) {
+    char value[256];
+    unsigned char frame[512];
+    for (unsigned i = 0; i < sizeof value; i++) {
+        value[i] = "a small value"[i % 13];
+    }
+    void *encoder = firn_codec_zstd.encoder_new(3);
+    size_t used = encode(encoder, NULL, sizeof value, value, sizeof value);
+    size_t whole = ZSTD_compress(frame, sizeof frame, value, sizeof value, 3);
+    ck_assert_uint_eq(used, whole - 7); /* magic number, descriptor, size */
+    ck_assert_mem_eq(bytes, frame + 7, used);
+    firn_codec_zstd.encoder_free(encoder);
+}
+END_TEST
+
+START_TEST(a_damaged_payload_of_a_small_value_is_told_or_gives_as_many_bytes) {
+    unsigned char value[600];
+    unsigned char *found = malloc(sizeof value);
+    for (unsigned i = 0; i < sizeof value; i++) {
+        value[i] = (unsigned char)(i * i / 7);
+    }
+    memset(value + 100, 'x', 300);
+    void *encoder = firn_codec_zstd.encoder_new(3);
+    size_t used = encode(encoder, NULL, sizeof value, value, sizeof value);
+    ck_assert_uint_gt(used, 0);
+    firn_decoders decoders = {{NULL}};
+    unsigned told = 0;
+    for (size_t bit = 0; bit < used * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        told += firn_decode(&decoders, firn_codec_zstd.number, NULL, found, sizeof value, bytes,
+                            used) != NULL;
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+    ck_assert_uint_gt(told, 0);
+    static unsigned char most[20000]; /* more than a small value may have */
+    ck_assert_ptr_nonnull(firn_decode(&decoders, firn_codec_zstd.number, NULL, found, sizeof value,
+                                      most, sizeof most));
+    ck_assert_ptr_nonnull(
+        firn_decode_plausible(firn_codec_zstd.number, most, sizeof most, sizeof value));
+    firn_decoders_fini(&decoders);
+    firn_codec_zstd.encoder_free(encoder);
+    free(found);
 }
 END_TEST
 
@@ -183,7 +302,7 @@ START_TEST(a_payload_never_decompresses_beyond_the_declared_size) {
     firn_decoders decoders = {{NULL}};
     unsigned char *small = malloc(50000);
     ck_assert_ptr_nonnull(
-        firn_decode(&decoders, firn_codec_zstd.number, small, 50000, bytes, used));
+        firn_decode(&decoders, firn_codec_zstd.number, NULL, small, 50000, bytes, used));
     ck_assert_ptr_nonnull(
         firn_decode_plausible(firn_codec_zstd.number, bytes, used, (size_t)FIRN_VALUE_SIZE_MAX));
     ck_assert_ptr_null(firn_decode_plausible(firn_codec_zstd.number, bytes, used, 100000));
@@ -191,9 +310,9 @@ START_TEST(a_payload_never_decompresses_beyond_the_declared_size) {
     memcpy(bytes + used, bytes, used);
     unsigned char *right = malloc(100000);
     ck_assert_ptr_nonnull(
-        firn_decode(&decoders, firn_codec_zstd.number, right, 100000, bytes, 2 * used));
+        firn_decode(&decoders, firn_codec_zstd.number, NULL, right, 100000, bytes, 2 * used));
     ck_assert_ptr_nonnull(
-        firn_decode(&decoders, firn_codec_zstd.number, right, 100000, bytes, used - 1));
+        firn_decode(&decoders, firn_codec_zstd.number, NULL, right, 100000, bytes, used - 1));
     free(small);
     free(right);
     firn_decoders_fini(&decoders);
@@ -202,9 +321,9 @@ END_TEST
 
 START_TEST(an_unknown_codec_is_refused) {
     firn_decoders decoders = {{NULL}};
-    for (unsigned number = 2; number < 16; number++) {
+    for (unsigned number = 2; number < FIRN_CODECS_MAX; number++) {
         ck_assert_ptr_null(firn_codec_find(number));
-        ck_assert_ptr_nonnull(firn_decode(&decoders, number, bytes, 5, "value", 5));
+        ck_assert_ptr_nonnull(firn_decode(&decoders, number, NULL, bytes, 5, "value", 5));
         ck_assert_ptr_nonnull(firn_decode_plausible(number, "value", 5, 5));
     }
 }
@@ -212,9 +331,9 @@ END_TEST
 
 START_TEST(what_is_stored_as_it_is_has_its_own_size) {
     firn_decoders decoders = {{NULL}};
-    ck_assert_ptr_null(firn_decode(&decoders, 0, bytes, 5, "value", 5));
+    ck_assert_ptr_null(firn_decode(&decoders, 0, NULL, bytes, 5, "value", 5));
     ck_assert_mem_eq(bytes, "value", 5);
-    ck_assert_ptr_nonnull(firn_decode(&decoders, 0, bytes, 6, "value", 5));
+    ck_assert_ptr_nonnull(firn_decode(&decoders, 0, NULL, bytes, 6, "value", 5));
     ck_assert_ptr_nonnull(firn_decode_plausible(0, "value", 5, 4));
 }
 END_TEST
@@ -222,11 +341,14 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, what_is_written_is_read_again);
     tcase_add_test(tcase, the_bytes_are_those_of_the_format);
+    tcase_add_test(tcase, a_head_tells_all_but_the_payload_when_only_it_is_at_hand);
     tcase_add_test(tcase, a_payload_from_elsewhere_seals_the_same);
     tcase_add_test(tcase, any_changed_bit_and_any_other_place_is_noticed);
     tcase_add_test(tcase, a_record_that_is_cut_off_is_refused_or_has_a_shorter_payload);
     tcase_add_test(tcase, heads_that_make_no_sense_are_refused);
     tcase_add_test(tcase, zstd_gives_back_what_it_was_given);
+    tcase_add_test(tcase, a_small_value_has_no_frame_header);
+    tcase_add_test(tcase, a_damaged_payload_of_a_small_value_is_told_or_gives_as_many_bytes);
     tcase_add_test(tcase, a_payload_never_decompresses_beyond_the_declared_size);
     tcase_add_test(tcase, an_unknown_codec_is_refused);
     tcase_add_test(tcase, what_is_stored_as_it_is_has_its_own_size);

@@ -251,6 +251,44 @@ START_TEST(a_slots_count_of_readers_is_brought_over_before_it_is_full) {
 }
 END_TEST
 
+START_TEST(references_that_readers_took_go_along_when_an_entry_moves) {
+    rig self;
+    rig_open(&self);
+    /* Few are brought to the new slot's count, many to the object's. */
+    const unsigned held[] = {0, 1, 100, 9000, 16000};
+    enum { ENTRIES = sizeof held / sizeof held[0], OTHERS = 20000 };
+    firn_object *objects[ENTRIES] = {NULL};
+    for (uint64_t number = 0; number < ENTRIES; number++) {
+        ck_assert_int_eq(put(&self, number, number + 1), FIRN_OK);
+    }
+    /* Twice over, so that counts are there when the table grows and when it shrinks. */
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t number = 0; number < ENTRIES; number++) {
+            for (unsigned i = 0; i < held[number]; i++) {
+                objects[number] =
+                    firn_table_get(&self.table, hash_of(number), &number, sizeof number);
+                ck_assert_ptr_nonnull(objects[number]);
+            }
+        }
+        for (uint64_t number = ENTRIES; number < OTHERS; number++) {
+            ck_assert_int_eq(put(&self, number, 1), FIRN_OK);
+        }
+        for (uint64_t number = ENTRIES; number < OTHERS; number++) {
+            take_out(&self, number);
+        }
+    }
+    for (uint64_t number = 0; number < ENTRIES; number++) {
+        ck_assert_uint_eq(version_of(&self, number), number + 1);
+        take_out(&self, number);
+        for (unsigned i = 0; i < 2 * held[number]; i++) {
+            ck_assert_uint_eq(firn_object_version(objects[number]), number + 1);
+            firn_object_unref(objects[number]);
+        }
+    }
+    rig_close(&self);
+}
+END_TEST
+
 enum { KEYS = 4096, ALWAYS = 512 };
 
 typedef struct race {
@@ -328,6 +366,7 @@ END_TEST
 static void add(TCase *tcase) {
     tcase_add_test(tcase, it_holds_what_a_trivial_model_holds_as_it_grows_and_shrinks);
     tcase_add_test(tcase, it_shrinks_when_most_is_gone);
+    tcase_add_test(tcase, references_that_readers_took_go_along_when_an_entry_moves);
     tcase_add_test(tcase, without_memory_it_refuses_and_keeps_what_it_has);
     tcase_add_test(tcase, equal_hashes_are_told_apart_by_key);
     tcase_add_test(tcase, a_slots_count_of_readers_is_brought_over_before_it_is_full);

@@ -9,14 +9,14 @@
 
 #include "hot/policy_host.h"
 
-/* The choice: misses of the last some turns count, those of the very last some times more. The
- * candidate followed is left for one that missed less by a share, and by one miss at least. */
-#define WEIGHT_MAX         1e12
-#define AUTO_MEMORY        20.0 /* turns: accesses over entries */
-#define AUTO_RECENT_MEMORY 2.0
-#define AUTO_RECENT_WEIGHT 5.0
-#define AUTO_MARGIN        0.005
-#define AUTO_LEAD          1.0
+/* The choice: misses of the last some turns count. The candidate followed is left for one that
+ * missed less: by a share, by one miss at least, and by a part of what going over may cost, which
+ * is a miss for each entry that the other holds and this one does not. */
+#define WEIGHT_MAX  1e12
+#define AUTO_MEMORY 10.0 /* turns: accesses over entries */
+#define AUTO_MARGIN 0.005
+#define AUTO_LEAD   1.0
+#define AUTO_COST   0.1
 
 enum {
     ENTRIES_MIN = 1024, /* simulated entries: up to here, all are */
@@ -24,6 +24,7 @@ enum {
     ENTRIES_SHARE = 50, /* between the two, one of so many */
     KEYS_PER_ENTRY = 3, /* keys remembered for each entry */
     ROOM_FIRST = 256,
+    APART_AGAIN = 2, /* how far candidates are apart is counted so often in a turn at most */
     SIZES_APART = 2, /* classes between two sizes that make a difference */
     NONE = 0xffff,
     HEAPS = AUTO_CANDIDATES + 1, /* LIRS has two: those that stay, and those on trial */
@@ -64,9 +65,14 @@ struct auto_sims {
     unsigned evictions[AUTO_CANDIDATES];    /* since then */
     /* Misses, at the weight there was then: it grows with each access, so older ones fade. */
     double misses[AUTO_CANDIDATES];
-    double recent[AUTO_CANDIDATES];
-    double weight, recent_weight, growth, recent_growth;
+    double weight, growth;
     unsigned best;
+    unsigned
+        apart[AUTO_CANDIDATES]; /* keys resident there and not in the best, when last counted */
+    uint32_t apart_at;          /* the clock then */
+    bool apart_known;
+    bool sized;   /* candidates that look at sizes take part */
+    bool evicted; /* any candidate has */
     unsigned size_class_min, size_class_max;
 };
 
@@ -306,9 +312,7 @@ auto_sims *auto_sims_new(const firn_policy_host *host, uint64_t capacity) {
     sims->limit = UINT64_C(1) << 32;
     sims->free = NONE;
     sims->weight = 1;
-    sims->recent_weight = 1;
     sims->growth = 1;
-    sims->recent_growth = 1;
     sims->best = AUTO_LIRS; /* from which to the others it is nearer than from them to it */
     sims->size_class_min = AUTO_SIZE_CLASSES;
     if (!grow(sims, ROOM_FIRST)) {
@@ -367,6 +371,7 @@ static void evict(auto_sims *sims, unsigned heap) {
     unsigned candidate = candidate_of(heap);
     unsigned victim = sims->heaps[heap].keys[0];
     sims->inflation[candidate] = sims->keys[victim].worth[candidate];
+    sims->evicted = true;
     heap_remove(sims, heap, victim);
     unsigned count = sims->heaps[candidate].count;
     if (++sims->evictions[candidate] > 64 * count + 1024) {
@@ -382,7 +387,6 @@ static void evict(auto_sims *sims, unsigned heap) {
 
 static void count_miss(auto_sims *sims, unsigned candidate) {
     sims->misses[candidate] += sims->weight;
-    sims->recent[candidate] += sims->recent_weight;
 }
 
 static void access_greedy(auto_sims *sims, unsigned candidate, unsigned key, uint64_t capacity) {
@@ -465,34 +469,74 @@ static unsigned find(auto_sims *sims, uint32_t hash) {
 /* The old ones fade. */
 static void age_misses(auto_sims *sims) {
     if (sims->clock % 64 == 0) {
-        double turn = entries_simulated(sims) + 16.0;
-        sims->growth = 1 + 1 / (AUTO_MEMORY * turn);
-        sims->recent_growth = 1 + 1 / (AUTO_RECENT_MEMORY * turn);
+        sims->growth = 1 + 1 / (AUTO_MEMORY * (entries_simulated(sims) + 16.0));
     }
     sims->weight *= sims->growth;
-    sims->recent_weight *= sims->recent_growth;
-    if (sims->weight > WEIGHT_MAX || sims->recent_weight > WEIGHT_MAX) {
+    if (sims->weight > WEIGHT_MAX) {
         for (unsigned c = 0; c < AUTO_CANDIDATES; c++) {
             sims->misses[c] /= sims->weight;
-            sims->recent[c] /= sims->recent_weight;
         }
         sims->weight = 1;
-        sims->recent_weight = 1;
     }
 }
 
-static void choose(auto_sims *sims) {
-    unsigned last = sizes_differ(sims) ? AUTO_CANDIDATES : AUTO_USES_SIZE;
-    double weight = 1 / sims->weight;
-    double recent_weight = AUTO_RECENT_WEIGHT / sims->recent_weight;
-    double followed = sims->misses[sims->best] * weight + sims->recent[sims->best] * recent_weight;
-    double least = followed * (1 - AUTO_MARGIN) - AUTO_LEAD;
-    for (unsigned c = 0; c < last; c++) {
-        double score = sims->misses[c] * weight + sims->recent[c] * recent_weight;
-        if (score < least) {
-            least = score;
-            sims->best = c;
+static void count_apart(auto_sims *sims) {
+    for (unsigned c = 0; c < AUTO_CANDIDATES; c++) {
+        sims->apart[c] = 0;
+    }
+    for (unsigned key = sims->keys[0].older; key != 0; key = sims->keys[key].older) {
+        const sim_key *k = &sims->keys[key];
+        for (unsigned c = 0; k->place[sims->best] == NONE && c < AUTO_CANDIDATES; c++) {
+            sims->apart[c] += k->place[c] != NONE;
         }
+    }
+    sims->apart_at = sims->clock;
+    sims->apart_known = true;
+}
+
+static void choose(auto_sims *sims) {
+    unsigned last = sims->sized ? AUTO_CANDIDATES : AUTO_USES_SIZE;
+    double weight = 1 / sims->weight;
+    double enough = sims->misses[sims->best] * weight * (1 - AUTO_MARGIN) - AUTO_LEAD;
+    double least = enough;
+    unsigned best = sims->best;
+    for (unsigned c = 0; c < last; c++) {
+        double misses = sims->misses[c] * weight;
+        if (c == sims->best || misses >= enough) {
+            continue;
+        }
+        if (!sims->apart_known ||
+            sims->clock - sims->apart_at > entries_simulated(sims) / APART_AGAIN) {
+            count_apart(sims);
+        }
+        if (misses < least - AUTO_COST * sims->apart[c]) {
+            least = misses;
+            best = c;
+        }
+    }
+    sims->apart_known = sims->apart_known && best == sims->best;
+    sims->best = best;
+}
+
+/* Sizes begin to differ: the candidates that look at them begin where one is that does not. Unless
+ * it is known better, one of them is right: that many small entries hit more than a few large ones
+ * is so with nearly every kind of stream. */
+static void begin_sized(auto_sims *sims) {
+    sims->sized = true;
+    sims->apart_known = false;
+    const sim_heap *from = &sims->heaps[AUTO_USES];
+    for (unsigned c = AUTO_USES_SIZE; c < AUTO_CANDIDATES; c++) {
+        sims->misses[c] = sims->misses[AUTO_USES];
+        for (unsigned i = 0; i < from->count; i++) {
+            unsigned key = from->keys[i];
+            sim_key *k = &sims->keys[key];
+            k->uses[c] = k->uses[AUTO_USES];
+            k->worth[c] = auto_value(c, auto_use_class(k->uses[c]), auto_size_class(k->charge));
+            heap_add(sims, c, key);
+        }
+    }
+    if (!sims->evicted) {
+        sims->best = AUTO_USES_SIZE;
     }
 }
 
@@ -548,7 +592,10 @@ bool auto_sims_access(auto_sims *sims, uint64_t hash, uint64_t charge, uint64_t 
     k->last = sims->clock;
     double share = (double)sims->capacity * sims->rate;
     uint64_t capacity = share < 1 ? 1 : (uint64_t)(share + 0.5);
-    unsigned last = sizes_differ(sims) ? AUTO_CANDIDATES : AUTO_USES_SIZE;
+    if (!sims->sized && sizes_differ(sims)) {
+        begin_sized(sims);
+    }
+    unsigned last = sims->sized ? AUTO_CANDIDATES : AUTO_USES_SIZE;
     for (unsigned c = 0; c < last; c++) {
         if (c == AUTO_LIRS) {
             access_lirs(sims, key, capacity, before);

@@ -3,9 +3,9 @@
  *
  * New entries come into a small LRU window. What falls out of it may stay in the main part only if
  * it was seen more often lately than the main part's own victim, by a sketch of frequencies. The
- * main part is a segmented LRU: a fifth on probation, the rest protected. A hill climber moves the
- * border between window and main: when the hit ratio got better since the last move it goes on that
- * way, else back.
+ * main part is a segmented LRU: a fifth on probation, the rest protected. Once the cache is full, a
+ * hill climber moves the border between window and main: when the hit ratio got better since the
+ * last move it goes on that way, else back.
  *
  * Costs 8 to 16 bytes an entry for the sketch. */
 #include <stdbool.h>
@@ -36,6 +36,8 @@ typedef struct tinylfu {
     uint64_t sketch_words;
     uint64_t hits; /* since the border was last moved */
     uint64_t misses;
+    bool was_full;  /* before, the hit ratio rises by itself and tells nothing of the border */
+    bool has_ratio; /* to compare with */
     double last_ratio;
     double step; /* of the capacity; its sign is the direction */
     uint64_t luck;
@@ -102,11 +104,17 @@ static void move_to(tinylfu *self, firn_entry *entry, unsigned part) {
 
 static void climb(tinylfu *self) {
     uint64_t requests = self->hits + self->misses;
-    if (requests < SAMPLE_TIMES * (entries(self) + 1)) {
+    if (!self->was_full || requests < SAMPLE_TIMES * (entries(self) + 1)) {
         return;
     }
     double ratio = (double)self->hits / (double)requests;
     double change = ratio - self->last_ratio;
+    self->last_ratio = ratio;
+    self->hits = self->misses = 0;
+    if (!self->has_ratio) {
+        self->has_ratio = true;
+        return;
+    }
     if (change < 0) {
         self->step = -self->step;
     }
@@ -121,21 +129,34 @@ static void climb(tinylfu *self) {
     double most = (double)self->capacity * 0.8;
     window = window < least ? least : window > most ? most : window;
     self->window_capacity = window < 1 ? 1 : (uint64_t)window;
-    self->last_ratio = ratio;
-    self->hits = self->misses = 0;
+}
+
+static void count_miss(tinylfu *self) {
+    self->misses++;
+    climb(self);
 }
 
 static void tinylfu_insert(void *state, firn_entry *entry) {
     tinylfu *self = state;
     fit_sketch(self);
+    /* not less than the sketch may be half empty by, lest a few requests age all of it */
+    uint64_t now = entries(self) + 1;
+    uint64_t least = firn_sketch_room(self->sketch_words) / 2;
+    self->sketch.entries = now > least ? now : least;
     firn_sketch_add(&self->sketch, self->host->hash(self->host, entry));
     firn_entry_set_bits(entry, WINDOW);
-    firn_entry_list_push_head(&self->parts[WINDOW], entry, charge_of(self, entry));
+    uint64_t charge = charge_of(self, entry);
+    if (charge > self->window_capacity) {
+        /* It would push all others out of the window: it is the next that must win to stay. */
+        firn_entry_list_push_tail(&self->parts[WINDOW], entry, charge);
+        count_miss(self);
+        return;
+    }
+    firn_entry_list_push_head(&self->parts[WINDOW], entry, charge);
     while (self->parts[WINDOW].bytes > self->window_capacity && self->parts[WINDOW].count > 1) {
         move_to(self, self->parts[WINDOW].tail, PROBATION);
     }
-    self->misses++;
-    climb(self);
+    count_miss(self);
 }
 
 static void tinylfu_restore(void *state, firn_entry *entry) {
@@ -188,6 +209,10 @@ static bool admits(tinylfu *self, const firn_entry *candidate, const firn_entry 
 
 static firn_entry *tinylfu_victim(void *state) {
     tinylfu *self = state;
+    if (!self->was_full) {
+        self->was_full = true;
+        self->hits = self->misses = 0;
+    }
     firn_entry *main = self->parts[PROBATION].tail != NULL ? self->parts[PROBATION].tail
                                                            : self->parts[PROTECTED].tail;
     firn_entry *candidate = self->parts[WINDOW].tail;

@@ -8,8 +8,9 @@
  * trace     file: the trace. A tenth of what it touches fits.
  *
  * Requests are drawn beforehand. A figure's time comes from a pass without clocks in the loop; its
- * latencies from a second one that times every 16th request (each one of a slow peer). Exit status
- * 3: the peer declined. */
+ * latencies from a second one that times every 16th request (each one of a slow peer). cpu_ns_per_op
+ * is the time that the threads themselves ran: what to look at where others share the machine. Exit
+ * status 3: the peer declined. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -20,13 +21,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#endif
-
+#include "measure.h"
 #include "peer.h"
 #include "requests.h"
 
@@ -37,79 +34,11 @@ static void fail(const char *what) {
     exit(1);
 }
 
-/* ---- clocks ---- */
-
-static uint64_t now_ns(void) {
+/* What the calling thread has run for. */
+static uint64_t own_ns(void) {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-/* Ticks of the finest clock. The fence keeps what is timed from leaking out. */
-static inline uint64_t ticks(void) {
-#if defined(__x86_64__)
-    _mm_lfence();
-    uint64_t result = __rdtsc();
-    _mm_lfence();
-    return result;
-#else
-    return now_ns();
-#endif
-}
-
-static double ns_per_tick;
-static uint64_t ticks_overhead;
-
-static void calibrate(void) {
-    uint64_t began_ns = now_ns();
-    uint64_t began = ticks();
-    ticks_overhead = UINT64_MAX;
-    while (now_ns() - began_ns < 20000000) {
-        uint64_t first = ticks();
-        uint64_t spent = ticks() - first;
-        ticks_overhead = spent < ticks_overhead ? spent : ticks_overhead;
-    }
-    ns_per_tick = (double)(now_ns() - began_ns) / (double)(ticks() - began);
-}
-
-/* ---- latencies: 32 steps to each power of two, so within 3% ---- */
-
-enum { STEP_BITS = 5, STEPS = 1 << STEP_BITS, HISTOGRAM_SIZE = STEPS * 60 };
-
-typedef struct histogram {
-    uint64_t counts[HISTOGRAM_SIZE];
-    uint64_t total;
-} histogram;
-
-static void histogram_add(histogram *self, uint64_t value) {
-    unsigned index = (unsigned)value;
-    if (value >= STEPS) {
-        unsigned shift = 63u - (unsigned)__builtin_clzll(value) - STEP_BITS;
-        index = (shift + 1) * STEPS + (unsigned)(value >> shift) - STEPS;
-    }
-    self->counts[index]++;
-    self->total++;
-}
-
-static double histogram_value(unsigned index) {
-    if (index < STEPS) {
-        return index;
-    }
-    unsigned shift = index / STEPS - 1;
-    return (double)((index % STEPS + STEPS) * (UINT64_C(1) << shift)) +
-           (double)(UINT64_C(1) << shift) / 2;
-}
-
-static double histogram_quantile(const histogram *self, double quantile) {
-    uint64_t rank = (uint64_t)(quantile * (double)self->total);
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < HISTOGRAM_SIZE; i++) {
-        seen += self->counts[i];
-        if (seen > rank) {
-            return histogram_value(i) * ns_per_tick;
-        }
-    }
-    return 0;
 }
 
 /* ---- requests ---- */
@@ -196,6 +125,7 @@ typedef struct job {
     pthread_barrier_t *barrier;
     uint64_t began;
     uint64_t ended;
+    uint64_t own_ns;
     uint64_t gets;
     uint64_t hits;
     uint64_t hit_bytes;
@@ -302,6 +232,7 @@ static void *run_job(void *context) {
         this_peer.attach(job->cache);
     }
     pthread_barrier_wait(job->barrier);
+    uint64_t own_began = own_ns();
     job->began = now_ns();
     switch (job->kind) {
     case PASS_REQUESTS:
@@ -319,6 +250,7 @@ static void *run_job(void *context) {
         break;
     }
     job->ended = now_ns();
+    job->own_ns = own_ns() - own_began;
     if (this_peer.detach != NULL) {
         this_peer.detach(job->cache);
     }
@@ -329,6 +261,7 @@ static void *run_job(void *context) {
 typedef struct outcome {
     uint64_t count;
     double seconds;
+    uint64_t own_ns; /* of all threads */
     uint64_t gets;
     uint64_t hits;
     uint64_t get_bytes;
@@ -359,7 +292,7 @@ static outcome run_pass(void *cache, requests *source, pass_kind kind, uint64_t 
             fail("cannot start a thread");
         }
     }
-    outcome result = {share * threads, 0, 0, 0, 0, 0};
+    outcome result = {.count = share * threads};
     uint64_t began = UINT64_MAX;
     uint64_t ended = 0;
     for (unsigned i = 0; i < threads; i++) {
@@ -369,15 +302,13 @@ static outcome run_pass(void *cache, requests *source, pass_kind kind, uint64_t 
         }
         began = jobs[i].began < began ? jobs[i].began : began;
         ended = jobs[i].ended > ended ? jobs[i].ended : ended;
+        result.own_ns += jobs[i].own_ns;
         result.gets += jobs[i].gets;
         result.hits += jobs[i].hits;
         result.get_bytes += jobs[i].get_bytes;
         result.hit_bytes += jobs[i].hit_bytes;
         if (jobs[i].latencies != NULL) {
-            for (unsigned n = 0; n < HISTOGRAM_SIZE; n++) {
-                latencies->counts[n] += jobs[i].latencies->counts[n];
-            }
-            latencies->total += jobs[i].latencies->total;
+            histogram_join(latencies, jobs[i].latencies);
             free(jobs[i].latencies);
         }
     }
@@ -402,6 +333,7 @@ static void tell_outcome(const outcome *outcome) {
     printf(", \"requests\": %llu, \"ns_per_op\": %.5g, \"ops_per_s\": %.5g",
            (unsigned long long)outcome->count, outcome->seconds * 1e9 / (double)outcome->count,
            (double)outcome->count / outcome->seconds);
+    printf(", \"cpu_ns_per_op\": %.5g", (double)outcome->own_ns / (double)outcome->count);
     if (outcome->gets != 0) {
         printf(", \"hit_ratio\": %.5g", (double)outcome->hits / (double)outcome->gets);
     }
@@ -409,12 +341,6 @@ static void tell_outcome(const outcome *outcome) {
         printf(", \"byte_hit_ratio\": %.5g",
                (double)outcome->hit_bytes / (double)outcome->get_bytes);
     }
-}
-
-static void tell_latencies(const histogram *latencies) {
-    printf(", \"p50_ns\": %.4g, \"p90_ns\": %.4g, \"p99_ns\": %.4g, \"p999_ns\": %.4g",
-           histogram_quantile(latencies, 0.5), histogram_quantile(latencies, 0.9),
-           histogram_quantile(latencies, 0.99), histogram_quantile(latencies, 0.999));
 }
 
 static void tell_end(void) {

@@ -2,7 +2,6 @@
  *
  * Usage: make_requests zipf FILE KEYS COUNT PUT_PERCENT SEED
  *        make_requests trace FILE <TRACE      lines of key[,size] */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <xxhash.h>
 
 #include "requests.h"
+#include "zipf.h"
 
 enum { SIZE_UNKNOWN = 1024 }; /* as firn replay has it */
 
@@ -26,11 +26,6 @@ static void *need(void *memory) {
     return memory;
 }
 
-static uint64_t next(uint64_t *seed) {
-    *seed += UINT64_C(0x9e3779b97f4a7c15);
-    return key_of(*seed);
-}
-
 static void write_all(FILE *file, const requests_head *head, const request *requests) {
     if (fwrite(head, sizeof *head, 1, file) != 1 ||
         fwrite(requests, sizeof *requests, head->count, file) != head->count || fclose(file) != 0) {
@@ -38,7 +33,6 @@ static void write_all(FILE *file, const requests_head *head, const request *requ
     }
 }
 
-/* Zipf 0.99 by the cumulated weights of all keys: exact, and slow enough to be done beforehand. */
 static void make_zipf(FILE *file, char **arguments) {
     uint64_t keys = strtoull(arguments[0], NULL, 10);
     uint64_t count = strtoull(arguments[1], NULL, 10);
@@ -47,40 +41,15 @@ static void make_zipf(FILE *file, char **arguments) {
     if (keys == 0 || count == 0) {
         fail("no keys or no requests");
     }
-    double *upto = need(malloc(keys * sizeof *upto));
-    double sum = 0;
-    for (uint64_t i = 0; i < keys; i++) {
-        sum += 1 / pow((double)(i + 1), 0.99);
-        upto[i] = sum;
-    }
-    /* Ranks are dealt to the keys at random: the most wanted ones were not put first. */
-    uint32_t *dealt = need(calloc(keys, sizeof *dealt));
-    uint64_t dealing = 1;
-    for (uint64_t i = 0; i < keys; i++) {
-        uint64_t other = next(&dealing) % (i + 1);
-        dealt[i] = dealt[other];
-        dealt[other] = (uint32_t)i;
-    }
+    zipf ranks = zipf_make(keys);
     request *requests = need(calloc(count, sizeof *requests));
     for (uint64_t i = 0; i < count; i++) {
-        double drawn = (double)(next(&seed) >> 11) / 9007199254740992.0 * sum;
-        uint64_t low = 0;
-        uint64_t high = keys - 1;
-        while (low < high) {
-            uint64_t middle = (low + high) / 2;
-            if (upto[middle] <= drawn) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        requests[i].key = key_of(dealt[low]);
-        requests[i].put = next(&seed) % 100 < put_percent;
+        requests[i].key = key_of(zipf_next(&ranks, &seed));
+        requests[i].put = next_random(&seed) % 100 < put_percent;
     }
     requests_head head = {REQUESTS_MAGIC, count, keys, 0, 0, {0, 0, 0}};
     write_all(file, &head, requests);
-    free(upto);
-    free(dealt);
+    zipf_free(&ranks);
     free(requests);
 }
 

@@ -7,8 +7,9 @@ but Python 3.
 """
 import json
 import os
-import statistics
 import sys
+
+from plots import bars, median, number
 
 
 def read(path):
@@ -27,11 +28,6 @@ def read(path):
     return environment, skipped, samples
 
 
-def median(samples, key, field):
-    values = [result[field] for result in samples.get(key, []) if field in result]
-    return statistics.median(values) if values else None
-
-
 def rows_of(samples):
     rows = []
     for workload, label, value, threads, _ in samples:
@@ -39,10 +35,6 @@ def rows_of(samples):
         if row not in rows and workload != "memory":
             rows.append(row)
     return rows
-
-
-def number(value, form="%.0f"):
-    return form % value if value is not None else ""
 
 
 def print_tables(environment, skipped, samples, out):
@@ -59,8 +51,8 @@ def print_tables(environment, skipped, samples, out):
         size = "%d B values" % value if value else "sizes of the trace"
         out.write("**%s%s**, %s, %d thread%s\n\n" % (workload, " " + label if label else "", size,
                                                      threads, "s" if threads > 1 else ""))
-        out.write("| peer | ns/op | to bare | M op/s | hit ratio | p50 ns | p99 ns | p99.9 ns |\n"
-                  "| --- | --: | --: | --: | --: | --: | --: | --: |\n")
+        out.write("| peer | ns/op | to bare | own ns/op | M op/s | hit ratio | p50 ns | p99 ns "
+                  "| p99.9 ns |\n| --- | --: | --: | --: | --: | --: | --: | --: | --: |\n")
         bare = median(samples, row + ("bare",), "ns_per_op")
         for peer in peers:
             key = row + (peer,)
@@ -68,8 +60,9 @@ def print_tables(environment, skipped, samples, out):
                 continue
             ns = median(samples, key, "ns_per_op")
             rate = median(samples, key, "ops_per_s")
-            out.write("| %s | %s | %s | %s | %s | %s | %s | %s |\n" % (
+            out.write("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n" % (
                 peer, number(ns), number(ns / bare, "%.2f") if bare else "",
+                number(median(samples, key, "cpu_ns_per_op")),
                 number(rate / 1e6 if rate else None, "%.2f"),
                 number(median(samples, key, "hit_ratio"), "%.3f"),
                 number(median(samples, key, "p50_ns")), number(median(samples, key, "p99_ns")),
@@ -83,33 +76,6 @@ def print_tables(environment, skipped, samples, out):
             out.write("| %s | %d B | %s |\n" % (key[4], key[2], number(
                 median(samples, key, "extra_bytes_per_entry"), "%.1f")))
         out.write("\n")
-
-
-def bars(path, title, unit, entries, form):
-    """entries: (name, value, note), drawn from the top."""
-    entries = [entry for entry in entries if entry[1] is not None]
-    if not entries:
-        return
-    width, left, line = 720, 130, 26
-    height = 60 + line * len(entries)
-    most = max(value for _, value, _ in entries)
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" '
-           'font-size="13">' % (width, height),
-           '<rect width="100%" height="100%" fill="#ffffff"/>',
-           '<text x="16" y="26" font-size="15" fill="#222">%s (%s)</text>' % (title, unit)]
-    for i, (name, value, note) in enumerate(entries):
-        y = 44 + line * i
-        colour = "#1f77b4" if name.startswith("firn") else "#444444" if name == "bare" else "#b0b7bf"
-        length = (width - left - 170) * value / most
-        out.append('<text x="%d" y="%d" text-anchor="end" fill="#222">%s</text>'
-                   % (left - 8, y + 14, name))
-        out.append('<rect x="%d" y="%d" width="%.1f" height="18" fill="%s"/>'
-                   % (left, y, length, colour))
-        out.append('<text x="%.1f" y="%d" fill="#222">%s%s</text>'
-                   % (left + length + 6, y + 14, form % value, note))
-    out.append("</svg>\n")
-    with open(path, "w") as file:
-        file.write("\n".join(out))
 
 
 def draw(samples, folder):

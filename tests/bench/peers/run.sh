@@ -29,16 +29,8 @@ start=$(pwd)
 install=no rounds=5 count=1000000 keys=1000000 only="" policies=lru,sieve
 out="$root/docs/plots" build="$root/build-peers" traces=""
 
-say() {
-    echo "peers: $*" >&2
-}
-
-absolute() {
-    case $1 in
-    /*) echo "$1" ;;
-    *) echo "$start/$1" ;;
-    esac
-}
+title=peers
+. "$here/common.sh"
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -62,83 +54,26 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-case $rounds in
-'' | 0 | *[!0-9]*) say "--rounds needs a number from 1"; exit 2 ;;
-esac
+is_count "$rounds" || { say "--rounds needs a number from 1"; exit 2; }
 [ -n "$traces" ] || traces=$(find "$root/tests/data" -name '*.csv.zst' | sort)
 
-if [ "$install" = yes ]; then
-    as_root=""
-    [ "$(id -u)" = 0 ] || as_root=sudo
-    $as_root apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends \
-        meson ninja-build pkg-config gcc g++ libc6-dev liblmdb-dev libzstd-dev libxxhash-dev zstd \
-        python3 librocksdb-dev libtkrzw-dev libkyotocabinet-dev libglib2.0-dev memcached \
-        libcaffeine-java default-jdk-headless >&2
-fi
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/firn-peers-XXXXXX")
-child=""
-clean_up() {
-    if [ -n "$child" ]; then
-        kill "$child" 2>/dev/null || true
-        wait "$child" 2>/dev/null || true
-    fi
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-mkdir -p "$build/bin" "$out"
-results="$work/results.jsonl"
+[ "$install" = no ] || install_packages librocksdb-dev libtkrzw-dev libkyotocabinet-dev \
+    libglib2.0-dev memcached libcaffeine-java default-jdk-headless
+begin_work
+mkdir -p "$out"
 
 # ---- build ----
 
-say "building firn"
-[ -e "$build/firn/build.ninja" ] ||
-    meson setup "$build/firn" "$root" --buildtype=release -Dtests=false >"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; exit 1; }
-ninja -C "$build/firn" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-
-flags="-O2 -g -Wall -Wextra -D_GNU_SOURCE"
-${CC:-cc} $flags "$here/make_requests.c" -o "$build/bin/make_requests" -lm
-${CC:-cc} $flags -c "$here/driver.c" -o "$build/bin/driver.o"
-
-skip() {
-    say "skipping $1: $2"
-    echo "{\"skipped\": \"$1\", \"why\": \"$2\"}" >>"$results"
-}
-
-# wanted NAME
-wanted() {
-    case $only in
-    '' | *,"$1",*) return 0 ;;
-    esac
-    return 1
-}
-
-# program NAME SOURCE FLAGS...: builds the peer's program, or says why it cannot.
-program() {
-    name=$1 source=$2
-    shift 2
-    case $source in
-    *.cc) compiler="${CXX:-c++} -std=c++17" ;;
-    *) compiler=${CC:-cc} ;;
-    esac
-    $compiler $flags "$here/$source" "$build/bin/driver.o" "$@" -lpthread \
-        -o "$build/bin/$name" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
-}
-
-# linked NAME SOURCE PACKAGE: the same with a library of the system's.
-linked() {
-    libraries=$(pkg-config --cflags --libs "$3" 2>/dev/null) ||
-        { missing="its package is not installed"; return 1; }
-    program "$1" "$2" $libraries || { missing="it cannot be built"; return 1; }
-}
+build_firn
+${CC:-cc} $flags "$here/make_requests.c" "$here/zipf.c" -o "$build/bin/make_requests" -lm
+objects=""
+for source in driver measure; do
+    ${CC:-cc} $flags -c "$here/$source.c" -o "$build/bin/$source.o"
+    objects="$objects $build/bin/$source.o"
+done
 
 peers=""
-program firn peer_firn.c -I"$root/include" -L"$build/firn/lib" "-Wl,-rpath,$build/firn/lib" -lfirn
+program firn peer_firn.c $(firn_flags)
 for policy in $(echo "$policies" | tr ',' ' '); do
     ! wanted "firn-$policy" || peers="$peers firn-$policy"
 done
@@ -164,7 +99,7 @@ done
 if wanted memcached; then
     if ! command -v memcached >/dev/null; then
         skip memcached "its package is not installed"
-    elif program memcached peer_memcached.c; then
+    elif program memcached peer_memcached.c "$here/memcached_line.c"; then
         peers="$peers memcached"
     else
         skip memcached "it cannot be built"
@@ -206,28 +141,16 @@ while read -r trace; do
     trace_count=$((trace_count + 1))
 done <"$work/traces"
 
-plain() {
-    tr -d '"\\\n' | tr -s ' '
-}
-processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | plain)
-system=$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | plain)
 huge=$(sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null | plain)
-echo "{\"environment\": {\"date\": \"$(date -u +%Y-%m-%d)\", \"processor\": \"$processor\"," \
-    "\"processors\": $(nproc), \"system\": \"$system\", \"kernel\": \"$(uname -r | plain)\"," \
-    "\"compiler\": \"$(${CC:-cc} --version | head -n 1 | plain)\", \"huge_pages\": \"$huge\"," \
-    "\"keys\": $keys, \"requests\": $count, \"rounds\": $rounds}}" >>"$results"
+tell_environment "\"huge_pages\": \"$huge\", \"keys\": $keys, \"requests\": $count, \"rounds\": $rounds"
 
 # ---- measure ----
-
-failed=" "
 
 # measure PEER WORKLOAD VALUE LABEL FILE...
 measure() {
     peer=$1 workload=$2 value=$3 label=$4
     shift 4
-    case $failed in
-    *" $peer "*) return 0 ;;
-    esac
+    ! has_failed "$peer" || return 0
     say "round $round of $rounds: $peer, $workload${label:+ $label}, $value B"
     files=""
     for file; do
@@ -246,25 +169,13 @@ measure() {
         set -- "$build/bin/${peer%%-*}"
         ;;
     esac
-    timeout 300 "$@" --name "$peer" --variant "$variant" --folder "$work" $files \
-        --round "$round" --value "$value" --keys $keys --count $count --label "$label" \
-        "$workload" >>"$results" &
-    child=$!
-    status=0
-    wait "$child" || status=$?
-    child=""
-    if [ $status != 0 ]; then
-        skip "$peer" "its program ended with status $status"
-        failed="$failed$peer "
-    fi
+    run_child "$peer" 300 "$@" --name "$peer" --variant "$variant" --folder "$work" $files \
+        --round "$round" --value "$value" --keys $keys --count $count --label "$label" "$workload"
 }
 
-# Each round begins with another peer, so that what disturbs the machine hits all alike.
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
-    first=${peers# }
-    first=${first%% *}
     for value in 100 1024; do
         for peer in $peers; do
             measure "$peer" resident $value "" "$work/reads" "$work/updates"
@@ -280,7 +191,7 @@ while [ $round -lt "$rounds" ]; do
         done
         number=$((number + 1))
     done <"$work/labels"
-    peers="${peers#" $first"} $first"
+    rotate_peers
 done
 
 cp "$results" "$out/hot-peers.jsonl"
