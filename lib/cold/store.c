@@ -424,7 +424,9 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
     if (result != FIRN_OK) {
         return result;
     }
-    memcpy(store->raw.bytes + one.at, bytes->data, one.kept);
+    if (one.kept > 0) { /* else there may be no buffer yet */
+        memcpy(store->raw.bytes + one.at, bytes->data, one.kept);
+    }
     *used += one.kept;
     store->chunk[store->chunk_count++] = one;
     return FIRN_OK;

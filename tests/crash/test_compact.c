@@ -240,6 +240,85 @@ START_TEST(it_is_refused_while_somebody_has_the_store_open) {
 }
 END_TEST
 
+/* Short lines that have much in common, as two tables would. */
+static size_t make_line(char *value, unsigned key, unsigned table) {
+    uint64_t seed = key * 2654435761u + table;
+    unsigned a = (unsigned)(next(&seed) % 65536);
+    unsigned b = (unsigned)(next(&seed) % 4096);
+    int size = table == 0 ? snprintf(value, 200,
+                                     "{\"account\":%u,\"status\":\"active\",\"balance\":%u.25,"
+                                     "\"owner\":\"user-%u@example.org\",\"created\":\"2024\"}",
+                                     a, b, a ^ b)
+                          : snprintf(value, 200,
+                                     "<row sensor='%u'><temperature unit='celsius'>%u</temperature>"
+                                     "<station>weather-station-%u</station><state/></row>",
+                                     a, b, a ^ b);
+    return (size_t)size;
+}
+
+static void put_lines(firn_cache *cache, unsigned from, unsigned to, unsigned table) {
+    char value[200];
+    for (unsigned key = from; key < to; key++) {
+        size_t size = make_line(value, key, table);
+        ck_assert_int_eq(firn_put(cache, &key, sizeof key, value, size, NULL), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    ck_assert_int_eq(firn_run(cache, 60000), FIRN_OK);
+}
+
+static unsigned count_blobs(const char *path) {
+    char command[800];
+    snprintf(command, sizeof command, "ls '%s' | grep -c firn.blob", path);
+    FILE *pipe = popen(command, "r");
+    unsigned count = 0;
+    ck_assert_ptr_nonnull(pipe);
+    ck_assert_int_eq(fscanf(pipe, "%u", &count), 1);
+    pclose(pipe);
+    return count;
+}
+
+START_TEST(records_that_need_a_dictionary_can_be_read_afterwards) {
+    char *path = scratch_path("compact-dictionary");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.threads = 0;
+    options.cold_bytes = 4 << 20;
+    options.hot_bytes = 1 << 20;
+    firn_cache *cache = open_with(path, &options);
+    put_lines(cache, 0, 3000, 0);
+    put_lines(cache, 3000, 9000, 0);
+    put_lines(cache, 9000, 15000, 1);
+    put_lines(cache, 15000, 21000, 1);
+    for (unsigned key = 0; key < 21000; key++) {
+        if (key % 3 != 0) {
+            ck_assert_int_ge(firn_delete(cache, &key, sizeof key), 0);
+        }
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    ck_assert_uint_gt(count_blobs(path), 0);
+    firn_compact_report report;
+    for (unsigned round = 0; round < 2; round++) {
+        ck_assert_int_eq(compact(path, &report, NULL, NULL), FIRN_OK);
+        ck_assert_uint_eq(report.entries, 7000);
+        cache = open_with(path, &options);
+        for (unsigned key = 0; key < 21000; key += 3) {
+            char value[200];
+            firn_object *object;
+            size_t size = make_line(value, key, key < 9000 ? 0 : 1);
+            ck_assert_int_eq(firn_get(cache, &key, sizeof key, &object), FIRN_OK);
+            ck_assert_uint_eq(firn_object_size(object), size);
+            ck_assert_mem_eq(firn_object_data(object), value, size);
+            firn_object_unref(object);
+        }
+        put_lines(cache, 30000, 36000, 1); /* dictionaries that are not needed go now */
+        for (unsigned key = 30000; key < 36000; key++) {
+            ck_assert_int_ge(firn_delete(cache, &key, sizeof key), 0);
+        }
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    }
+    remove_tree(path);
+}
+END_TEST
+
 static uint64_t elapsed_ns(const struct timespec *since) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -299,6 +378,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, arguments_and_stores_that_make_no_sense_are_refused);
     tcase_add_test(tcase, nobody_gets_in_meanwhile_and_the_callback_may_stop_it);
     tcase_add_test(tcase, it_is_refused_while_somebody_has_the_store_open);
+    tcase_add_test(tcase, records_that_need_a_dictionary_can_be_read_afterwards);
     tcase_add_test(tcase, killed_at_any_moment_it_loses_nothing);
 }
 

@@ -422,6 +422,50 @@ START_TEST(what_the_journal_voids_is_not_salvaged_and_without_it_nothing_is) {
 }
 END_TEST
 
+/* Writes something more, and dies before the index knows of it. */
+static void write_and_die(const char *path) {
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        firn_cache *cache = open_cache(path);
+        for (unsigned key = 0; key < 20; key++) {
+            put(cache, key, 88888);
+        }
+        _exit(firn_flush(cache) == FIRN_OK ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_log_that_is_damaged_where_the_index_does_not_know_it_is_told) {
+    truth valid;
+    char *path = make_store("salvage-end", &valid, 4);
+    char *to = scratch_path("salvage-to");
+    uint64_t before = file_size(path, "firn.log");
+    write_and_die(path);
+    uint64_t after = file_size(path, "firn.log");
+    ck_assert_uint_gt(after, before);
+    write_at(path, "firn.log", "damage", 6, before + 100);
+    firn_store *store;
+    ck_assert_int_eq(firn_store_open(&store, path, NULL, 0), FIRN_OK);
+    firn_verify_report report = FIRN_VERIFY_REPORT_INIT;
+    ck_assert_int_eq(firn_store_verify(store, &report, NULL, NULL), FIRN_ECORRUPT);
+    ck_assert_uint_gt(report.records_damaged, 0);
+    ck_assert_uint_eq(report.pages_damaged, 0);
+    firn_store_close(store);
+    for (unsigned key = 0; key < 20; key++) {
+        valid.changes[key] = 88888;
+    }
+    firn_salvage_report salvaged;
+    ck_assert_int_eq(salvage(path, to, false, &salvaged), FIRN_OK);
+    ck_assert_uint_gt(salvaged.given_up, 0);
+    ck_assert_uint_le(check_entries(to, &valid), 20);
+    remove_tree(to);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(expiry_and_versions_are_kept) {
     char *path = scratch_path("salvage-expiry");
     char *to = scratch_path("salvage-to");
@@ -544,6 +588,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_writer_brings_nothing_stale_back_either);
     tcase_add_test(tcase, a_damaged_record_costs_no_other_while_the_index_is_sound);
     tcase_add_test(tcase, what_the_journal_voids_is_not_salvaged_and_without_it_nothing_is);
+    tcase_add_test(tcase, a_log_that_is_damaged_where_the_index_does_not_know_it_is_told);
     tcase_add_test(tcase, expiry_and_versions_are_kept);
     tcase_add_test(tcase, values_of_any_size_are_salvaged);
     tcase_add_test(tcase, the_callback_may_stop_it_and_nothing_is_left_behind);
