@@ -281,40 +281,45 @@ START_TEST(records_that_need_a_dictionary_can_be_read_afterwards) {
     char *path = scratch_path("compact-dictionary");
     firn_options options = FIRN_OPTIONS_INIT;
     options.threads = 0;
-    options.cold_bytes = 4 << 20;
+    options.cold_bytes = 16 << 20;
     options.hot_bytes = 1 << 20;
     firn_cache *cache = open_with(path, &options);
     put_lines(cache, 0, 3000, 0);
-    put_lines(cache, 3000, 9000, 0);
-    put_lines(cache, 9000, 15000, 1);
-    put_lines(cache, 15000, 21000, 1);
-    for (unsigned key = 0; key < 21000; key++) {
+    put_lines(cache, 3000, 6000, 0); /* with a dictionary */
+    unsigned end = 6000;
+    for (unsigned i = 0; i < 200 && count_blobs(path) < 2; i++) {
+        put_lines(cache, end, end + 500, 1);
+        end += 500;
+    }
+    put_lines(cache, end, end + 500, 1);
+    end += 500;
+    ck_assert_uint_eq(count_blobs(path), 2);
+    for (unsigned key = 0; key < end; key++) {
         if (key % 3 != 0) {
             ck_assert_int_ge(firn_delete(cache, &key, sizeof key), 0);
         }
     }
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
-    ck_assert_uint_gt(count_blobs(path), 0);
     firn_compact_report report;
     for (unsigned round = 0; round < 2; round++) {
         ck_assert_int_eq(compact(path, &report, NULL, NULL), FIRN_OK);
-        ck_assert_uint_eq(report.entries, 7000);
+        ck_assert_uint_eq(report.entries, (end + 2) / 3);
         cache = open_with(path, &options);
-        for (unsigned key = 0; key < 21000; key += 3) {
+        put_lines(cache, end, end + 1, 1); /* dictionaries that no record needs go now */
+        ck_assert_int_eq(firn_delete(cache, &end, sizeof end), FIRN_OK);
+        for (unsigned key = 0; key < end; key += 3) {
             char value[200];
             firn_object *object;
-            size_t size = make_line(value, key, key < 9000 ? 0 : 1);
-            ck_assert_int_eq(firn_get(cache, &key, sizeof key, &object), FIRN_OK);
+            size_t size = make_line(value, key, key < 6000 ? 0 : 1);
+            int result = firn_get(cache, &key, sizeof key, &object);
+            ck_assert_msg(result == FIRN_OK, "key %u: %s", key, firn_strerror(result));
             ck_assert_uint_eq(firn_object_size(object), size);
             ck_assert_mem_eq(firn_object_data(object), value, size);
             firn_object_unref(object);
         }
-        put_lines(cache, 30000, 36000, 1); /* dictionaries that are not needed go now */
-        for (unsigned key = 30000; key < 36000; key++) {
-            ck_assert_int_ge(firn_delete(cache, &key, sizeof key), 0);
-        }
         ck_assert_int_eq(firn_close(cache), FIRN_OK);
     }
+    ck_assert_uint_eq(count_blobs(path), 1);
     remove_tree(path);
 }
 END_TEST
