@@ -110,9 +110,9 @@ typedef struct firn_options {
                                   of one by name; see firn/policy.h. Stays valid until firn_close */
     uint64_t filter_bytes; /* memory, in bytes, for a filter that tells what the cold tier does
                               not hold, so that a miss costs next to nothing. Default: what it
-                              needs, 2.2 to 3.3 bytes an entry. A filter that is too small for
-                              the entries there are tells nothing. FIRN_FILTER_OFF: none. Not
-                              in hot_bytes. */
+                              needs, 2.2 to 4.4 bytes an entry, or a thousandth of cold_bytes. A
+                              filter that is too small for the entries there are tells nothing.
+                              FIRN_FILTER_OFF: none. Not in hot_bytes. */
     unsigned compression_threads; /* threads that help whoever writes to the cold tier to compress,
                                      up to 64; they are started by firn_open and end with
                                      firn_close. Default 0: values are compressed by the thread

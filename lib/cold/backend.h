@@ -125,6 +125,8 @@ typedef struct firn_backend_ops {
      * be aborted. A failed commit leaves everything as it was before begin, and ends the
      * transaction. No more than changes_max puts and removals may be in one. */
     int (*begin)(firn_backend *backend);
+    /* Brings what a find of the hash will look at into the processor's cache. */
+    void (*prefetch)(firn_backend *backend, uint64_t hash);
     /* The valid record of a hash, lent until the next call. FIRN_NOT_FOUND: none. */
     int (*find)(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
     /* Makes a new record the hash's valid one. *bytes: where its `size` bytes are to be written by

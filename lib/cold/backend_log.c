@@ -530,6 +530,7 @@ const firn_backend_ops firn_backend_log = {
     .sync = log_sync,
     .usage = log_usage,
     .begin = firn_write_begin,
+    .prefetch = firn_write_prefetch,
     .find = firn_write_find,
     .put = firn_write_put,
     .remove = firn_write_remove,

@@ -227,6 +227,7 @@ int firn_salvage_recover(firn_backend *backend, bool powerless, firn_backend_rec
 int firn_staging_init(firn_backend *backend);
 void firn_staging_fini(firn_backend *backend);
 int firn_write_begin(firn_backend *backend);
+void firn_write_prefetch(firn_backend *backend, uint64_t hash);
 int firn_write_find(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
 int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence,
                    void **bytes);

@@ -8,7 +8,7 @@
 
 enum {
     CAPACITY_MIN = 4096,
-    CAPACITY_FIRST = 65536, /* of a new store, unless its budget is small */
+    BYTES_AN_ENTRY = 2048, /* of the budget, to begin with: then it need not grow soon */
     STEP_HASHES = 32768,
     STEP_BYTES = 1 << 20,
     WALK_BUFFER = 512,
@@ -65,7 +65,7 @@ void firn_filter_empty(firn_backend *backend) {
     firn_filter_file_close(backend->filter_file);
     backend->filter_file = NULL;
     firn_filter_rebuild_cancel(backend->filter);
-    uint64_t usual = backend->entries_max < CAPACITY_FIRST ? backend->entries_max : CAPACITY_FIRST;
+    uint64_t usual = backend->limit_bytes / BYTES_AN_ENTRY;
     /* Without memory for it, it knows nothing: see firn_filter_maintain. */
     (void)firn_filter_start_empty(backend->filter, bounded(backend, usual));
 }
@@ -156,7 +156,7 @@ int firn_filter_maintain(firn_backend *backend) {
         (backend->filter_too_small && backend->index_entries > backend->filter_capacity_max)) {
         return FIRN_OK;
     }
-    return begin_building(backend, backend->index_entries + backend->index_entries / 2);
+    return begin_building(backend, backend->index_entries * 2);
 }
 
 int firn_filter_save(firn_backend *backend) {

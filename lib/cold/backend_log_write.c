@@ -81,6 +81,15 @@ static int locate(firn_backend *backend, uint64_t hash, uint64_t *place) {
     return firn_locate(backend, backend->own->reader, hash, place);
 }
 
+void firn_write_prefetch(firn_backend *backend, uint64_t hash) {
+    hash = firn_index_hash(hash);
+    firn_delta_prefetch(&backend->deltas[0], hash);
+    firn_delta_prefetch(&backend->deltas[1], hash);
+    if (backend->filter != NULL) {
+        firn_filter_prefetch(backend->filter, hash);
+    }
+}
+
 int firn_write_find(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record) {
     const firn_staging *staging = &backend->staging;
     uint64_t place;

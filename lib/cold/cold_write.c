@@ -16,6 +16,7 @@
 enum {
     REMOVAL_BYTES = 32,      /* in the log, at the most */
     JOURNAL_REMOVALS = 1024, /* records that the journal removes in one commit, at the most */
+    AHEAD = 8,               /* items whose memory is on its way */
     FRAME_BYTES = 16,        /* that the backend adds to a record, at the most */
     /* While less than three quarters of the log is valid, nothing valid is lost. */
     CLEAN_BELOW_NUM = 3,
@@ -370,6 +371,9 @@ static int transact(firn_cold *cold, work *self, size_t first, size_t count) {
         return result;
     }
     for (size_t i = first; i < first + count && result == FIRN_OK; i++) {
+        if (i + AHEAD < first + count) {
+            cold->ops->prefetch(cold->backend, self->items[i + AHEAD].hash);
+        }
         result = apply_item(cold, &self->items[i], &self->encoded[i]);
     }
     if (result == FIRN_OK) {
@@ -433,6 +437,11 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     firn_cold_trim_arena(cold);
     if (self.journal_at > journal_begin) {
         firn_journal_release(cold->journal, self.journal_at);
+    }
+    if (result == FIRN_OK && count > 0) {
+        /* Under a steady load nothing else would come to it. What fails here is tried again, and
+         * costs look-ups only. */
+        (void)cold->ops->maintain(cold->backend);
     }
     return result;
 }

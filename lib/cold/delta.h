@@ -43,6 +43,10 @@ void firn_delta_clear(firn_delta *delta);
 /* [writer] All entries by hash, ascending, into `entries`, which holds `count` of them. */
 void firn_delta_sorted(const firn_delta *delta, firn_delta_entry *entries);
 
+static inline void firn_delta_prefetch(const firn_delta *delta, uint64_t hash) {
+    __builtin_prefetch(&delta->slots[(size_t)(hash >> 20) & delta->mask]);
+}
+
 /* Safe from any thread. */
 static inline bool firn_delta_find(const firn_delta *delta, uint64_t hash, uint64_t *place) {
     size_t i = (size_t)(hash >> 20) & delta->mask;
