@@ -1289,6 +1289,13 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
 }
 
+static void add_thread_tests(TCase *tcase) {
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
+}
+
+/* The tests of threads by themselves, for the thread sanitizer. */
 int main(void) {
-    return run_suite("cold", add_tests, 240);
+    return getenv("FIRN_THREADS_ONLY") != NULL ? run_suite("cold threads", add_thread_tests, 240)
+                                               : run_suite("cold", add_tests, 240);
 }
