@@ -37,6 +37,9 @@ static void print_text(const firn_store_info *info) {
     print_bytes("valid records", info->live_bytes);
     print_bytes("values", info->value_bytes);
     print_bytes("values as stored", info->stored_bytes);
+    printf("%-20s %llu (%llu bytes), of %llu entries\n", "dictionaries",
+           (unsigned long long)info->dictionaries, (unsigned long long)info->dictionary_bytes,
+           (unsigned long long)info->dictionary_entries);
     printf("%-20s %.2f\n", "compression ratio", ratio(info->value_bytes, info->stored_bytes));
     printf("%-20s %.2f\n", "disk over values", ratio(info->file_bytes, info->value_bytes));
     printf("%-20s %llu\n", "journal entries", (unsigned long long)info->journal_entries);
@@ -69,6 +72,9 @@ static void print_json(const firn_store_info *info) {
         {"live_bytes", info->live_bytes},
         {"value_bytes", info->value_bytes},
         {"stored_bytes", info->stored_bytes},
+        {"dictionaries", info->dictionaries},
+        {"dictionary_bytes", info->dictionary_bytes},
+        {"dictionary_entries", info->dictionary_entries},
         {"journal_entries", info->journal_entries},
         {"warm_entries", info->warm_entries},
         {"version_next", info->version_next},

@@ -26,28 +26,34 @@ typedef struct firn_store_info {
     uint64_t store_id;   /* random, given when the store was made */
     uint64_t created_ms; /* wall clock, milliseconds since 1970 */
     uint32_t format_version;
-    uint32_t page_bytes;      /* LMDB's page */
-    uint64_t entries;         /* keys with a valid record */
-    uint64_t records;         /* records in the log, superseded ones too */
-    uint64_t first_sequence;  /* of the oldest record; 0: none */
-    uint64_t last_sequence;   /* of the newest record; 0: none */
-    uint64_t file_bytes;      /* size of log and index */
-    uint64_t live_bytes;      /* of valid records, with what the log adds to them; about */
-    uint64_t budget_bytes;    /* cold_bytes of the last writer */
-    uint64_t value_bytes;     /* sum of the values of all records, before compression */
-    uint64_t stored_bytes;    /* sum of the values of all records as stored */
-    uint64_t journal_entries; /* invalidations not yet applied */
-    uint64_t warm_entries;    /* entries of the warm list */
-    uint64_t version_next;    /* the next version number, as of the last commit */
-    uint32_t writer_pid;      /* the process that has the store open for writing; 0: none */
-    uint32_t closed_clean;    /* not 0: the last writer closed it */
-    uint64_t log_bytes;       /* of segments in use */
-    uint64_t index_bytes;     /* size of the index's file */
-    uint32_t segment_bytes;   /* the log's segment */
+    uint32_t page_bytes;         /* LMDB's page */
+    uint64_t entries;            /* keys with a valid record */
+    uint64_t records;            /* records in the log, superseded ones too */
+    uint64_t first_sequence;     /* of the oldest record; 0: none */
+    uint64_t last_sequence;      /* of the newest record; 0: none */
+    uint64_t file_bytes;         /* size of log and index */
+    uint64_t live_bytes;         /* of valid records, with what the log adds to them; about */
+    uint64_t budget_bytes;       /* cold_bytes of the last writer */
+    uint64_t value_bytes;        /* sum of the values of all records, before compression */
+    uint64_t stored_bytes;       /* sum of the values of all records as stored */
+    uint64_t journal_entries;    /* invalidations not yet applied */
+    uint64_t warm_entries;       /* entries of the warm list */
+    uint64_t version_next;       /* the next version number, as of the last commit */
+    uint32_t writer_pid;         /* the process that has the store open for writing; 0: none */
+    uint32_t closed_clean;       /* not 0: the last writer closed it */
+    uint64_t log_bytes;          /* of segments in use */
+    uint64_t index_bytes;        /* size of the index's file */
+    uint32_t segment_bytes;      /* the log's segment */
+    uint64_t dictionaries;       /* of the store */
+    uint64_t dictionary_bytes;   /* of all of them together */
+    uint64_t dictionary_entries; /* entries whose record was made with one */
 } firn_store_info;
 
 #define FIRN_STORE_INFO_INIT                                                                       \
-    { sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    {                                                                                              \
+        sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0                                                                                   \
+    }
 
 /* One entry, lent by the store: valid until the next call on it. */
 typedef struct firn_store_entry {
@@ -67,11 +73,12 @@ typedef struct firn_store_entry {
     uint32_t expired;    /* not 0: expired by now */
     uint32_t
         damaged; /* not 0: checksum or form is wrong; only sequence, record_size and damage hold */
-    const char *damage; /* what is wrong; a static string, NULL if nothing */
+    const char *damage;  /* what is wrong; a static string, NULL if nothing */
+    uint32_t dictionary; /* id of the dictionary that its record was made with; 0: none */
 } firn_store_entry;
 
 #define FIRN_STORE_ENTRY_INIT                                                                      \
-    { sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL }
+    { sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0 }
 
 /* What a verification found. */
 typedef struct firn_verify_report {

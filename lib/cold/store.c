@@ -512,6 +512,7 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
         .record_size = one->record_size,
         .sequence = one->sequence,
         .hash = one->hash,
+        .dictionary = record.dictionary,
         .version = record.version,
         .written_ms = store->meta.created_ms + record.written_ms,
         .expires_ms = record.expires_ms,
@@ -640,6 +641,22 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
 
 /* ---- facts ---- */
 
+static int count_dictionaries(firn_store *store, firn_store_info *info) {
+    firn_dictionary_info found = {.id = 0};
+    int result = store->ops->read_begin(store->session);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    while (found.id < UINT32_MAX &&
+           (result = firn_dictionary_next(store->ops, store->session, found.id + 1, &found)) ==
+               FIRN_OK) {
+        info->dictionaries++;
+        info->dictionary_bytes += found.stored_size;
+    }
+    store->ops->read_end(store->session);
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+}
+
 static int sum_up(firn_store *store, firn_store_info *info) {
     drop_chunk(store);
     uint64_t from = store->from;
@@ -652,6 +669,7 @@ static int sum_up(firn_store *store, firn_store_info *info) {
         if (!entry.damaged) {
             info->value_bytes += entry.value_size;
             info->stored_bytes += entry.stored_size;
+            info->dictionary_entries += entry.dictionary != 0;
         }
         info->first_sequence = info->first_sequence == 0 ? entry.sequence : info->first_sequence;
         info->last_sequence = entry.sequence;
@@ -708,7 +726,10 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
         full.warm_entries = firn_warm_list_count(list);
         firn_warm_list_close(list);
     }
-    result = sum_up(store, &full);
+    result = count_dictionaries(store, &full);
+    if (result == FIRN_OK) {
+        result = sum_up(store, &full);
+    }
     full.records = store->met;
     memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
     return result;

@@ -19,7 +19,7 @@ enum {
     /* Slack above the first of these parts of the capacity is worth moving objects for; above the
      * second, entries are evicted for it. */
     SLACK_SHARE = 16,
-    SURPLUS_SHARE = 9,
+    SURPLUS_SHARE = 12,
     HASTE = 4, /* times as fast are the tables looked through while there is a surplus */
 };
 

@@ -770,6 +770,31 @@ START_TEST(records_whose_dictionary_is_gone_are_damaged_and_nothing_else_is) {
 }
 END_TEST
 
+START_TEST(a_store_looked_into_tells_of_its_dictionaries) {
+    open_store(64 * MIB);
+    put_values(0, 1500, 0);
+    ck_assert(firn_cold_maintain(at.cold));
+    put_values(1500, 600, 0);
+    uint32_t id = only_dictionary();
+    close_store();
+    firn_store *store;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    ck_assert_int_eq(firn_store_open(&store, at.path, NULL, 0), FIRN_OK);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.dictionaries, 1);
+    ck_assert_uint_gt(info.dictionary_bytes, 1000);
+    ck_assert_uint_eq(info.dictionary_entries, 600);
+    firn_store_entry entry = FIRN_STORE_ENTRY_INIT;
+    unsigned with = 0;
+    while (firn_store_next(store, 0, &entry) == FIRN_OK) {
+        ck_assert(entry.dictionary == 0 || entry.dictionary == id);
+        with += entry.dictionary == id;
+    }
+    ck_assert_uint_eq(with, 600);
+    firn_store_close(store);
+}
+END_TEST
+
 START_TEST(a_store_looked_into_tells_which_records_lack_their_dictionary) {
     open_store(64 * MIB);
     put_values(0, 1500, 0);
@@ -1095,6 +1120,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, an_older_dictionary_stays_while_a_record_needs_it);
     tcase_add_test(tcase, records_whose_dictionary_is_damaged_are_damaged_and_nothing_else_is);
     tcase_add_test(tcase, records_whose_dictionary_is_gone_are_damaged_and_nothing_else_is);
+    tcase_add_test(tcase, a_store_looked_into_tells_of_its_dictionaries);
     tcase_add_test(tcase, a_store_looked_into_tells_which_records_lack_their_dictionary);
     tcase_add_test(tcase, nothing_is_trained_when_nothing_is_compressed);
     tcase_add_test(tcase,
