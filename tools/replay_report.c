@@ -121,7 +121,7 @@ static void print_store(printer *out, const firn_store_info *store) {
         {"bytes_on_disk", (double)store->file_bytes, 0},
         {"live_bytes_on_disk", (double)store->live_bytes, 0},
         {"logical_bytes", (double)store->value_bytes, 0},
-        {"disk_over_logical", ratio(store->live_bytes, store->value_bytes), 3},
+        {"disk_over_logical", ratio(store->file_bytes, store->value_bytes), 3},
         {"compression_ratio", ratio(store->value_bytes, store->stored_bytes), 2},
     };
     PRINT_FACTS(out, facts);
