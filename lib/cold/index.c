@@ -301,11 +301,21 @@ int firn_index_open(firn_index **out, const firn_backend_config *config, uint64_
     return FIRN_OK;
 }
 
+static int was_cut(firn_index *index) {
+    return firn_detail_set(index->detail, FIRN_EIO,
+                           "%s: was cut off by somebody; close the store and open it again",
+                           index->path);
+}
+
+/* Of a file that was cut there is none: the next open must not take it for sound. */
 int firn_index_fingerprint(firn_index *index, firn_fingerprint *fingerprint) {
     struct stat status;
     MDB_envinfo info;
     if (fstat(index->fd, &status) != 0) {
         return fail(index, errno, "look at");
+    }
+    if ((uint64_t)status.st_size < atomic_load_explicit(&index->file_bytes, memory_order_relaxed)) {
+        return was_cut(index);
     }
     mdb_env_info(index->env, &info);
     *fingerprint = (firn_fingerprint){
@@ -396,7 +406,13 @@ void firn_index_abort(firn_index *index) {
     }
 }
 
+/* In a file that was cut LMDB would meet pages that are gone, and what it writes would make the
+ * file look whole again. */
 int firn_index_begin(firn_index *index) {
+    if (firn_index_file_bytes(index) <
+        atomic_load_explicit(&index->file_bytes, memory_order_relaxed)) {
+        return was_cut(index);
+    }
     int error = mdb_txn_begin(index->env, NULL, 0, &index->txn);
     if (error == 0) {
         error = mdb_cursor_open(index->txn, index->index, &index->cursor);
@@ -643,9 +659,7 @@ static int start_beside_writer(firn_index_reader *reader) {
 int firn_index_read_begin(firn_index_reader *reader) {
     firn_index *index = reader->index;
     if (!firn_index_is_whole(index)) {
-        return firn_detail_set(index->detail, FIRN_EIO,
-                               "%s: was cut off by somebody; close the store and open it again",
-                               index->path);
+        return was_cut(index);
     }
     int error = index->read_only ? start_beside_writer(reader) : start_locked(reader);
     reader->reading = error == 0;

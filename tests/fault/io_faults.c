@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool active;    /* lock, as all below */
+static bool active; /* lock, as all below */
 static io_rule holds;
 static long counted;
 static long failed;
