@@ -13,11 +13,11 @@
 
 /* Kinds of calls, to be combined. */
 enum {
-    IO_WRITE = 1, /* pwrite, pwritev, write, writev */
-    IO_READ = 2,  /* pread, preadv */
-    IO_SYNC = 4,  /* fsync, fdatasync */
-    IO_MSYNC = 8, /* msync */
-    IO_TRUNCATE = 16 /* ftruncate */,
+    IO_WRITE = 1,     /* pwrite, pwritev, write, writev */
+    IO_READ = 2,      /* pread, preadv */
+    IO_SYNC = 4,      /* fsync, fdatasync */
+    IO_MSYNC = 8,     /* msync */
+    IO_TRUNCATE = 16, /* ftruncate */
     IO_ALLOCATE = 32, /* fallocate, posix_fallocate */
     IO_RENAME = 64,   /* rename */
 };
