@@ -280,13 +280,19 @@ int firn_write_drop(firn_backend *backend) {
             return result;
         }
     }
+    /* The file first: what is given up in memory has to be told to whoever counts on it, and that
+     * is not done after an error. */
+    int published = firn_log_publish_dropped(backend->log);
+    if (published != FIRN_OK) {
+        return published;
+    }
     firn_live *live = &backend->lives[tail & backend->lives_mask];
     atomic_fetch_sub_explicit(&backend->entries, live->count, memory_order_relaxed);
     atomic_fetch_sub_explicit(&backend->live_bytes, live->bytes, memory_order_relaxed);
     backend->dead += live->count;
     *live = (firn_live){0};
     firn_log_drop(backend->log);
-    return firn_log_publish(backend->log);
+    return FIRN_OK;
 }
 
 int firn_write_empty_index(firn_backend *backend) {

@@ -2,10 +2,16 @@
  *
  * The map has the size of the limit from the start, for its addresses cost nothing; so a writer's
  * never moves. A reader beside a writer in another process may have to take over a larger one,
- * under map_lock. */
+ * under map_lock.
+ *
+ * When LMDB fails to write one of its two heads, it takes part in nothing any more until it is
+ * opened anew. The writer does that beneath its readers: each says in a field of its own that it
+ * reads, and only then looks whether it may; the writer says that nobody may, and only then waits
+ * for those who do. All four are sequentially consistent, so one of the two sees the other. */
 #include "cold/index.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,19 +37,26 @@ enum {
 };
 
 struct firn_index {
-    MDB_env *env;
+    MDB_env *env; /* NULL: it could not be opened anew. In a writer's handle it and the numbers of
+                     databases change in renew alone, while nobody reads and nobody syncs */
     MDB_dbi main;
     MDB_dbi meta;
     MDB_dbi index;
     MDB_dbi segments;
     firn_heap *heap;
     firn_detail *detail;
+    char *directory;
     char *path; /* of the data file */
-    int fd;     /* LMDB's */
+    int fd;     /* our own, of the data file; -1: none */
+    uint64_t limit_bytes;
     uint32_t page_bytes;
     bool read_only;
-    pthread_rwlock_t map_lock;   /* read_only handles alone. read: a reader reads. write: the map
-                                    moves */
+    /* Read-only handles: read: a reader reads; write: the map moves. Others: read: a sync is under
+     * way, or a reader waits for its turn; write: it is opened anew. */
+    pthread_rwlock_t map_lock;
+    atomic_bool renewing; /* nobody may begin to read */
+    pthread_mutex_t list_lock;
+    firn_index_reader *readers;  /* list_lock */
     bool unmapped;               /* map_lock: moving the map failed, and there is none now */
     MDB_txn *txn;                /* the writer's, NULL between transactions */
     MDB_cursor *cursor;          /* over the index, of txn */
@@ -54,8 +67,11 @@ struct firn_index {
 
 struct firn_index_reader {
     firn_index *index;
-    MDB_txn *txn; /* reset between reads, so that it keeps no pages; NULL: none yet */
-    bool reading;
+    MDB_txn *txn; /* reset between reads, so that it keeps no pages; NULL: none yet. The reader's
+                     while it reads; else renew may take it away */
+    atomic_bool reading;
+    firn_index_reader *next;  /* list_lock, as the next */
+    firn_index_reader **back; /* what points to it */
 };
 
 /* ---- errors ---- */
@@ -233,8 +249,9 @@ static int open_env(firn_index *index, const firn_backend_config *config, uint64
     if (error == 0) {
         error = mdb_env_stat(index->env, &stat);
     }
-    if (error == 0) {
-        error = mdb_env_get_fd(index->env, &index->fd);
+    if (error == 0 && index->fd < 0) {
+        index->fd = open(index->path, O_RDONLY | O_CLOEXEC);
+        error = index->fd < 0 ? errno : 0;
     }
     if (error == 0) {
         index->page_bytes = stat.ms_psize;
@@ -263,7 +280,12 @@ void firn_index_close(firn_index *index) {
     if (index->env != NULL) {
         mdb_env_close(index->env);
     }
+    if (index->fd >= 0) {
+        close(index->fd);
+    }
     pthread_rwlock_destroy(&index->map_lock);
+    pthread_mutex_destroy(&index->list_lock);
+    firn_path_free(index->heap, index->directory);
     firn_path_free(index->heap, index->path);
     firn_heap_free(index->heap, index, sizeof *index);
 }
@@ -272,8 +294,10 @@ int firn_index_open(firn_index **out, const firn_backend_config *config, uint64_
     *out = NULL;
     firn_index *index = firn_heap_zalloc(config->heap, sizeof *index);
     char *path = firn_path_join(config->heap, config->directory, FIRN_DATA_FILE);
-    if (index == NULL || path == NULL || init_lock(&index->map_lock) != 0) {
+    char *directory = firn_heap_strdup(config->heap, config->directory);
+    if (index == NULL || path == NULL || directory == NULL || init_lock(&index->map_lock) != 0) {
         firn_path_free(config->heap, path);
+        firn_path_free(config->heap, directory);
         firn_heap_free(config->heap, index, sizeof *index);
         return firn_detail_set(config->detail, FIRN_ENOMEM, "%s: no memory to open it",
                                config->directory);
@@ -281,7 +305,11 @@ int firn_index_open(firn_index **out, const firn_backend_config *config, uint64_
     index->heap = config->heap;
     index->detail = config->detail;
     index->path = path;
+    index->directory = directory;
+    index->fd = -1;
+    index->limit_bytes = limit_bytes;
     index->read_only = config->read_only;
+    pthread_mutex_init(&index->list_lock, NULL);
     int error = open_env(index, config, limit_bytes);
     if (error != 0) {
         int code = fail(index, error, "open");
@@ -297,11 +325,24 @@ int firn_index_open(firn_index **out, const firn_backend_config *config, uint64_
     return FIRN_OK;
 }
 
+static int was_cut(firn_index *index) {
+    return firn_detail_set(index->detail, FIRN_EIO,
+                           "%s: was cut off by somebody; close the store and open it again",
+                           index->path);
+}
+
+/* Of a file that was cut there is none: the next open must not take it for sound. */
 int firn_index_fingerprint(firn_index *index, firn_fingerprint *fingerprint) {
     struct stat status;
     MDB_envinfo info;
     if (fstat(index->fd, &status) != 0) {
         return fail(index, errno, "look at");
+    }
+    if ((uint64_t)status.st_size < atomic_load_explicit(&index->file_bytes, memory_order_relaxed)) {
+        return was_cut(index);
+    }
+    if (index->env == NULL) {
+        return fail(index, EIO, "look at");
     }
     mdb_env_info(index->env, &info);
     *fingerprint = (firn_fingerprint){
@@ -314,7 +355,12 @@ int firn_index_fingerprint(firn_index *index, firn_fingerprint *fingerprint) {
 }
 
 int firn_index_sync(firn_index *index) {
-    int error = index->read_only ? 0 : mdb_env_sync(index->env, 1);
+    int error = 0;
+    if (!index->read_only) {
+        pthread_rwlock_rdlock(&index->map_lock);
+        error = index->env != NULL ? mdb_env_sync(index->env, 1) : EIO;
+        pthread_rwlock_unlock(&index->map_lock);
+    }
     return error == 0 ? FIRN_OK : fail(index, error, "sync");
 }
 
@@ -367,6 +413,52 @@ bool firn_index_wait_readers(firn_index *index, unsigned max_ms) {
     return true;
 }
 
+/* ---- opening it anew ---- */
+
+static void end_reads(firn_index *index) {
+    pthread_mutex_lock(&index->list_lock);
+    for (firn_index_reader *reader = index->readers; reader != NULL; reader = reader->next) {
+        while (atomic_load(&reader->reading)) {
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); /* reads are short */
+        }
+        if (reader->txn != NULL) {
+            mdb_txn_abort(reader->txn);
+            reader->txn = NULL;
+        }
+    }
+    pthread_mutex_unlock(&index->list_lock);
+}
+
+/* 0, or an error of LMDB's: then there is no index for now. */
+static int renew(firn_index *index) {
+    firn_backend_config config = {.directory = index->directory};
+    pthread_rwlock_wrlock(&index->map_lock);
+    atomic_store(&index->renewing, true);
+    end_reads(index);
+    if (index->env != NULL) {
+        mdb_env_close(index->env);
+        index->env = NULL;
+    }
+    int error = open_env(index, &config, index->limit_bytes);
+    if (error != 0 && index->env != NULL) {
+        mdb_env_close(index->env);
+        index->env = NULL;
+    }
+    atomic_store(&index->renewing, false);
+    pthread_rwlock_unlock(&index->map_lock);
+    return error;
+}
+
+/* Whether LMDB takes part in nothing any more. */
+static bool is_out_of_order(firn_index *index) {
+    MDB_txn *txn;
+    int error = mdb_txn_begin(index->env, NULL, MDB_RDONLY, &txn);
+    if (error == 0) {
+        mdb_txn_abort(txn);
+    }
+    return error == MDB_PANIC;
+}
+
 /* ---- the write transaction ---- */
 
 static MDB_val key_of(uint64_t *number) {
@@ -392,8 +484,17 @@ void firn_index_abort(firn_index *index) {
     }
 }
 
+/* In a file that was cut LMDB would meet pages that are gone, and what it writes would make the
+ * file look whole again. */
 int firn_index_begin(firn_index *index) {
-    int error = mdb_txn_begin(index->env, NULL, 0, &index->txn);
+    if (firn_index_file_bytes(index) <
+        atomic_load_explicit(&index->file_bytes, memory_order_relaxed)) {
+        return was_cut(index);
+    }
+    int error = index->env != NULL ? 0 : renew(index);
+    if (error == 0) {
+        error = mdb_txn_begin(index->env, NULL, 0, &index->txn);
+    }
     if (error == 0) {
         error = mdb_cursor_open(index->txn, index->index, &index->cursor);
     }
@@ -411,7 +512,14 @@ int firn_index_commit(firn_index *index) {
     int error = mdb_txn_commit(index->txn);
     index->txn = NULL;
     note_length(index);
-    return error == 0 ? FIRN_OK : fail(index, error, "commit to");
+    if (error == 0) {
+        return FIRN_OK;
+    }
+    int result = fail(index, error, "commit to");
+    if (is_out_of_order(index)) {
+        (void)renew(index); /* else the next transaction tries it */
+    }
+    return result;
 }
 
 int firn_index_put(firn_index *index, uint64_t hash, uint64_t place) {
@@ -570,7 +678,16 @@ int firn_index_reader_new(firn_index *index, firn_index_reader **out) {
     if (*out == NULL) {
         return firn_detail_set(index->detail, FIRN_ENOMEM, "%s: no memory to read it", index->path);
     }
-    (*out)->index = index;
+    firn_index_reader *reader = *out;
+    reader->index = index;
+    pthread_mutex_lock(&index->list_lock);
+    reader->next = index->readers;
+    reader->back = &index->readers;
+    if (reader->next != NULL) {
+        reader->next->back = &reader->next;
+    }
+    index->readers = reader;
+    pthread_mutex_unlock(&index->list_lock);
     return FIRN_OK;
 }
 
@@ -578,17 +695,26 @@ void firn_index_reader_free(firn_index_reader *reader) {
     if (reader == NULL) {
         return;
     }
+    pthread_mutex_lock(&reader->index->list_lock);
+    *reader->back = reader->next;
+    if (reader->next != NULL) {
+        reader->next->back = reader->back;
+    }
     if (reader->txn != NULL) {
         mdb_txn_abort(reader->txn);
     }
+    pthread_mutex_unlock(&reader->index->list_lock);
     firn_heap_free(reader->index->heap, reader, sizeof *reader);
 }
 
-/* Called with map_lock held for reading, in a read-only handle. */
-static int start_locked(firn_index_reader *reader) {
+/* Called with map_lock held for reading in a read-only handle, else with `reading` set. */
+static int start(firn_index_reader *reader) {
     MDB_env *env = reader->index->env;
     if (reader->index->unmapped) {
         return ENOMEM;
+    }
+    if (env == NULL) {
+        return EIO;
     }
     if (reader->txn != NULL) {
         return mdb_txn_renew(reader->txn);
@@ -610,7 +736,7 @@ static int start_beside_writer(firn_index_reader *reader) {
     firn_index *index = reader->index;
     for (;;) {
         pthread_rwlock_rdlock(&index->map_lock);
-        int error = start_locked(reader);
+        int error = start(reader);
         if (error == 0) {
             return 0; /* map_lock stays held until the end of the read */
         }
@@ -628,24 +754,35 @@ static int start_beside_writer(firn_index_reader *reader) {
     }
 }
 
+static int start_in_turn(firn_index_reader *reader) {
+    firn_index *index = reader->index;
+    atomic_store(&reader->reading, true);
+    while (atomic_load(&index->renewing)) {
+        atomic_store(&reader->reading, false);
+        pthread_rwlock_rdlock(&index->map_lock); /* until it is through */
+        pthread_rwlock_unlock(&index->map_lock);
+        atomic_store(&reader->reading, true);
+    }
+    return start(reader);
+}
+
 int firn_index_read_begin(firn_index_reader *reader) {
     firn_index *index = reader->index;
     if (!firn_index_is_whole(index)) {
-        return firn_detail_set(index->detail, FIRN_EIO,
-                               "%s: was cut off by somebody; close the store and open it again",
-                               index->path);
+        return was_cut(index);
     }
-    int error = index->read_only ? start_beside_writer(reader) : start_locked(reader);
-    reader->reading = error == 0;
+    int error = index->read_only ? start_beside_writer(reader) : start_in_turn(reader);
+    /* Release: whoever sees that it does not read sees its transaction at rest. */
+    atomic_store_explicit(&reader->reading, error == 0, memory_order_release);
     return error == 0 ? FIRN_OK : fail(index, error, "begin to read");
 }
 
 void firn_index_read_end(firn_index_reader *reader) {
-    if (!reader->reading) {
+    if (!atomic_load_explicit(&reader->reading, memory_order_relaxed)) {
         return;
     }
-    reader->reading = false;
     mdb_txn_reset(reader->txn);
+    atomic_store_explicit(&reader->reading, false, memory_order_release); /* as in read_begin */
     if (reader->index->read_only) {
         pthread_rwlock_unlock(&reader->index->map_lock);
     }

@@ -821,11 +821,19 @@ void firn_log_take_back(firn_log *log, uint64_t end) {
     firn_log_set_end(log, end);
 }
 
-int firn_log_publish(firn_log *log) {
-    position_line line = {LOAD(log->tail), LOAD(log->end), 0};
+static int publish(firn_log *log, uint64_t tail) {
+    position_line line = {tail, LOAD(log->end), 0};
     line.check = check_of(log, &line, offsetof(position_line, check));
     return firn_write_at(log->fd, &line, sizeof line, POSITION_AT) == 0 ? FIRN_OK
                                                                         : failed(log, "write");
+}
+
+int firn_log_publish(firn_log *log) {
+    return publish(log, LOAD(log->tail));
+}
+
+int firn_log_publish_dropped(firn_log *log) {
+    return publish(log, LOAD(log->tail) + 1);
 }
 
 void firn_log_drop(firn_log *log) {

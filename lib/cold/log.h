@@ -138,6 +138,8 @@ int firn_log_append(firn_log *log, const void *bytes, size_t size, const uint32_
 void firn_log_take_back(firn_log *log, uint64_t end);
 /* [writer] Writes tail and end to the header. FIRN_OK, FIRN_ENOSPC, FIRN_EIO. */
 int firn_log_publish(firn_log *log);
+/* [writer] The same, as it will be after the next firn_log_drop. */
+int firn_log_publish_dropped(firn_log *log);
 /* [writer] Gives up the oldest segment, which must not be the newest. */
 void firn_log_drop(firn_log *log);
 /* [writer] Gives up all segments; positions go on. */

@@ -1,5 +1,6 @@
 /* Every allocation of a scenario fails in turn: nothing crashes, nothing leaks, each error is one
  * that is promised, and no wrong value comes back. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -90,6 +91,53 @@ static void fail_each(bool with_store, unsigned threads) {
     }
 }
 
+/* Opens a store whose index is cut, so that it is made anew from the log. Returns entries. */
+static unsigned rebuild(const char *path, faulty *memory) {
+    char *index = join(path, "data.mdb");
+    int cut = truncate(index, 8192);
+    ck_assert(cut == 0 || errno == ENOENT); /* what failed before may have removed it */
+    free(index);
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.cold_bytes = 2 << 20;
+    options.threads = 0;
+    options.allocator = (firn_allocator){faulty_alloc, faulty_free, memory};
+    firn_cache *cache;
+    int result = firn_open(&cache, path, &options);
+    ck_assert_msg(is_fine(result), "open: %s", firn_strerror(result));
+    unsigned entries = 0;
+    for (unsigned i = 0; i < 120 && result == FIRN_OK; i++) {
+        firn_object *object;
+        if (firn_get(cache, &i, sizeof i, &object) == FIRN_OK) {
+            ck_assert_uint_eq(*(const unsigned char *)firn_object_data(object), i);
+            firn_object_unref(object);
+            entries++;
+        }
+    }
+    ck_assert(is_fine(firn_close(cache)));
+    return entries;
+}
+
+START_TEST(no_allocation_may_fail_badly_while_an_index_is_made_anew) {
+    char *path = scratch_path("alloc-rebuild");
+    faulty memory = {0, 0, false};
+    scenario(path, &memory, 0);
+    unsigned entries = rebuild(path, &(faulty){0, 0, false});
+    ck_assert_uint_gt(entries, 100);
+    for (long n = 1;; n++) {
+        memory = (faulty){n, 0, false};
+        (void)rebuild(path, &memory);
+        ck_assert_msg(atomic_load(&memory.live) == 0, "allocation %ld: %ld bytes leaked", n,
+                      atomic_load(&memory.live));
+        if (!atomic_load(&memory.hit)) {
+            break;
+        }
+        unsigned left = rebuild(path, &(faulty){0, 0, false});
+        ck_assert_msg(left == entries, "allocation %ld: %u of %u entries", n, left, entries);
+    }
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(no_allocation_may_fail_badly_in_memory) {
     fail_each(false, 0);
 }
@@ -106,6 +154,7 @@ START_TEST(no_allocation_may_fail_badly_beside_the_worker) {
 END_TEST
 
 static void add(TCase *tcase) {
+    tcase_add_test(tcase, no_allocation_may_fail_badly_while_an_index_is_made_anew);
     tcase_add_test(tcase, no_allocation_may_fail_badly_in_memory);
     tcase_add_test(tcase, no_allocation_may_fail_badly_with_a_store);
     tcase_add_test(tcase, no_allocation_may_fail_badly_beside_the_worker);

@@ -1,0 +1,771 @@
+/* Calls of the system that fail: full disks, bad sectors, short writes, files that are cut or gone.
+ *
+ * What must hold whatever fails: memory goes on serving; each error is one that is promised, with
+ * words; what a flush acknowledged is there after reopening, and what was overwritten or deleted
+ * never is; and when the cause is gone, all goes on as if it had not been. First each kind of
+ * failure by itself, then every call of a long scenario in turn, in a process of its own. See
+ * io_faults.h for how calls fail. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <firn/firn.h>
+
+#include "fault/io_faults.h"
+#include "unit/suite.h"
+#include "unit/support.h"
+
+enum {
+    KEYS = 160,
+    SMALL = 40, /* the first keys have values of mixed sizes */
+    LARGE = 3,  /* a value of several segments, larger than memory */
+    LARGE_BYTES = 90000,
+    CHURN_BYTES = 9000,
+    VALUE_MAX = 100000,
+};
+
+/* ---- the model ---- */
+
+/* What may be found of a key. */
+typedef struct expected {
+    unsigned newest;  /* the value that was acknowledged last; 0: none, or deleted */
+    unsigned maybe;   /* one whose put failed after the old value was given up; 0: none */
+    unsigned flushed; /* this one must be there, in a store of the least size too; 0: none */
+} expected;
+
+typedef struct model {
+    expected keys[KEYS];
+    unsigned generation;
+    unsigned before; /* values up to this one may have been reclaimed, or lost with the process */
+    bool opened;
+    long failed;     /* calls */
+    char wrong[200]; /* what was found that must not be; "": nothing */
+} model;
+
+__attribute__((format(printf, 2, 3))) static void blame(model *self, const char *format, ...) {
+    if (self->wrong[0] == '\0') {
+        va_list values;
+        va_start(values, format);
+        vsnprintf(self->wrong, sizeof self->wrong, format, values);
+        va_end(values);
+    }
+}
+
+static size_t size_of(unsigned key, unsigned generation) {
+    if (key == LARGE) {
+        return LARGE_BYTES + generation % 7 * 100;
+    }
+    return key < SMALL ? 12 + (key * 331 + generation * 17) % 3000 : CHURN_BYTES;
+}
+
+static unsigned char *value_of(unsigned key, unsigned generation) {
+    static unsigned char value[VALUE_MAX];
+    size_t size = size_of(key, generation);
+    memcpy(value, &key, 4);
+    memcpy(value + 4, &generation, 4);
+    uint32_t random = key * 2654435761u + generation;
+    for (size_t i = 8; i < size; i++) {
+        random = random * 1664525u + 1013904223u;
+        value[i] = (unsigned char)(random >> 24);
+    }
+    return value;
+}
+
+static bool is_promised(int result) {
+    return result == FIRN_ENOSPC || result == FIRN_EIO || result == FIRN_ENOMEM ||
+           result == FIRN_ECORRUPT;
+}
+
+/* An error has words, which name the store. */
+static void check_error(model *self, firn_cache *cache, int result, const char *what) {
+    char text[400] = "";
+    firn_last_message(cache, text, sizeof text);
+    if (!is_promised(result) || text[0] == '\0') {
+        blame(self, "%s: %s (%s)", what, firn_strerror(result), text);
+    }
+}
+
+static void put(model *self, firn_cache *cache, unsigned key) {
+    unsigned generation = ++self->generation;
+    expected *one = &self->keys[key];
+    int result = firn_put(cache, &key, sizeof key, value_of(key, generation),
+                          size_of(key, generation), NULL);
+    if (result == FIRN_OK) {
+        *one = (expected){.newest = generation};
+    } else {
+        check_error(self, cache, result, "put");
+        if (key == LARGE) {
+            *one = (expected){.maybe = generation};
+        }
+    }
+}
+
+static void delete (model *self, firn_cache *cache, unsigned key) {
+    int result = firn_delete(cache, &key, sizeof key);
+    if (result == FIRN_OK || result == FIRN_NOT_FOUND) {
+        self->keys[key] = (expected){0};
+    } else {
+        check_error(self, cache, result, "delete");
+    }
+}
+
+static int flush(model *self, firn_cache *cache) {
+    int result = firn_flush(cache);
+    for (unsigned i = 0; i < KEYS && result == FIRN_OK; i++) {
+        expected *one = &self->keys[i];
+        one->flushed = one->newest > self->before ? one->newest : one->flushed;
+    }
+    if (result != FIRN_OK) {
+        check_error(self, cache, result, "flush");
+    }
+    return result;
+}
+
+static void check_value(model *self, const firn_object *object, unsigned key) {
+    const expected *one = &self->keys[key];
+    unsigned generation = 0;
+    size_t size = firn_object_size(object);
+    if (size >= 8) {
+        memcpy(&generation, (const unsigned char *)firn_object_data(object) + 4, 4);
+    }
+    if (generation == 0 || (generation != one->newest && generation != one->maybe)) {
+        blame(self, "key %u: value %u instead of %u", key, generation, one->newest);
+    } else if (size != size_of(key, generation) ||
+               memcmp(firn_object_data(object), value_of(key, generation), size) != 0) {
+        blame(self, "key %u: value %u is not what was put", key, generation);
+    }
+}
+
+/* whole: no read may fail, and what was flushed must be there. */
+static void get(model *self, firn_cache *cache, unsigned key, bool whole) {
+    firn_object *object;
+    int result = firn_get(cache, &key, sizeof key, &object);
+    if (result == FIRN_OK) {
+        check_value(self, object, key);
+        firn_object_unref(object);
+    } else if (result != FIRN_NOT_FOUND) {
+        check_error(self, cache, result, "get");
+        if (whole) {
+            blame(self, "get %u: %s", key, firn_strerror(result));
+        }
+    } else if (whole && self->keys[key].flushed != 0) {
+        blame(self, "key %u: value %u is gone", key, self->keys[key].flushed);
+    } else if (whole) {
+        self->keys[key] = (expected){0}; /* and shall not come back */
+    }
+}
+
+static void get_all(model *self, firn_cache *cache, bool whole) {
+    for (unsigned i = 0; i < KEYS; i++) {
+        get(self, cache, i, whole);
+    }
+}
+
+/* Not many of the old ones: what was hit is written once more when its turn to be reclaimed comes,
+ * and if that were all, what was flushed could not be told to be there. */
+static void get_some(model *self, firn_cache *cache) {
+    for (unsigned i = 0; i < KEYS; i += i < SMALL ? 1 : 24) {
+        get(self, cache, i, false);
+    }
+}
+
+/* ---- the scenario ---- */
+
+static firn_options small_store(void) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 64 << 10;
+    options.cold_bytes = FIRN_COLD_BYTES_MIN;
+    options.threads = 0;
+    options.compression_level = FIRN_COMPRESSION_OFF;
+    return options;
+}
+
+static firn_cache *try_open(model *self, const char *path) {
+    char text[400] = "";
+    firn_options options = small_store();
+    options.error_buffer = text;
+    options.error_buffer_size = sizeof text;
+    firn_cache *cache;
+    int result = firn_open(&cache, path, &options);
+    if (result != FIRN_OK && (!is_promised(result) || strstr(text, path) == NULL)) {
+        blame(self, "open: %s (%s)", firn_strerror(result), text);
+    }
+    return cache;
+}
+
+static void run(model *self, firn_cache *cache) {
+    int result = firn_run(cache, 50);
+    if (result < 0) {
+        check_error(self, cache, result, "run");
+    }
+}
+
+/* Reclaiming may take what was flushed before. */
+static void churn(model *self, firn_cache *cache) {
+    for (unsigned i = 0; i < KEYS; i++) {
+        self->keys[i].flushed = 0;
+    }
+    for (unsigned i = SMALL; i < KEYS; i++) {
+        put(self, cache, i);
+        if (i % 16 == 0) {
+            run(self, cache);
+            get(self, cache, i / 2, false);
+            put(self, cache, i % SMALL);
+        }
+        if (i % 40 == 0) {
+            put(self, cache, LARGE);
+        }
+    }
+    self->before = self->generation;
+}
+
+static void use(model *self, firn_cache *cache) {
+    for (unsigned i = 0; i < SMALL; i++) {
+        put(self, cache, i);
+    }
+    (void)flush(self, cache);
+    for (unsigned i = 0; i < SMALL; i += 3) {
+        put(self, cache, i);
+        delete (self, cache, i + 1);
+    }
+    get(self, cache, LARGE, false);
+    (void)flush(self, cache);
+    run(self, cache);
+    churn(self, cache);
+    for (unsigned i = 1; i < SMALL; i += 4) {
+        put(self, cache, i);
+    }
+    delete (self, cache, 1);
+    delete (self, cache, KEYS - 1);
+    (void)flush(self, cache);
+    put(self, cache, 2); /* in memory alone, and something of it below */
+    get_some(self, cache);
+}
+
+/* How a run ends. */
+typedef enum ending {
+    ONE_FAULT,     /* the first call that is meant fails, and no other */
+    FAULTS_END,    /* all fail from then on, until the store was used for a while */
+    FAULTS_REMAIN, /* all fail from then on, also while the store is closed and opened again */
+    KILLED,        /* likewise, and the store is not closed */
+    ENDINGS,
+} ending;
+
+/* The cause is gone: what waits is written, and all is well. */
+static void use_without_faults(model *self, firn_cache *cache) {
+    if (flush(self, cache) != FIRN_OK) {
+        blame(self, "flush when the cause is gone");
+    }
+    put(self, cache, 8);
+    put(self, cache, LARGE);
+    delete (self, cache, 5);
+    if (flush(self, cache) != FIRN_OK) {
+        blame(self, "second flush when the cause is gone");
+    }
+    get_all(self, cache, true);
+}
+
+static void live_once_more(model *self, const char *path, bool killed) {
+    self->before = self->generation;
+    firn_cache *cache = try_open(self, path);
+    if (cache == NULL) {
+        return;
+    }
+    self->opened = true;
+    get_some(self, cache);
+    put(self, cache, 5);
+    delete (self, cache, 9);
+    (void)flush(self, cache);
+    put(self, cache, 6);
+    if (!killed) {
+        (void)firn_close(cache);
+    }
+}
+
+static void live(model *self, const char *path, const io_rule *rule, ending end) {
+    io_faults_on(rule);
+    firn_cache *cache = try_open(self, path);
+    if (cache != NULL) {
+        self->opened = true;
+        use(self, cache);
+        if (end == FAULTS_END || (end == ONE_FAULT && io_faults_failed() > 0)) {
+            self->failed = io_faults_off();
+            use_without_faults(self, cache);
+        }
+        (void)firn_close(cache);
+    }
+    live_once_more(self, path, end == KILLED);
+    self->failed += io_faults_off();
+}
+
+static void live_in_child(model *self, const char *path, const io_rule *rule, ending end) {
+    *self = (model){0};
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        live(self, path, rule, end);
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        blame(self, "ended with status %x", (unsigned)status);
+    }
+}
+
+static int tell(void *context, const char *finding, uint64_t done, uint64_t total) {
+    (void)done;
+    (void)total;
+    if (finding != NULL) {
+        blame(context, "verify: %s", finding);
+    }
+    return 0;
+}
+
+static void verify(model *self, const char *path) {
+    firn_store *store;
+    firn_verify_report report = FIRN_VERIFY_REPORT_INIT;
+    char text[400] = "";
+    int result = firn_store_open(&store, path, text, sizeof text);
+    if (result == FIRN_OK) {
+        result = firn_store_verify(store, &report, tell, self);
+        firn_store_close(store);
+    }
+    if (result != FIRN_OK) {
+        blame(self, "verify: %s (%s)", firn_strerror(result), text);
+    }
+}
+
+/* What is left, without a fault. */
+static void check_what_is_left(model *self, const char *path) {
+    char text[400] = "";
+    firn_options options = small_store();
+    options.error_buffer = text;
+    options.error_buffer_size = sizeof text;
+    firn_cache *cache;
+    int result = firn_open(&cache, path, &options);
+    if (result != FIRN_OK) {
+        blame(self, "open after it: %s (%s)", firn_strerror(result), text);
+        return;
+    }
+    self->before = self->generation;
+    get_all(self, cache, true);
+    put(self, cache, 7);
+    if (flush(self, cache) != FIRN_OK) {
+        blame(self, "flush after it");
+    }
+    get_all(self, cache, false);
+    result = firn_close(cache);
+    if (result != FIRN_OK) {
+        blame(self, "close after it: %s", firn_strerror(result));
+    }
+    verify(self, path);
+}
+
+/* ---- every call in turn ---- */
+
+static model *shared_model(void) {
+    void *memory =
+        mmap(NULL, sizeof(model), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(memory, MAP_FAILED);
+    return memory;
+}
+
+enum { SINGLY = 48 }; /* of the first calls each one fails, of the later ones some */
+
+static void fail_each(unsigned calls, int error) {
+    char *path = scratch_path("io");
+    model *self = shared_model();
+    long runs = 0;
+    long wrong = 0;
+    static const char *const names[] = {"one", "all until switched off", "all", "all, killed"};
+    for (ending end = 0; end < ENDINGS; end++) {
+        for (long n = 0;; n += n < SINGLY ? 1 : 1 + n / 16) {
+            io_rule rule = {path, NULL, calls, n, end == ONE_FAULT, error};
+            clear_tree(path);
+            live_in_child(self, path, &rule, end);
+            check_what_is_left(self, path);
+            runs++;
+            if (self->wrong[0] != '\0') {
+                printf("calls %u, %s, %s, from %ld: %s\n", calls,
+                       error == 0 ? "half" : strerror(error), names[end], n, self->wrong);
+                wrong++;
+            }
+            if (self->failed == 0) {
+                ck_assert_msg(self->opened, "nothing was tried");
+                break;
+            }
+        }
+    }
+    printf("calls %u, %s: %ld runs\n", calls, error == 0 ? "half" : strerror(error), runs);
+    fflush(stdout);
+    munmap(self, sizeof *self);
+    remove_tree(path);
+    ck_assert_msg(wrong == 0, "%ld of %ld runs went wrong", wrong, runs);
+}
+
+START_TEST(any_write_may_find_the_disk_full) {
+    fail_each(IO_WRITE, ENOSPC);
+}
+END_TEST
+
+START_TEST(any_write_may_fail) {
+    fail_each(IO_WRITE, EIO);
+}
+END_TEST
+
+START_TEST(any_write_may_be_short) {
+    fail_each(IO_WRITE, 0);
+}
+END_TEST
+
+START_TEST(any_read_may_fail) {
+    fail_each(IO_READ, EIO);
+}
+END_TEST
+
+START_TEST(any_read_may_be_short) {
+    fail_each(IO_READ, 0);
+}
+END_TEST
+
+START_TEST(any_sync_may_fail) {
+    fail_each(IO_SYNC | IO_MSYNC, EIO);
+}
+END_TEST
+
+START_TEST(any_sync_may_find_the_disk_full) {
+    fail_each(IO_SYNC | IO_MSYNC, ENOSPC);
+}
+END_TEST
+
+START_TEST(any_change_of_a_files_size_or_name_may_fail) {
+    fail_each(IO_TRUNCATE | IO_ALLOCATE | IO_RENAME, ENOSPC);
+    fail_each(IO_TRUNCATE | IO_ALLOCATE | IO_RENAME, EIO);
+}
+END_TEST
+
+/* ---- each kind of failure by itself ---- */
+
+typedef struct bench {
+    char *path;
+    firn_cache *cache;
+    model model;
+} bench;
+
+static void begin(bench *self, const char *name, const firn_options *options) {
+    *self = (bench){.path = scratch_path(name)};
+    self->cache = open_with(self->path, options);
+}
+
+static void reopen(bench *self, const firn_options *options) {
+    ck_assert_int_eq(firn_close(self->cache), FIRN_OK);
+    self->cache = open_with(self->path, options);
+}
+
+static void end(bench *self) {
+    ck_assert_str_eq(self->model.wrong, "");
+    ck_assert_int_eq(firn_close(self->cache), FIRN_OK);
+    verify(&self->model, self->path);
+    ck_assert_str_eq(self->model.wrong, "");
+    remove_tree(self->path);
+}
+
+static firn_stats stats_of(firn_cache *cache) {
+    firn_stats stats = FIRN_STATS_INIT;
+    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
+    return stats;
+}
+
+static void assert_message_names(firn_cache *cache, const char *file) {
+    char text[400] = "";
+    firn_last_message(cache, text, sizeof text);
+    ck_assert_msg(strstr(text, file) != NULL, "%s is not named: %s", file, text);
+}
+
+static void assert_in_memory(bench *self, unsigned key) {
+    firn_stats before = stats_of(self->cache);
+    get(&self->model, self->cache, key, true);
+    firn_stats after = stats_of(self->cache);
+    ck_assert_uint_eq(after.hot_hits, before.hot_hits + 1);
+}
+
+static void refuse_writes_to(const char *file, unsigned calls, int error, int expected_code) {
+    firn_options options = small_store();
+    bench self;
+    begin(&self, "io-full", &options);
+    for (unsigned i = 0; i < SMALL; i++) {
+        put(&self.model, self.cache, i);
+    }
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    io_rule rule = {self.path, file, calls, 0, 0, error};
+    io_faults_on(&rule);
+    churn(&self.model, self.cache); /* more than the store holds */
+    put(&self.model, self.cache, 7);
+    int result = firn_flush(self.cache);
+    ck_assert_int_eq(result, expected_code);
+    assert_message_names(self.cache, file);
+    get_some(&self.model, self.cache);
+    ck_assert_int_gt(io_faults_off(), 0);
+    if ((calls & IO_WRITE) != 0) {
+        ck_assert_uint_gt(stats_of(self.cache).write_errors, 0);
+    }
+    use_without_faults(&self.model, self.cache);
+    reopen(&self, &options);
+    get_all(&self.model, self.cache, true);
+    end(&self);
+}
+
+START_TEST(a_full_disk_under_the_log_is_told_and_got_over) {
+    refuse_writes_to("firn.log", IO_WRITE, ENOSPC, FIRN_ENOSPC);
+}
+END_TEST
+
+START_TEST(a_full_disk_under_the_index_is_told_and_got_over) {
+    refuse_writes_to("data.mdb", IO_WRITE, ENOSPC, FIRN_ENOSPC);
+}
+END_TEST
+
+START_TEST(a_bad_sector_under_the_log_is_told_and_got_over) {
+    refuse_writes_to("firn.log", IO_WRITE, EIO, FIRN_EIO);
+}
+END_TEST
+
+START_TEST(a_bad_sector_under_the_index_is_told_and_got_over) {
+    refuse_writes_to("data.mdb", IO_WRITE, EIO, FIRN_EIO);
+}
+END_TEST
+
+START_TEST(a_device_that_does_not_sync_is_told_and_got_over) {
+    refuse_writes_to("firn.log", IO_SYNC, EIO, FIRN_EIO);
+    refuse_writes_to("data.mdb", IO_SYNC, EIO, FIRN_EIO);
+    refuse_writes_to("firn.journal", IO_MSYNC, EIO, FIRN_EIO);
+}
+END_TEST
+
+START_TEST(while_the_disk_is_full_memory_serves_and_its_bound_holds) {
+    firn_options options = small_store();
+    bench self;
+    begin(&self, "io-memory", &options);
+    io_rule rule = {self.path, NULL, IO_WRITE, 0, 0, ENOSPC};
+    io_faults_on(&rule);
+    unsigned refused = 0;
+    for (unsigned i = SMALL; i < KEYS; i++) {
+        unsigned before = self.model.keys[i].newest;
+        put(&self.model, self.cache, i);
+        refused += self.model.keys[i].newest == before;
+        ck_assert_uint_le(stats_of(self.cache).hot_bytes, options.hot_bytes);
+    }
+    ck_assert_uint_gt(refused, 0);
+    ck_assert_uint_lt(refused, KEYS - SMALL);
+    for (unsigned i = SMALL; i < KEYS; i++) {
+        if (self.model.keys[i].newest != 0) {
+            assert_in_memory(&self, i);
+        }
+    }
+    ck_assert_int_gt(io_faults_off(), 0);
+    use_without_faults(&self.model, self.cache);
+    end(&self);
+}
+END_TEST
+
+START_TEST(a_read_that_fails_is_told_and_does_not_last) {
+    firn_options options = small_store();
+    options.cold_bytes = 64 << 20; /* with segments so large that values are not read by a map */
+    bench self;
+    begin(&self, "io-read", &options);
+    put(&self.model, self.cache, LARGE); /* it is never in memory */
+    put(&self.model, self.cache, 5);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    io_rule rule = {self.path, "firn.log", IO_READ, 0, 0, EIO};
+    io_faults_on(&rule);
+    firn_object *object;
+    unsigned key = LARGE;
+    ck_assert_int_eq(firn_get(self.cache, &key, sizeof key, &object), FIRN_EIO);
+    assert_message_names(self.cache, "firn.log");
+    ck_assert_uint_eq(stats_of(self.cache).read_errors, 1);
+    assert_in_memory(&self, 5);
+    ck_assert_int_gt(io_faults_off(), 0);
+    get_all(&self.model, self.cache, true);
+    end(&self);
+}
+END_TEST
+
+/* The length of a file is looked at once in some milliseconds. */
+static void cut(const bench *self, const char *name, off_t length) {
+    char *file = join(self->path, name);
+    ck_assert_int_eq(truncate(file, length), 0);
+    free(file);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+}
+
+/* Entries that only the disk has, in the index on disk, and one that only memory has. */
+static void fill_below(bench *self, const firn_options *options) {
+    for (unsigned i = 0; i < SMALL; i++) {
+        put(&self->model, self->cache, i);
+    }
+    for (unsigned i = SMALL; i < SMALL + 20; i++) {
+        put(&self->model, self->cache, i);
+    }
+    ck_assert_int_eq(flush(&self->model, self->cache), FIRN_OK);
+    reopen(self, options);
+    for (unsigned i = 0; i < KEYS; i++) {
+        self->model.keys[i].flushed = 0; /* it is about to be lost */
+    }
+    self->model.before = self->model.generation;
+    put(&self->model, self->cache, KEYS - 1);
+}
+
+START_TEST(a_log_that_is_cut_gives_misses) {
+    firn_options options = small_store();
+    bench self;
+    begin(&self, "io-cut-log", &options);
+    fill_below(&self, &options);
+    cut(&self, "firn.log", 20000);
+    get_all(&self.model, self.cache, false);
+    ck_assert_uint_gt(stats_of(self.cache).damaged, 0);
+    assert_in_memory(&self, KEYS - 1);
+    use_without_faults(&self.model, self.cache);
+    ck_assert_str_eq(self.model.wrong, "");
+    ck_assert_int_eq(firn_close(self.cache), FIRN_OK);
+    self.cache = open_with(self.path, &options);
+    get_all(&self.model, self.cache, false);
+    ck_assert_str_eq(self.model.wrong, "");
+    ck_assert_int_eq(firn_close(self.cache), FIRN_OK);
+    remove_tree(self.path);
+}
+END_TEST
+
+START_TEST(an_index_that_is_cut_gives_errors_and_is_made_anew) {
+    firn_options options = small_store();
+    bench self;
+    begin(&self, "io-cut-index", &options);
+    fill_below(&self, &options);
+    cut(&self, "data.mdb", 8192);
+    firn_object *object;
+    unsigned key = 0;
+    ck_assert_int_eq(firn_get(self.cache, &key, sizeof key, &object), FIRN_EIO);
+    assert_message_names(self.cache, "data.mdb");
+    ck_assert_uint_gt(stats_of(self.cache).read_errors, 0);
+    get_all(&self.model, self.cache, false);
+    assert_in_memory(&self, KEYS - 1);
+    put(&self.model, self.cache, 5);
+    (void)flush(&self.model, self.cache);
+    ck_assert_int_lt(firn_close(self.cache), FIRN_OK);
+    ck_assert_str_eq(self.model.wrong, "");
+    self.model.before = self.model.generation;
+    self.cache = open_with(self.path, &options);
+
+    get_all(&self.model, self.cache, false);
+    use_without_faults(&self.model, self.cache);
+    end(&self);
+}
+END_TEST
+
+START_TEST(a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back) {
+    firn_options options = small_store();
+    bench self;
+    begin(&self, "io-deleted", &options);
+    fill_below(&self, &options);
+    clear_tree(self.path);
+    get_all(&self.model, self.cache, false);
+    put(&self.model, self.cache, 5);
+    delete (&self.model, self.cache, 6);
+    (void)flush(&self.model, self.cache);
+    churn(&self.model, self.cache);
+    (void)flush(&self.model, self.cache);
+    assert_in_memory(&self, KEYS - 1);
+    ck_assert_str_eq(self.model.wrong, "");
+    (void)firn_close(self.cache);
+    self.cache = open_with(self.path, &options);
+    for (unsigned i = 0; i < KEYS; i++) {
+        self.model.keys[i] = (expected){0};
+    }
+    get_all(&self.model, self.cache, true);
+    use_without_faults(&self.model, self.cache);
+    end(&self);
+}
+END_TEST
+
+static uint64_t told_ms(void *context) {
+    return *(const uint64_t *)context;
+}
+
+START_TEST(a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing) {
+    uint64_t now_ms = 2000000000;
+    firn_options options = small_store();
+    options.clock = (firn_clock){told_ms, &now_ms};
+    bench self;
+    begin(&self, "io-clock", &options);
+    firn_put_options soon = FIRN_PUT_OPTIONS_INIT;
+    soon.ttl_ms = 1000;
+    ck_assert_int_eq(firn_put(self.cache, "soon", 4, "v", 1, &soon), FIRN_OK);
+    for (unsigned i = 0; i < SMALL; i++) {
+        put(&self.model, self.cache, i);
+    }
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    now_ms = 1000000000;
+    use(&self.model, self.cache);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    reopen(&self, &options);
+    get_all(&self.model, self.cache, true);
+    ck_assert_int_eq(firn_put(self.cache, "soon", 4, "w", 1, &soon), FIRN_OK);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    ck_assert_int_eq(firn_contains(self.cache, "soon", 4), FIRN_OK);
+    now_ms += 1000;
+    ck_assert_int_eq(firn_contains(self.cache, "soon", 4), FIRN_NOT_FOUND);
+    end(&self);
+}
+END_TEST
+
+/* ---- the whole ---- */
+
+START_TEST(without_a_fault_nothing_is_missing) {
+    char *path = scratch_path("io-none");
+    model *self = shared_model();
+    io_rule rule = {path, NULL, 0, 0, 0, 0};
+    live_in_child(self, path, &rule, FAULTS_REMAIN);
+    check_what_is_left(self, path);
+    ck_assert_str_eq(self->wrong, "");
+    unsigned flushed = 0;
+    for (unsigned i = 0; i < KEYS; i++) {
+        flushed += self->keys[i].flushed != 0;
+    }
+    ck_assert_uint_gt(flushed, 5);
+    munmap(self, sizeof *self);
+    remove_tree(path);
+}
+END_TEST
+
+static void add(TCase *tcase) {
+    tcase_add_test(tcase, without_a_fault_nothing_is_missing);
+    tcase_add_test(tcase, a_full_disk_under_the_log_is_told_and_got_over);
+    tcase_add_test(tcase, a_full_disk_under_the_index_is_told_and_got_over);
+    tcase_add_test(tcase, a_bad_sector_under_the_log_is_told_and_got_over);
+    tcase_add_test(tcase, a_bad_sector_under_the_index_is_told_and_got_over);
+    tcase_add_test(tcase, a_device_that_does_not_sync_is_told_and_got_over);
+    tcase_add_test(tcase, while_the_disk_is_full_memory_serves_and_its_bound_holds);
+    tcase_add_test(tcase, a_read_that_fails_is_told_and_does_not_last);
+    tcase_add_test(tcase, a_log_that_is_cut_gives_misses);
+    tcase_add_test(tcase, an_index_that_is_cut_gives_errors_and_is_made_anew);
+    tcase_add_test(tcase, a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back);
+    tcase_add_test(tcase, a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing);
+    tcase_add_test(tcase, any_write_may_find_the_disk_full);
+    tcase_add_test(tcase, any_write_may_fail);
+    tcase_add_test(tcase, any_write_may_be_short);
+    tcase_add_test(tcase, any_read_may_fail);
+    tcase_add_test(tcase, any_read_may_be_short);
+    tcase_add_test(tcase, any_sync_may_fail);
+    tcase_add_test(tcase, any_sync_may_find_the_disk_full);
+    tcase_add_test(tcase, any_change_of_a_files_size_or_name_may_fail);
+}
+
+int main(void) {
+    return run_suite("io", add, 300);
+}
