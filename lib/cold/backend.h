@@ -80,6 +80,7 @@ typedef struct firn_backend_config {
     uint64_t filter_bytes_max; /* memory for a filter of what is there; 0: none. Likewise. */
     bool read_only;
     bool create;       /* there is nothing yet; else it must be there */
+    bool clean;        /* the last writer closed it, and nobody has written since */
     bool rebuild;      /* what can be derived is made anew from the records, by recover; with
                           read_only, in memory, and no writer may be active */
     bool sync_commits; /* a commit is on the device when it returns */

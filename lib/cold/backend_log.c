@@ -91,7 +91,7 @@ static int read_meta_in(firn_backend *backend, firn_index_meta *meta) {
 }
 
 static int first_commit(firn_backend *backend) {
-    firn_index_meta meta = {backend->meta, firn_log_end(backend->log)};
+    firn_index_meta meta = {backend->meta, firn_log_end(backend->log), 0};
     int result = firn_index_begin(backend->index);
     if (result != FIRN_OK) {
         return result;
@@ -209,6 +209,7 @@ static int log_open(firn_backend **out, const firn_backend_config *config) {
     backend->read_only = config->read_only;
     backend->sync_commits = config->sync_commits;
     backend->rebuilding = config->rebuild;
+    backend->clean = config->clean;
     backend->limit_bytes = config->limit_bytes;
     backend->index_limit = config->limit_bytes / 8 * 5;
     backend->entries_max = backend->index_limit / INDEX_ENTRY_MAX;
@@ -275,7 +276,8 @@ static void leave_lost_head(firn_backend *backend) {
 
 static int find_segments(firn_backend *backend, firn_backend_recovery *recovery) {
     int result = FIRN_OK;
-    if (backend->checkpoint == firn_log_end(backend->log)) {
+    /* After an unclean end a segment may have been moved since. */
+    if (backend->clean && backend->checkpoint == firn_log_end(backend->log)) {
         result = place_segments(backend);
     }
     if (result == FIRN_OK && backend->checkpoint > firn_log_end(backend->log)) {
@@ -284,6 +286,9 @@ static int find_segments(firn_backend *backend, firn_backend_recovery *recovery)
     }
     if (result == FIRN_OK && !firn_log_is_complete(backend->log)) {
         result = firn_log_scan(backend->log, false);
+        backend->moves_stored = UINT64_MAX; /* what the index says of slots may be old */
+    } else {
+        backend->moves_stored = firn_log_moves(backend->log);
     }
     if (result == FIRN_OK) {
         recovery->lost = missing_segments(backend);
@@ -374,6 +379,13 @@ static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery 
     firn_filter_empty(backend);
     uint64_t told =
         powerless ? 0 : firn_log_told_end(backend->log); /* all must be sound up to there */
+    if (!powerless && told == 0) {
+        return firn_detail_set(backend->detail, FIRN_ECORRUPT,
+                               "%s: neither its index nor where its log ends can be read; salvage "
+                               "what can be with 'firn verify --repair', or open it with "
+                               "set_aside_damaged",
+                               backend->directory);
+    }
     int result = firn_log_scan(backend->log, true);
     if (result == FIRN_OK) {
         result = firn_lives_reserve(backend);
@@ -410,6 +422,39 @@ static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery 
     return result == FIRN_OK ? firn_checkpoint(backend) : result;
 }
 
+static void count_entry(void *context, uint64_t place) {
+    firn_backend *backend = context;
+    if (firn_log_number(backend->payload, firn_place_position(place)) >=
+        firn_log_tail(backend->log)) {
+        firn_live *live = firn_live_of(backend, firn_place_position(place));
+        live->count++;
+        live->bytes += firn_place_size(place);
+    }
+}
+
+/* Counts anew what the index holds; the deltas are empty. */
+static int count_lives(firn_backend *backend) {
+    memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
+    firn_index_reader *reader = backend->own->reader;
+    int result = firn_index_read_begin(reader);
+    if (result == FIRN_OK) {
+        result = firn_index_each(reader, count_entry, backend);
+        firn_index_read_end(reader);
+    }
+    uint64_t entries = 0;
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i <= backend->lives_mask; i++) {
+        backend->lives[i].dirty = true;
+        entries += backend->lives[i].count;
+        bytes += backend->lives[i].bytes;
+    }
+    atomic_store_explicit(&backend->entries, entries, memory_order_relaxed);
+    atomic_store_explicit(&backend->live_bytes, bytes, memory_order_relaxed);
+    backend->dead = backend->index_entries > entries ? backend->index_entries - entries : 0;
+    backend->meta_dirty = true;
+    return result == FIRN_OK ? firn_checkpoint(backend) : result;
+}
+
 static int log_recover(firn_backend *backend, bool powerless, firn_backend_recovery *recovery) {
     *recovery = (firn_backend_recovery){0};
     firn_index_meta meta;
@@ -443,8 +488,13 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     if (result == FIRN_OK) {
         result = firn_replay(backend, powerless, firn_checkpoint, recovery);
     }
-    if (result == FIRN_OK && recovery->replayed > 0) {
+    if (result == FIRN_OK && (recovery->replayed > 0 || meta.merging != 0)) {
+        backend->meta_dirty = true;
         result = firn_checkpoint(backend);
+    }
+    /* What a broken checkpoint had done already was not seen by the replay's accounts. */
+    if (result == FIRN_OK && meta.merging != 0) {
+        result = count_lives(backend);
     }
     return result;
 }

@@ -95,6 +95,7 @@ struct firn_backend {
     firn_detail *detail;
     bool read_only;
     bool sync_commits;
+    bool clean;      /* the last writer closed the store */
     bool rebuilding; /* until recover is through: the index is not whole, and does not say it is */
     char *directory;
     uint64_t limit_bytes;

@@ -25,6 +25,19 @@ enum {
     ATTEMPTS = 8,
 };
 
+/* A transaction on the way to a checkpoint says that it is one. */
+static int begin_part(firn_backend *backend) {
+    firn_index_meta meta = {backend->meta, backend->checkpoint, 1};
+    int result = firn_index_begin(backend->index);
+    if (result == FIRN_OK && !backend->rebuilding) {
+        result = firn_index_set_meta(backend->index, &meta);
+        if (result != FIRN_OK) {
+            firn_index_abort(backend->index);
+        }
+    }
+    return result;
+}
+
 static int finish(firn_backend *backend, int result) {
     if (result != FIRN_OK) {
         firn_index_abort(backend->index);
@@ -88,7 +101,7 @@ static void tell_filter(const swept *self) {
 static int sweep_some(firn_backend *backend, uint64_t to, size_t at_once, bool *over) {
     swept self = {.backend = backend};
     uint64_t from = backend->sweep_from;
-    int result = firn_index_begin(backend->index);
+    int result = begin_part(backend);
     if (result == FIRN_OK) {
         result = finish(backend,
                         firn_index_sweep(backend->index, &from, to, at_once, over, is_dead, &self));
@@ -151,7 +164,7 @@ static int store_segments(firn_backend *backend) {
 
 /* The last transaction: from here on what is known of the log is in the index. */
 static int conclude(firn_backend *backend) {
-    firn_index_meta meta = {backend->meta, backend->known};
+    firn_index_meta meta = {backend->meta, backend->known, 0};
     int result = firn_index_begin(backend->index);
     if (result != FIRN_OK) {
         return result;
@@ -188,7 +201,7 @@ static void note_usage(firn_backend *backend) {
 static int merge_some(firn_backend *backend, const firn_delta_entry *entries, size_t count,
                       bool sweeping, uint64_t from, uint64_t to) {
     swept self = {.backend = backend};
-    int result = firn_index_begin(backend->index);
+    int result = begin_part(backend);
     if (result != FIRN_OK) {
         return result;
     }

@@ -235,6 +235,12 @@ int firn_session_fetch(firn_backend_session *session, uint64_t place, uint64_t *
 }
 
 bool firn_session_overtaken(firn_backend_session *session) {
+    firn_backend *backend = session->backend;
+    if (session->locked) { /* it may have been in another process */
+        pthread_rwlock_unlock(&backend->follow_lock);
+        (void)catch_up(backend);
+        pthread_rwlock_rdlock(&backend->follow_lock);
+    }
     return firn_log_changes(session->backend->log) != session->changes;
 }
 

@@ -296,7 +296,7 @@ int firn_write_drop(firn_backend *backend) {
 }
 
 int firn_write_empty_index(firn_backend *backend) {
-    firn_index_meta meta = {backend->meta, firn_log_end(backend->log)};
+    firn_index_meta meta = {backend->meta, firn_log_end(backend->log), 0};
     int result = firn_index_begin(backend->index);
     if (result != FIRN_OK) {
         return result;

@@ -207,6 +207,7 @@ static int recover(firn_cold *cold, const firn_journal_header *header) {
 static int take_over(firn_cold *cold, const firn_journal_header *header, bool rebuild) {
     firn_backend_config config = backend_config(cold);
     config.rebuild = rebuild;
+    config.clean = header->clean;
     int result = cold->ops->open(&cold->backend, &config);
     if (result == FIRN_OK) {
         result = cold->ops->read_meta(cold->backend, &cold->meta);

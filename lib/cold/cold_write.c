@@ -16,6 +16,7 @@
 enum {
     REMOVAL_BYTES = 32,      /* in the log, at the most */
     JOURNAL_REMOVALS = 1024, /* records that the journal removes in one commit, at the most */
+    SECOND_LIFE_SHARE = 2,   /* of a segment's bytes, to records that were hit */
     AHEAD = 8,               /* items whose memory is on its way */
     FRAME_BYTES = 16,        /* that the backend adds to a record, at the most */
     /* While less than three quarters of the log is valid, nothing valid is lost. */
@@ -238,10 +239,12 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     uint64_t hash = firn_hash64(cold->seed, record.key, record.key_size);
     bool expired = record.expires_ms != 0 && record.expires_ms <= self->now_ms;
     bool hit = take_hit(cold, hash);
-    if (!expired && (self->clean || hit) && is_valid(cold, hash, sequence) &&
+    bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max);
+    if (!expired && kept && is_valid(cold, hash, sequence) &&
         firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
         int result = copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;
+        self->copied += result == FIRN_OK ? bytes->size : 0;
         if (result != FIRN_BACKEND_FULL && result != FIRN_ECORRUPT) {
             return result;
         }
@@ -311,8 +314,14 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
     if (result != FIRN_OK && result != FIRN_NOT_FOUND) {
         return result;
     }
-    reclaim self = {.now_ms = firn_clock_now_ms(&cold->clock),
-                    .clean = may_clean && should_clean(cold)};
+    firn_backend_usage usage;
+    cold->ops->usage(cold->backend, &usage);
+    reclaim self = {
+        .now_ms = firn_clock_now_ms(&cold->clock),
+        .clean = may_clean && should_clean(cold),
+        /* Were all kept that were hit, nothing might come free however long it went on. */
+        .copied_max = usage.segment_bytes / SECOND_LIFE_SHARE,
+    };
     cold->cleaned = self.clean ? cold->cleaned + 1 : 0;
     cold->losses_used = 0;
     if (result == FIRN_OK) { /* else nothing begins in it, or it is the newest */

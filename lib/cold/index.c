@@ -620,7 +620,7 @@ static const meta_field meta_fields[] = {
     META_FIELD("format", store.format),   META_FIELD("store_id", store.store_id),
     META_FIELD("seed", store.seed),       META_FIELD("created_ms", store.created_ms),
     META_FIELD("budget", store.budget),   META_FIELD("version_next", store.version_next),
-    META_FIELD("checkpoint", checkpoint),
+    META_FIELD("checkpoint", checkpoint), META_FIELD("merging", merging),
 };
 
 static MDB_val name_of(const meta_field *field) {
@@ -844,6 +844,27 @@ int firn_index_walk(firn_index_reader *reader, uint64_t from, uint64_t *hashes, 
     }
     mdb_cursor_close(cursor);
     return error == 0 || error == MDB_NOTFOUND ? FIRN_OK : fail(reader->index, error, "read");
+}
+
+int firn_index_each(firn_index_reader *reader, void (*each)(void *context, uint64_t place),
+                    void *context) {
+    MDB_cursor *cursor;
+    MDB_val key;
+    MDB_val value;
+    int error = mdb_cursor_open(reader->txn, reader->index->index, &cursor);
+    if (error != 0) {
+        return fail(reader->index, error, "read");
+    }
+    while ((error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        uint64_t place;
+        if (!take_u64(&value, &place)) {
+            error = MDB_CORRUPTED;
+            break;
+        }
+        each(context, place);
+    }
+    mdb_cursor_close(cursor);
+    return error == MDB_NOTFOUND ? FIRN_OK : fail(reader->index, error, "read");
 }
 
 int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *number,

@@ -31,6 +31,8 @@ typedef struct firn_index_segment {
 typedef struct firn_index_meta {
     firn_backend_meta store;
     uint64_t checkpoint; /* position of the log up to which the index knows it */
+    uint64_t merging;    /* not 0: a checkpoint is under way, or was broken off: the index is ahead
+                            for some hashes, and what segments say they hold is not */
 } firn_index_meta;
 
 typedef struct firn_index_usage {
@@ -89,6 +91,9 @@ int firn_index_next(firn_index_reader *reader, uint64_t from, uint64_t *hash, ui
 /* Up to `most` hashes from one on, ascending; fewer when these are all. */
 int firn_index_walk(firn_index_reader *reader, uint64_t from, uint64_t *hashes, size_t most,
                     size_t *count);
+/* Gives the place of each entry. */
+int firn_index_each(firn_index_reader *reader, void (*each)(void *context, uint64_t place),
+                    void *context);
 int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *number,
                             firn_index_segment *segment);
 /* FIRN_ECORRUPT: a number is missing or has a wrong size. */

@@ -38,6 +38,7 @@ typedef struct file_header {
 typedef struct position_line {
     uint64_t tail;
     uint64_t end;
+    uint64_t moves;
     uint64_t check;
 } position_line;
 
@@ -404,14 +405,14 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     }
     log->payload = log->segment_bytes - FIRN_LOG_SEGMENT_HEADER_SIZE;
     uint64_t first = config->create ? config->from / log->payload + 1 : 1;
-    position_line line = {first, first * log->payload, 0}; /* position 0 means none */
+    position_line line = {first, first * log->payload, 0, 0}; /* position 0 means none */
     if (!config->create) {
         result = read_position(log, &line);
     }
     log->told_tail = result == FIRN_OK ? line.tail : 0;
     log->told_end = result == FIRN_OK ? line.end : 0;
     if (result == FIRN_ECORRUPT) { /* told by the slots: see firn_log_scan */
-        line = (position_line){1, log->payload, 0};
+        line = (position_line){1, log->payload, 0, 0};
         result = FIRN_OK;
     }
     uint64_t slots = slots_in_file(log);
@@ -421,6 +422,7 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     if (result != FIRN_OK) {
         return result;
     }
+    log->moves = line.moves;
     STORE(log->tail, line.tail);
     STORE(log->end, line.end);
     if (line.tail == 0 || line.end < line.tail * log->payload ||
@@ -612,7 +614,8 @@ int firn_log_follow(firn_log *log, bool *changed) {
     if (result != FIRN_OK) {
         return result;
     }
-    *changed = line.tail != LOAD(log->tail) || line.end != LOAD(log->end);
+    bool moved = line.moves != log->moves;
+    *changed = moved || line.tail != LOAD(log->tail) || line.end != LOAD(log->end);
     if (!*changed) {
         return FIRN_OK;
     }
@@ -628,7 +631,8 @@ int firn_log_follow(firn_log *log, bool *changed) {
         return result;
     }
     STORE(log->end, line.end);
-    for (uint64_t n = old_after; n < head_after(log); n++) {
+    log->moves = line.moves;
+    for (uint64_t n = moved ? old_tail : old_after; n < head_after(log); n++) {
         ring_set(log, n, FIRN_LOG_NO_SLOT);
     }
     STORE(log->tail, line.tail);
@@ -822,7 +826,7 @@ void firn_log_take_back(firn_log *log, uint64_t end) {
 }
 
 static int publish(firn_log *log, uint64_t tail) {
-    position_line line = {tail, LOAD(log->end), 0};
+    position_line line = {tail, LOAD(log->end), log->moves, 0};
     line.check = check_of(log, &line, offsetof(position_line, check));
     return firn_write_at(log->fd, &line, sizeof line, POSITION_AT) == 0 ? FIRN_OK
                                                                         : failed(log, "write");
@@ -956,6 +960,9 @@ int firn_log_set_slots(firn_log *log, uint32_t slots) {
         result = move_in_front(log, slots, buffer);
         firn_heap_free(log->heap, buffer, COPY_BYTES);
         /* The copies are on the device before what they were made from is given up. */
+        if (result == FIRN_OK) {
+            result = firn_log_publish(log); /* who reads beside us looks for it anew */
+        }
         if (result == FIRN_OK) {
             result = firn_log_sync(log);
         }

@@ -3,8 +3,9 @@
  *     offset 0     header, 4096 bytes:
  *              0   8 bytes "FIRNLOG1"           64  u64 tail: number of the oldest segment
  *              8   u32 format                   72  u64 end: position where the log ends
- *             12   u32 bytes of a segment       80  u64 XXH3-64 of bytes 64-79, seeded with the
- *             16   u64 store id                          store id
+ *             12   u32 bytes of a segment       80  u64 how many segments were ever moved
+ *             16   u64 store id                 88  u64 XXH3-64 of bytes 64-87, seeded with the
+ *                                                   store id
  *             24   u64 seed of the key hash
  *             32   u64 when the store was made, ms since 1970
  *             40   u64 XXH3-64 of bytes 0-39
