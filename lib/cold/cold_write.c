@@ -227,6 +227,8 @@ typedef struct reclaim {
     bool clean;    /* all that is valid is kept */
     uint64_t kept; /* records, in the current transaction */
     uint64_t expired;
+    uint64_t copied;     /* bytes, in all */
+    uint64_t copied_max; /* of records that were hit */
 } reclaim;
 
 /* What becomes of one record of the oldest part. */
