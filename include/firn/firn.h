@@ -8,6 +8,7 @@
 #define FIRN_FIRN_H
 
 #include <firn/cache.h>
+#include <firn/cursor.h>
 #include <firn/error.h>
 #include <firn/object.h>
 #include <firn/options.h>

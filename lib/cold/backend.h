@@ -203,6 +203,11 @@ typedef struct firn_backend_ops {
     /* The first entry of the stored index whose hash is at least `from`; FIRN_NOT_FOUND: none. */
     int (*next_index)(firn_backend_session *session, uint64_t from, uint64_t *hash,
                       uint64_t *sequence);
+    /* Hashes from one on, ascending: of every entry that is there all the while, and perhaps of
+     * some that are not. hashes has room for twice `most`; *count is `most` at the most, and less
+     * than that only if these are all. */
+    int (*walk)(firn_backend_session *session, uint64_t from, uint64_t *hashes, size_t most,
+                size_t *count);
     /* Lent until the next of these two, or read_end. FIRN_NOT_FOUND: no such number. */
     int (*get_blob)(firn_backend_session *session, uint64_t number, firn_bytes *blob);
     /* The first blob whose number is at least `from`; FIRN_NOT_FOUND: none. */

@@ -612,6 +612,7 @@ const firn_backend_ops firn_backend_log = {
     .locate = firn_session_locate,
     .next_record = firn_session_next_record,
     .next_index = firn_session_next_index,
+    .walk = firn_session_walk,
     .get_blob = firn_session_get_blob,
     .next_blob = firn_session_next_blob,
 };

@@ -203,6 +203,8 @@ int firn_session_next_record(firn_backend_session *session, uint64_t from, uint6
                              firn_bytes *record);
 int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64_t *hash,
                             uint64_t *sequence);
+int firn_session_walk(firn_backend_session *session, uint64_t from, uint64_t *hashes, size_t most,
+                      size_t *count);
 
 int firn_session_get_blob(firn_backend_session *session, uint64_t number, firn_bytes *blob);
 int firn_session_next_blob(firn_backend_session *session, uint64_t from, uint64_t *number,

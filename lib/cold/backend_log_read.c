@@ -1,4 +1,5 @@
 /* The log backend: readers. See backend_log.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cold/backend_log.h"
@@ -8,6 +9,12 @@ enum {
     ATTEMPTS = 16,        /* at one place that moves meanwhile */
     BUFFER_KEPT = 1 << 20 /* bytes, between reads */
 };
+
+static int compare_hashes(const void *a, const void *b) {
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return *left < *right ? -1 : *left > *right;
+}
 
 static bool is_gone(const firn_backend *backend, uint64_t place) {
     return firn_log_number(backend->payload, firn_place_position(place)) <
@@ -314,6 +321,54 @@ int firn_session_next_index(firn_backend_session *session, uint64_t from, uint64
         firn_index_read_end(session->reader);
     }
     *sequence = firn_place_position(place);
+    return result;
+}
+
+/* Sorts the hashes, and keeps the lowest `most` of those that differ. */
+static size_t keep_lowest(uint64_t *hashes, size_t count, size_t most) {
+    qsort(hashes, count, sizeof *hashes, compare_hashes);
+    size_t kept = 0;
+    for (size_t i = 0; i < count && kept < most; i++) {
+        if (kept == 0 || hashes[i] != hashes[kept - 1]) {
+            hashes[kept++] = hashes[i];
+        }
+    }
+    return kept;
+}
+
+static size_t walk_delta(const firn_delta *delta, uint64_t from, uint64_t *hashes, size_t most,
+                         size_t count) {
+    uint64_t to = UINT64_MAX;
+    for (size_t i = 0; i <= delta->mask; i++) {
+        uint64_t hash = atomic_load_explicit(&delta->slots[i].hash, memory_order_acquire);
+        if (hash == 0 || hash < from || hash > to) {
+            continue;
+        }
+        hashes[count++] = hash;
+        if (count == 2 * most) {
+            count = keep_lowest(hashes, count, most);
+            to = count == most ? hashes[most - 1] : to;
+        }
+    }
+    return keep_lowest(hashes, count, most);
+}
+
+/* The deltas before the index, and the transaction begins behind them: as in firn_locate, and for
+ * the same reason. A delta that is emptied meanwhile was in the index before. */
+int firn_session_walk(firn_backend_session *session, uint64_t from, uint64_t *hashes, size_t most,
+                      size_t *count) {
+    firn_backend *backend = session->backend;
+    size_t found = walk_delta(atomic_load_explicit(&backend->active, memory_order_acquire), from,
+                              hashes, most, 0);
+    found = walk_delta(atomic_load_explicit(&backend->frozen, memory_order_acquire), from, hashes,
+                       most, found);
+    size_t more = 0;
+    int result = firn_index_read_begin(session->reader);
+    if (result == FIRN_OK) {
+        result = firn_index_walk(session->reader, from, hashes + found, most, &more);
+        firn_index_read_end(session->reader);
+    }
+    *count = result == FIRN_OK ? keep_lowest(hashes, found + more, most) : 0;
     return result;
 }
 

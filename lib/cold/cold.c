@@ -67,6 +67,7 @@ typedef struct read_request {
     firn_cold_place place;
     void *place_context;
     firn_cold_meta *meta;
+    bool quiet; /* leaves no trace */
 } read_request;
 
 static int damaged(firn_cold *cold, uint64_t sequence, const char *what) {
@@ -99,7 +100,7 @@ static bool is_wanted(firn_cold *cold, const read_request *request, const firn_r
         return false;
     }
     if (record->expires_ms != 0 && record->expires_ms <= firn_clock_now_ms(&cold->clock)) {
-        firn_cold_count(&cold->counters.expired, 1);
+        firn_cold_count(&cold->counters.expired, request->quiet ? 0 : 1);
         return false;
     }
     return !cold->read_only || !firn_journal_voids(cold->journal, request->hash, record->version);
@@ -159,7 +160,9 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     };
     if (request->place != NULL) {
         result = produce_value(cold, reader, request, &meta, &record);
-        mark_hit(cold, request->hash);
+        if (!request->quiet) {
+            mark_hit(cold, request->hash);
+        }
     }
     if (result == FIRN_OK && request->meta != NULL) {
         *request->meta = meta;
@@ -214,9 +217,32 @@ int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_s
     if (!firn_cold_may_hold(cold, hash)) { /* spares the reader too */
         return FIRN_NOT_FOUND;
     }
-    read_request request = {hash, key, key_size, place, place_context, meta};
+    read_request request = {hash, key, key_size, place, place_context, meta, false};
     firn_cold_reader *reader = take_reader(cold);
     int result = read_with(cold, reader, &request);
+    give_reader(cold, reader);
+    count_read_error(cold, result);
+    return result;
+}
+
+int firn_cold_visit(firn_cold *cold, uint64_t hash, firn_cold_place place, void *place_context) {
+    read_request request = {
+        .hash = hash, .place = place, .place_context = place_context, .quiet = true};
+    firn_cold_reader *reader = take_reader(cold);
+    int result = read_with(cold, reader, &request);
+    give_reader(cold, reader);
+    count_read_error(cold, result == FIRN_EIO ? result : FIRN_OK);
+    return result;
+}
+
+int firn_cold_walk(firn_cold *cold, uint64_t from, uint64_t *hashes, size_t most, size_t *count) {
+    *count = 0;
+    firn_cold_reader *reader = take_reader(cold);
+    int result = begin_session(cold, reader);
+    if (result == FIRN_OK) {
+        result = cold->ops->walk(reader->session, from, hashes, most, count);
+        cold->ops->read_end(reader->session);
+    }
     give_reader(cold, reader);
     count_read_error(cold, result);
     return result;
@@ -268,8 +294,8 @@ static int read_all(firn_cold *cold, firn_cold_reader *reader, firn_cold_read_it
     bool again[FIRN_COLD_READS_MAX] = {false};
     for (size_t i = 0; i < count; i++) {
         firn_cold_read_item *item = &items[order[i].at];
-        read_request request = {item->hash, item->key,           item->key_size,
-                                place,      item->place_context, NULL};
+        read_request request = {item->hash,          item->key, item->key_size, place,
+                                item->place_context, NULL,      false};
         item->result = read_placed(cold, reader, &request, order[i].place);
         /* Also one that is gone may have been written anew at another place meanwhile. */
         again[order[i].at] =
@@ -277,7 +303,8 @@ static int read_all(firn_cold *cold, firn_cold_reader *reader, firn_cold_read_it
     }
     for (size_t i = 0; i < count; i++) {
         read_request request = {items[i].hash, items[i].key,           items[i].key_size,
-                                place,         items[i].place_context, NULL};
+                                place,         items[i].place_context, NULL,
+                                false};
         if (again[i]) {
             items[i].result = read_in_session(cold, reader, &request);
         }

@@ -165,6 +165,14 @@ enum { FIRN_COLD_READS_MAX = 128 };
 void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t count,
                          firn_cold_place place);
 
+/* firn_cold_read of whatever key has the hash, which leaves no trace: it counts no hit and no
+ * expiry. place is asked first whether the entry is wanted at all. */
+int firn_cold_visit(firn_cold *cold, uint64_t hash, firn_cold_place place, void *place_context);
+/* The hashes from one on, ascending, of every entry that is there all the while, and perhaps of
+ * some that are not. hashes has room for twice `most`; *count is less than `most` only if these are
+ * all. FIRN_OK, or an error. */
+int firn_cold_walk(firn_cold *cold, uint64_t from, uint64_t *hashes, size_t most, size_t *count);
+
 /* Records in the journal that what the store holds of this hash below this version is void. Takes
  * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
  * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */

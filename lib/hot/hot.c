@@ -20,7 +20,8 @@ enum {
      * second, entries are evicted for it. */
     SLACK_SHARE = 16,
     SURPLUS_SHARE = 12,
-    HASTE = 4, /* times as fast are the tables looked through while there is a surplus */
+    HASTE = 4,        /* times as fast are the tables looked through while there is a surplus */
+    SWEEP_PIECE = 64, /* buckets that are looked through for somebody else at once */
 };
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
@@ -441,6 +442,15 @@ static void move_if_asked(void *context, firn_object *object) {
     change_locked(shard, copy, 0, state);
     firn_object_unref(object);
     firn_object_unref(copy);
+}
+
+bool firn_hot_sweep_locked(firn_hot_shard *shard, size_t *position,
+                           void (*visit)(void *context, firn_object *object), void *context) {
+    return firn_table_sweep(&shard->table, position, SWEEP_PIECE, visit, context);
+}
+
+uint64_t firn_hot_layout_locked(const firn_hot_shard *shard) {
+    return firn_table_layout(&shard->table);
 }
 
 /* A small part of what is to do: each shard looks through its table once a round. charge: bytes

@@ -75,6 +75,13 @@ firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
 /* Residents in order of value, from NULL to NULL; order: FIRN_HOTTEST_FIRST or
  * FIRN_COLDEST_FIRST. */
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object, unsigned order);
+/* Calls visit with every object that is indexed in a piece of the shard, from *position on (0: the
+ * beginning), and moves *position on: up to a thousand. True: the end was reached. visit changes
+ * nothing. Between pieces the shard may be unlocked, as long as the layout stays the same. */
+bool firn_hot_sweep_locked(firn_hot_shard *shard, size_t *position,
+                           void (*visit)(void *context, firn_object *object), void *context);
+/* See firn_table_layout. */
+uint64_t firn_hot_layout_locked(const firn_hot_shard *shard);
 /* Locks the shard whose turn it is to give a victim. */
 firn_hot_shard *firn_hot_lock_next(firn_hot *hot);
 
@@ -176,6 +183,12 @@ struct firn_hot {
 static inline firn_hot_shard *firn_hot_shard_of(firn_hot *hot, uint64_t hash) {
     /* In two steps, for a shift by 64 is none. */
     return &hot->shards[hash >> 1 >> (hot->shard_shift - 1)];
+}
+
+/* The highest hash of a shard: each has a range of hashes, in the order of their numbers. */
+static inline uint64_t firn_hot_last_hash(const firn_hot *hot, unsigned number) {
+    return number + 1 == hot->shard_count ? UINT64_MAX
+                                          : ((uint64_t)(number + 1) << hot->shard_shift) - 1;
 }
 
 /* With one shard, policies are told of every hit in order. */

@@ -282,6 +282,7 @@ static void publish_view(firn_table *table, firn_table_directory *from, uint32_t
     atomic_store_explicit(&table->view, view, memory_order_release);
     atomic_fetch_add_explicit(&table->moves, 1, memory_order_release);
     table->retired = 0;
+    table->layouts++;
 }
 
 int firn_table_init(firn_table *table, firn_heap *heap, firn_segments *segments) {
@@ -787,6 +788,10 @@ bool firn_table_sweep(firn_table *table, size_t *at, size_t buckets,
         }
     }
     return *at >= end;
+}
+
+uint64_t firn_table_layout(const firn_table *table) {
+    return table->layouts;
 }
 
 void firn_table_fini(firn_table *table) {

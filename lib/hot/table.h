@@ -108,6 +108,7 @@ typedef struct firn_table {
     firn_segments *segments;           /* has a lock of its own */
     size_t count;                      /* entries */
     size_t retired;                    /* segments of `from` that were given up already */
+    uint64_t layouts;                  /* counts the views that were published */
     firn_table_directory *directories; /* all there are: late readers may look into any */
 } firn_table;
 
@@ -144,6 +145,10 @@ size_t firn_table_buckets(const firn_table *table);
  * begin. True: the end was reached. visit may replace the object it is given and no other. */
 bool firn_table_sweep(firn_table *table, size_t *position, size_t buckets,
                       void (*visit)(void *context, firn_object *object), void *context);
+/* A number that stays the same while positions of a sweep keep their meaning: between two pieces of
+ * a sweep with the same number, entries that move go from places before others to places behind
+ * them, so that none is passed by. */
+uint64_t firn_table_layout(const firn_table *table);
 
 /* The look-up without a lock, in this file so that it becomes part of its caller: what it costs is
  * how many instructions lie between one miss of the processor's cache and the next. */

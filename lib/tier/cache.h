@@ -9,7 +9,7 @@
  *   1. write_lock     one batch at a time goes to the cold tier
  *   2. a shard        of the hot table, one at a time
  *   3. the queue's lock
- *   4. the cold tier's and the detail's own, which call nobody
+ *   4. the cursors', the cold tier's and the detail's own, which call nobody
  */
 #ifndef FIRN_TIER_CACHE_H
 #define FIRN_TIER_CACHE_H
@@ -94,6 +94,9 @@ struct firn_cache {
         _Atomic uint64_t left; /* entries still to come. Relaxed: written with worker_lock held,
                                   read by anybody */
     } warm;
+
+    pthread_mutex_t cursors_lock; /* guards the next, and what the cursors say is guarded by it */
+    struct firn_cursor *cursors;  /* those that are open */
 
     pthread_mutex_t worker_lock; /* held over a step of background work other than a batch */
     uint64_t synced_ns;          /* worker_lock; when last synced, monotonic */
@@ -186,6 +189,9 @@ int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t h
                            uint64_t version);
 /* After FIRN_EBUSY, with no lock held: makes room in the journal. */
 int firn_relieve_journal(firn_cache *cache);
+
+/* cursor.c: an entry that is in the table has no record below any more. The shard is locked. */
+void firn_cursors_note_lifted(firn_cache *cache, uint64_t hash);
 
 /* warm.c */
 void firn_warm_begin(firn_cache *cache);

@@ -18,6 +18,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_free(heap, cache->batch_objects,
                    cache->batch_items_max * sizeof *cache->batch_objects);
     pthread_mutex_destroy(&cache->write_lock);
+    pthread_mutex_destroy(&cache->cursors_lock);
     pthread_mutex_destroy(&cache->worker_lock);
     pthread_mutex_destroy(&cache->wake_lock);
     pthread_cond_destroy(&cache->wake);

@@ -21,6 +21,7 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
     firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
     if (object != NULL && (firn_object_state(object) & FIRN_STORED) != 0) {
         firn_hot_change_locked(shard, object, FIRN_STORED, 0);
+        firn_cursors_note_lifted(cache, hash);
         firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
     }
     firn_hot_unlock(shard);
@@ -103,6 +104,7 @@ static int make_locks(firn_cache *cache) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     int failed = firn_queue_init(&cache->queue, cache->heap);
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
+    failed |= pthread_mutex_init(&cache->cursors_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
     failed |= pthread_cond_init(&cache->wake, &monotonic);

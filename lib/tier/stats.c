@@ -128,6 +128,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .dropped_memory_only = firn_counted(counters, FIRN_EVENT_DROPPED_MEMORY_ONLY),
         .dropped_backpressure = firn_counted(counters, FIRN_EVENT_DROPPED_BACKPRESSURE),
         .dropped_too_large = firn_counted(counters, FIRN_EVENT_DROPPED_TOO_LARGE),
+        .reclaimed_hot = firn_counted(counters, FIRN_EVENT_RECLAIMED_HOT),
         .expired = firn_counted(counters, FIRN_EVENT_EXPIRED),
         .backpressure_waits = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_WAIT),
         .backpressure_ns = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_NS),

@@ -150,7 +150,9 @@ static void check_budgets(world *self) {
     firn_stats stats = FIRN_STATS_INIT;
     ck_assert_int_eq(firn_get_stats(self->cache, &stats), FIRN_OK);
     ck_assert_uint_le(stats.hot_bytes, stats.hot_bytes_max + VALUE_MAX + 256);
-    ck_assert_uint_eq(stats.damaged, 0);
+    char why[512] = "";
+    (void)firn_last_message(self->cache, why, sizeof why);
+    ck_assert_msg(stats.damaged == 0, "%s", why);
     ck_assert_uint_eq(stats.write_errors, 0);
     ck_assert_uint_eq(stats.gets, stats.hot_hits + stats.cold_hits + stats.misses);
     if (self->path != NULL) {
