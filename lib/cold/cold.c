@@ -113,6 +113,9 @@ static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_r
     int result = firn_dictionaries_get(&cold->dictionaries, cold->ops, reader->session,
                                        record->dictionary, &dictionary, &wrong);
     if (result != FIRN_OK) {
+        if (result == FIRN_ECORRUPT && cold->ops->overtaken(reader->session)) {
+            return FIRN_AGAIN; /* it may have gone with the last record that needed it */
+        }
         return result == FIRN_ECORRUPT ? damaged(cold, meta->sequence, wrong) : result;
     }
     void *to = request->place(request->place_context, meta);
