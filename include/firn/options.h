@@ -81,8 +81,10 @@ typedef struct firn_options {
     uint64_t hot_bytes;           /* memory for the hot tier with all its overhead; what waits for
                                      demotion counts. Default 64 MiB. 0 with a path: a disk cache that
                                      keeps nothing in memory but a write queue of at least 1 MiB. */
-    uint64_t cold_bytes;          /* bytes the store's data file may take. Default 1 GiB, at least
-                                     FIRN_COLD_BYTES_MIN. Oldest entries are reclaimed. */
+    uint64_t cold_bytes;          /* bytes that the store's log and index may take together. Default
+                                     1 GiB, at least FIRN_COLD_BYTES_MIN. Oldest entries are
+                                     reclaimed. The journal's MiB, dictionaries, and what a clean
+                                     close leaves for the next open come on top. */
     const char *hot_policy;       /* eviction policy by name; NULL: "lru". See firn_policy_name. */
     unsigned promotion;           /* FIRN_PROMOTE_...; default always */
     unsigned write_mode;          /* FIRN_WRITE_...; default on eviction */
