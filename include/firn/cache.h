@@ -37,7 +37,8 @@ typedef struct firn_cache firn_cache;
  * FIRN_EBUSY      another handle, here or in another process, has the store open for writing
  * FIRN_ENOTSTORE  the path is a file, or a directory that holds other things; nothing is touched
  * FIRN_EVERSION   the store's format or byte order is not this library's
- * FIRN_ECORRUPT   the store is damaged (see set_aside_damaged); nothing is touched
+ * FIRN_ECORRUPT   the store's log or journal is damaged (see set_aside_damaged); nothing is
+ *                 touched. A damaged index is no error: it is made anew from the log.
  * FIRN_EREADONLY  the path cannot be written to: open it read_only
  * FIRN_NOT_FOUND  read_only, and there is no store at path
  * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO

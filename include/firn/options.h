@@ -102,8 +102,8 @@ typedef struct firn_options {
                                      size */
     unsigned read_only;           /* not 0: open beside a live writer; puts give FIRN_EREADONLY, and
                                      no entry is kept in memory between calls. */
-    unsigned set_aside_damaged;   /* not 0: a damaged store is renamed to PATH.damaged and a fresh
-                                    one made in its place, instead of FIRN_ECORRUPT */
+    unsigned set_aside_damaged;   /* not 0: a store that cannot be mended is renamed to PATH.damaged
+                                    and a fresh   one made in its place, instead of FIRN_ECORRUPT */
     firn_allocator allocator;     /* default: aligned memory of the C library */
     firn_clock clock;             /* default: the system's wall clock */
     char *error_buffer;           /* where a failed firn_open writes what happened; may be NULL */
