@@ -125,6 +125,19 @@ static uint64_t cold_entries(firn_cache *cache) {
     return stats.cold_entries;
 }
 
+static unsigned count_entries(firn_cache *cache) {
+    unsigned there = 0;
+    firn_cursor *cursor;
+    firn_object *object;
+    ck_assert_int_eq(firn_cursor_open(cache, NULL, 0, FIRN_CURSOR_KEYS, &cursor), FIRN_OK);
+    while (firn_cursor_next(cursor, &object) == FIRN_OK) {
+        there++;
+        firn_object_unref(object);
+    }
+    firn_cursor_close(cursor);
+    return there;
+}
+
 static void churn(firn_cache *cache, uint64_t bytes) {
     static unsigned char value[40000];
     static unsigned number;
@@ -273,16 +286,7 @@ START_TEST(a_process_that_dies_in_the_middle_leaves_no_entry_and_its_pieces_go_i
     ck_assert_int_eq(firn_contains(cache, "a", 1), FIRN_NOT_FOUND);
     churn(cache, 24u << 20);
     /* What is there is a turn of the log of what came since: none of the pieces. */
-    unsigned there = 0;
-    firn_cursor *cursor;
-    firn_object *object;
-    ck_assert_int_eq(firn_cursor_open(cache, NULL, 0, FIRN_CURSOR_KEYS, &cursor), FIRN_OK);
-    while (firn_cursor_next(cursor, &object) == FIRN_OK) {
-        there++;
-        firn_object_unref(object);
-    }
-    firn_cursor_close(cursor);
-    ck_assert_uint_eq(cold_entries(cache), there);
+    ck_assert_uint_eq(cold_entries(cache), count_entries(cache));
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
@@ -347,6 +351,35 @@ START_TEST(a_piece_that_was_reclaimed_ends_the_reading_and_the_entry) {
     /* The key can be written again. */
     ck_assert_int_eq(write_value(cache, "a", 3 * PIECE, 2), FIRN_OK);
     check_value(cache, "a", 3 * PIECE, 2);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+/* While most of the log is superseded all that is valid is kept: but for pieces that no head names.
+ */
+START_TEST(reclaiming_keeps_the_pieces_of_what_is_there_and_no_others) {
+    static unsigned char value[40000];
+    char *path = scratch_path("stream-cleaned");
+    firn_options options = small_options();
+    options.cold_bytes = 32u << 20;
+    firn_cache *cache = open_with(path, &options);
+    ck_assert_int_eq(write_value(cache, "deleted", 2u << 20, 1), FIRN_OK);
+    ck_assert_int_eq(write_value(cache, "kept", 2u << 20, 2), FIRN_OK);
+    ck_assert_int_eq(write_value(cache, "overwritten", 2u << 20, 3), FIRN_OK);
+    ck_assert_int_eq(firn_delete(cache, "deleted", 7), FIRN_OK);
+    ck_assert_int_eq(firn_put(cache, "overwritten", 11, "", 0, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    ck_assert_uint_eq(cold_entries(cache), 3 * (2u << 20) / PIECE + 2);
+    for (unsigned i = 0; i < 2000; i++) {
+        fill(value, sizeof value, 0, i);
+        ck_assert_int_eq(firn_put(cache, &(char){(char)(i % 4)}, 1, value, sizeof value, NULL),
+                         FIRN_OK);
+        ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    }
+    check_value(cache, "kept", 2u << 20, 2);
+    ck_assert_uint_eq(count_entries(cache), 4 + 2);
+    ck_assert_uint_eq(cold_entries(cache), (2u << 20) / PIECE + 4 + 2);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
@@ -556,6 +589,7 @@ static void add_tests(TCase *tcase) {
                    a_process_that_dies_in_the_middle_leaves_no_entry_and_its_pieces_go_in_time);
     tcase_add_test(tcase, a_reader_keeps_its_value_through_an_overwrite_and_a_delete);
     tcase_add_test(tcase, a_piece_that_was_reclaimed_ends_the_reading_and_the_entry);
+    tcase_add_test(tcase, reclaiming_keeps_the_pieces_of_what_is_there_and_no_others);
     tcase_add_test(tcase, a_damaged_piece_ends_the_reading_and_the_entry);
     tcase_add_test(tcase, pieces_are_no_entries_for_cursors_and_from_outside);
     tcase_add_test(tcase, a_value_much_larger_than_memory_passes_through);
