@@ -88,6 +88,8 @@ FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t 
  *         and drops it with firn_object_unref.
  *
  * FIRN_NOT_FOUND  no such entry, it has expired, or its record is damaged (which is counted)
+ * FIRN_ETOOLARGE  the value was written as a stream and is too large for memory: firn_reader_open
+ *                 reads it. So it is with all functions that look at a value
  * FIRN_ENOMEM, FIRN_EIO */
 FIRN_API FIRN_NODISCARD int firn_get(firn_cache *cache, const void *key, size_t key_size,
                                      firn_object **object);

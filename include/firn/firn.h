@@ -16,5 +16,6 @@
 #include <firn/simulate.h>
 #include <firn/stats.h>
 #include <firn/store.h>
+#include <firn/stream.h>
 
 #endif

@@ -68,6 +68,7 @@ typedef struct read_request {
     void *place_context;
     firn_cold_meta *meta;
     bool quiet; /* leaves no trace */
+    bool piece; /* a piece is wanted, and nothing else is */
 } read_request;
 
 static int damaged(firn_cold *cold, uint64_t sequence, const char *what) {
@@ -147,10 +148,14 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     if (wrong != NULL) {
         return cold->ops->overtaken(reader->session) ? FIRN_AGAIN : damaged(cold, sequence, wrong);
     }
+    if ((record.part == FIRN_PART_PIECE) != request->piece) {
+        return request->quiet ? FIRN_EXISTS : FIRN_NOT_FOUND;
+    }
     if (!is_wanted(cold, request, &record)) {
         return FIRN_NOT_FOUND;
     }
     firn_cold_meta meta = {
+        .part = record.part,
         .hash = request->hash,
         .version = record.version,
         .expires_ms = record.expires_ms,
@@ -220,9 +225,32 @@ int firn_cold_read(firn_cold *cold, uint64_t hash, const void *key, size_t key_s
     if (!firn_cold_may_hold(cold, hash)) { /* spares the reader too */
         return FIRN_NOT_FOUND;
     }
-    read_request request = {hash, key, key_size, place, place_context, meta, false};
+    read_request request = {hash, key, key_size, place, place_context, meta, false, false};
     firn_cold_reader *reader = take_reader(cold);
     int result = read_with(cold, reader, &request);
+    give_reader(cold, reader);
+    count_read_error(cold, result);
+    return result;
+}
+
+int firn_cold_read_piece(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
+                         firn_cold_place place, void *place_context) {
+    read_request request = {hash, key, key_size, place, place_context, NULL, false, true};
+    firn_cold_reader *reader = take_reader(cold);
+    int result = read_with(cold, reader, &request);
+    give_reader(cold, reader);
+    count_read_error(cold, result);
+    return result;
+}
+
+int firn_cold_locate(firn_cold *cold, uint64_t hash) {
+    uint64_t sequence;
+    firn_cold_reader *reader = take_reader(cold);
+    int result = begin_session(cold, reader);
+    if (result == FIRN_OK) {
+        result = cold->ops->locate(reader->session, hash, &sequence);
+        cold->ops->read_end(reader->session);
+    }
     give_reader(cold, reader);
     count_read_error(cold, result);
     return result;
@@ -298,16 +326,16 @@ static int read_all(firn_cold *cold, firn_cold_reader *reader, firn_cold_read_it
     for (size_t i = 0; i < count; i++) {
         firn_cold_read_item *item = &items[order[i].at];
         read_request request = {item->hash,          item->key, item->key_size, place,
-                                item->place_context, NULL,      false};
+                                item->place_context, NULL,      false,          false};
         item->result = read_placed(cold, reader, &request, order[i].place);
         /* Also one that is gone may have been written anew at another place meanwhile. */
         again[order[i].at] =
             item->result == FIRN_AGAIN || (item->result == FIRN_NOT_FOUND && order[i].place != 0);
     }
     for (size_t i = 0; i < count; i++) {
-        read_request request = {items[i].hash, items[i].key,           items[i].key_size,
-                                place,         items[i].place_context, NULL,
-                                false};
+        read_request request = {
+            items[i].hash, items[i].key, items[i].key_size, place, items[i].place_context, NULL,
+            false,         false};
         if (again[i]) {
             items[i].result = read_in_session(cold, reader, &request);
         }

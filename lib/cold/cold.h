@@ -15,6 +15,7 @@
 
 #include "base/detail.h"
 #include "base/heap.h"
+#include "cold/record.h"
 
 typedef struct firn_cold firn_cold;
 struct firn_backend_ops;
@@ -22,6 +23,7 @@ struct firn_dictionary_info;
 
 /* What an entry is, besides its value. In a read, key is lent until the read returns. */
 typedef struct firn_cold_meta {
+    firn_part part; /* whole, or a head: then the value is that of a head */
     uint64_t hash;
     uint64_t version;
     uint64_t expires_ms; /* 0: never */
@@ -62,6 +64,7 @@ typedef struct firn_cold_item {
     size_t key_size;
     const void *value;
     size_t value_size;
+    firn_part part;
     bool remove; /* take away the record of this hash whose version is below this one; no key or
                     value needed */
     int result;  /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could
@@ -166,8 +169,15 @@ void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t cou
                          firn_cold_place place);
 
 /* firn_cold_read of whatever key has the hash, which leaves no trace: it counts no hit and no
- * expiry. place is asked first whether the entry is wanted at all. */
+ * expiry. place is asked first whether the entry is wanted at all. FIRN_EXISTS: what is there is a
+ * piece. */
 int firn_cold_visit(firn_cold *cold, uint64_t hash, firn_cold_place place, void *place_context);
+/* firn_cold_read of a piece, by its key; all other reads find none. */
+int firn_cold_read_piece(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
+                         firn_cold_place place, void *place_context);
+/* Whether there is a valid record of the hash, which is not looked at. FIRN_OK, FIRN_NOT_FOUND or
+ * an error. */
+int firn_cold_locate(firn_cold *cold, uint64_t hash);
 /* The hashes from one on, ascending, of every entry that is there all the while, and perhaps of
  * some that are not. hashes has room for twice `most`; *count is less than `most` only if these are
  * all. FIRN_OK, or an error. */

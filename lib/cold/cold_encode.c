@@ -88,6 +88,11 @@ static bool is_written(const firn_cold *cold, const firn_cold_item *item,
            item->value_size <= firn_cold_value_max(cold, item->key_size);
 }
 
+/* Reclaiming reads the value of a head, and wants no decoder for it. */
+static bool is_compressed(const firn_cold *cold, const firn_cold_item *item) {
+    return item->part != FIRN_PART_HEAD && firn_encoding_wants(cold->encoding, item->value_size);
+}
+
 /* Bytes in front of the payload: the head begins where it must to end at the key. */
 static size_t lead_bytes(const firn_cold_item *item) {
     return FIRN_RECORD_HEAD_MAX + item->key_size;
@@ -116,7 +121,7 @@ static size_t plan(encoding_job *job, size_t count, unsigned char *arena) {
             job->encoded[i].head = arena + at;
         }
         at += lead_bytes(item);
-        at += firn_encoding_wants(job->cold->encoding, item->value_size) ? item->value_size : 0;
+        at += is_compressed(job->cold, item) ? item->value_size : 0;
     }
     return at;
 }
@@ -130,6 +135,7 @@ static void encode_one(void *context, unsigned lane, size_t piece) {
         return;
     }
     firn_record record = {
+        .part = item->part,
         .codec = firn_codec_none.number,
         .version = item->version,
         .expires_ms = item->expires_ms,
@@ -139,7 +145,7 @@ static void encode_one(void *context, unsigned lane, size_t piece) {
     };
     unsigned char *payload = out->head + lead_bytes(item);
     size_t used = 0;
-    if (firn_encoding_wants(job->cold->encoding, item->value_size)) {
+    if (is_compressed(job->cold, item)) {
         used = firn_encode(job->cold->encoding, lane, payload, item->value, item->value_size,
                            &record.dictionary);
         record.codec = used > 0 ? firn_codec_zstd.number : firn_codec_none.number;
@@ -158,7 +164,7 @@ static void take_note(encoding_job *job, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const firn_cold_item *item = &job->items[i];
         const firn_cold_encoded *done = &job->encoded[i];
-        if (done->ready && firn_encoding_wants(job->cold->encoding, item->value_size)) {
+        if (done->ready && is_compressed(job->cold, item)) {
             bool raw = done->payload == item->value;
             firn_encoding_note(job->cold->encoding, item->value, item->value_size,
                                raw ? 0 : done->payload_size);

@@ -6,6 +6,7 @@
  * much of the log is superseded all that are valid. If that does not help, the batch is cut in two;
  * a single record that does not even fit into an empty store is refused. Counters are collected in
  * cold->tally and told only after the commit. */
+#include <endian.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -205,6 +206,26 @@ static bool is_valid(firn_cold *cold, uint64_t hash, uint64_t sequence) {
     return cold->ops->locate(cold->session, hash, &found) == FIRN_OK && found == sequence;
 }
 
+/* Whether a head names the piece; one that is not written yet does not. All other records belong to
+ * themselves. */
+static bool is_named(firn_cold *cold, const firn_record *record) {
+    uint64_t head;
+    uint64_t sequence;
+    firn_bytes bytes;
+    firn_record found;
+    if (record->part != FIRN_PART_PIECE) {
+        return true;
+    }
+    if (record->key_size != FIRN_PIECE_KEY_SIZE) {
+        return false;
+    }
+    memcpy(&head, record->key, sizeof head);
+    return cold->ops->lookup(cold->session, le64toh(head), &sequence, &bytes) == FIRN_OK &&
+           firn_record_parse(bytes.data, bytes.size, &found) == NULL &&
+           found.part == FIRN_PART_HEAD && found.payload_size == FIRN_STREAM_HEAD_SIZE &&
+           memcmp((const char *)found.payload + 8, (const char *)record->key + 8, 8) == 0;
+}
+
 /* Writes it once more. FIRN_BACKEND_FULL: there is no room; FIRN_ECORRUPT: it cannot be decoded. */
 static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
                         firn_bytes bytes) {
@@ -242,7 +263,7 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     bool expired = record.expires_ms != 0 && record.expires_ms <= self->now_ms;
     bool hit = take_hit(cold, hash);
     bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max);
-    if (!expired && kept && is_valid(cold, hash, sequence) &&
+    if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record) &&
         firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
         int result = copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;

@@ -50,7 +50,7 @@ static const unsigned char *get_varint(const unsigned char *from, const unsigned
 
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
     memset(head, 0, CHECKSUM_SIZE);
-    unsigned kind = FIRN_RECORD_FORMAT << FORMAT_SHIFT | record->codec;
+    unsigned kind = (FIRN_RECORD_FORMAT + record->part) << FORMAT_SHIFT | record->codec;
     kind |= record->dictionary != 0 ? FLAG_DICTIONARY : 0;
     kind |= record->expires_ms != 0 ? FLAG_EXPIRES : 0;
     head[CHECKSUM_SIZE] = (unsigned char)kind;
@@ -113,10 +113,11 @@ const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
         return "record too short";
     }
     unsigned kind = from[CHECKSUM_SIZE];
-    if (kind >> FORMAT_SHIFT != FIRN_RECORD_FORMAT) {
+    unsigned part = (kind >> FORMAT_SHIFT) - FIRN_RECORD_FORMAT;
+    if (part > FIRN_PART_MAX) {
         return "unknown record format";
     }
-    *record = (firn_record){.codec = kind & CODEC_MASK};
+    *record = (firn_record){.part = (firn_part)part, .codec = kind & CODEC_MASK};
     bool raw = record->codec == FIRN_RECORD_CODEC_RAW;
     bool has_dictionary = (kind & FLAG_DICTIONARY) != 0;
     uint64_t dictionary = 0;

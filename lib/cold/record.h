@@ -2,10 +2,10 @@
  * files, no codec.
  *
  *     offset 0   u64    checksum: XXH3-64, seeded with the sequence, of all that follows
- *            8   u8     format, 2, in the high 4 bits; 1 and 2: codec; 4: a dictionary's id
- * follows; 8: an expiry follows 9   [varint dictionary], varint key size, [varint value size: not
- * of codec 0], varint version, varint time of writing (ms after the store's creation), [varint
- * expiry, ms], key, payload to the end
+ *            8   u8     format, 2 (3: a piece of a stream; 4: the head of one), in the high 4 bits;
+ * 1 and 2: codec; 4: a dictionary's id follows; 8: an expiry follows 9   [varint dictionary],
+ * varint key size, [varint value size: not of codec 0], varint version, varint time of writing (ms
+ * after the store's creation), [varint expiry, ms], key, payload to the end
  *
  * Integers are little-endian; varints are LEB128 of up to 10 bytes. How many bytes the record has
  * in all is told by whoever keeps it. The full account is in docs/format.md. */
@@ -23,7 +23,21 @@ enum {
     FIRN_RECORD_CODEC_RAW = 0, /* the payload is the value */
 };
 
+/* What a record is of. */
+typedef enum firn_part {
+    FIRN_PART_WHOLE = 0, /* an entry with its value */
+    FIRN_PART_PIECE = 1, /* a piece of a stream, which is no entry; see tier/stream.c for its key */
+    FIRN_PART_HEAD = 2,  /* an entry whose value is in pieces */
+    FIRN_PART_MAX = FIRN_PART_HEAD,
+} firn_part;
+
+/* The value of a head, stored as it is: u64 bytes of the whole value, u64 stream (a random number),
+ * u64 bytes of each piece but the last, u64 pieces. The key of a piece: u64 hash of the head's key,
+ * u64 stream, u64 number of the piece, from 0. All little-endian. */
+enum { FIRN_STREAM_HEAD_SIZE = 32, FIRN_PIECE_KEY_SIZE = 24 };
+
 typedef struct firn_record {
+    firn_part part;
     unsigned codec;
     uint32_t dictionary; /* id; 0: none. Never with FIRN_RECORD_CODEC_RAW */
     uint64_t version;

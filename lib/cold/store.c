@@ -411,7 +411,7 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
     if (one.damage == NULL) {
         one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
         uint64_t valid;
-        if (is_void(store, one.hash, record.version) ||
+        if (record.part == FIRN_PART_PIECE || is_void(store, one.hash, record.version) ||
             store->ops->locate(store->session, one.hash, &valid) != FIRN_OK || valid != sequence) {
             return FIRN_OK;
         }

@@ -232,7 +232,7 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
 }
 
 int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
-                      size_t value_size, uint64_t expires_ms) {
+                      size_t value_size, uint64_t expires_ms, firn_part part) {
     if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
@@ -249,6 +249,7 @@ int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash
             .key_size = key_size,
             .value = value,
             .value_size = value_size,
+            .part = part,
         };
         result = write_placed(cache, placeholder, &item);
     } else {

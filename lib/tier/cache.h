@@ -152,6 +152,21 @@ int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object *
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object);
 
+/* put.c: deletes the entry if it has that version still; else FIRN_CONFLICT or FIRN_NOT_FOUND. */
+int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version);
+
+/* stream.c: the value of a head that was read below, as one object. FIRN_OK; FIRN_ETOOLARGE: it is
+ * more than may be resident; FIRN_NOT_FOUND: pieces are missing; FIRN_ENOMEM, FIRN_EIO. */
+typedef struct firn_stream_head {
+    uint64_t hash; /* of the head's key */
+    uint64_t version;
+    uint64_t expires_ms;
+    unsigned char bytes[FIRN_STREAM_HEAD_SIZE]; /* see cold/record.h */
+} firn_stream_head;
+int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const void *key,
+                         size_t key_size, firn_object **object);
+bool firn_stream_fits(const firn_cache *cache, const firn_stream_head *head);
+
 /* evict.c: no lock is held by the caller, unless a name ends in _locked. */
 void firn_victims_release(firn_victims *victims);
 /* Evicts from that shard until `charge` more bytes may become resident, it has nothing more, or
@@ -176,9 +191,9 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
 int firn_write_batch(firn_cache *cache);
 /* Writes batches until the ticket is done. */
 int firn_write_until(firn_cache *cache, uint64_t ticket);
-/* Writes one value from the caller's memory as the entry of key. */
+/* Writes one value from the caller's memory as the entry of key. part: whole or a head. */
 int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
-                      size_t value_size, uint64_t expires_ms);
+                      size_t value_size, uint64_t expires_ms, firn_part part);
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
  * FIRN_OK, or FIRN_ENOMEM: not all. */
 int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);

@@ -378,6 +378,8 @@ typedef struct visit {
     firn_object *object;
     bool passed_over; /* the entry is none of those that are wanted */
     bool key_only;    /* the object is complete without the value */
+    bool in_pieces;   /* likewise, but the value may be got together */
+    firn_stream_head head;
 } visit;
 
 static void *place(void *context, const firn_cold_meta *meta) {
@@ -387,14 +389,21 @@ static void *place(void *context, const firn_cold_meta *meta) {
     if (self->passed_over) {
         return NULL;
     }
-    bool key_only = (cursor->flags & FIRN_CURSOR_KEYS) != 0;
+    self->in_pieces = meta->part == FIRN_PART_HEAD && meta->value_size == sizeof self->head.bytes;
+    bool key_only = (cursor->flags & FIRN_CURSOR_KEYS) != 0 || self->in_pieces;
     self->object = firn_object_new(cursor->cache->pool, meta->key, meta->key_size,
                                    key_only ? 0 : meta->value_size, meta->expires_ms);
     if (self->object == NULL) {
         return NULL;
     }
     firn_object_set_version(self->object, meta->version);
-    self->key_only = key_only;
+    self->key_only = (cursor->flags & FIRN_CURSOR_KEYS) != 0;
+    if (self->in_pieces && !self->key_only) {
+        self->head.hash = meta->hash;
+        self->head.version = meta->version;
+        self->head.expires_ms = meta->expires_ms;
+        return self->head.bytes;
+    }
     return key_only ? NULL : firn_object_value(self->object);
 }
 
@@ -403,7 +412,16 @@ static void *place(void *context, const firn_cold_meta *meta) {
 static int visit_below(firn_cursor *cursor, uint64_t hash, firn_object **object) {
     visit self = {.cursor = cursor};
     int result = firn_cold_visit(cursor->cache->cold, hash, place, &self);
-    if (self.passed_over || result == FIRN_ECORRUPT) {
+    if (result == FIRN_OK && self.in_pieces && firn_stream_fits(cursor->cache, &self.head)) {
+        size_t key_size;
+        const void *key = firn_object_key(self.object, &key_size);
+        firn_object *whole = NULL;
+        result = firn_stream_assemble(cursor->cache, &self.head, key, key_size, &whole);
+        firn_object_unref(self.object);
+        self.object = whole;
+        result = result == FIRN_NOT_FOUND ? FIRN_AGAIN : result;
+    }
+    if (self.passed_over || result == FIRN_ECORRUPT || result == FIRN_EXISTS) {
         result = FIRN_AGAIN;
     } else if (self.key_only) {
         result = FIRN_OK;

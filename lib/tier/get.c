@@ -39,10 +39,19 @@ void firn_removals_bump(firn_cache *cache, uint64_t hash) {
 typedef struct below {
     firn_pool *pool;
     firn_object *object;
+    bool is_stream; /* then head is filled in, and there is no object yet */
+    firn_stream_head head;
 } below;
 
 static void *place_below(void *context, const firn_cold_meta *meta) {
     below *self = context;
+    if (meta->part == FIRN_PART_HEAD) {
+        self->is_stream = meta->value_size == sizeof self->head.bytes;
+        self->head.hash = meta->hash;
+        self->head.version = meta->version;
+        self->head.expires_ms = meta->expires_ms;
+        return self->is_stream ? self->head.bytes : NULL;
+    }
     self->object =
         firn_object_new(self->pool, meta->key, meta->key_size, meta->value_size, meta->expires_ms);
     if (self->object == NULL) {
@@ -52,10 +61,21 @@ static void *place_below(void *context, const firn_cold_meta *meta) {
     return firn_object_value(self->object);
 }
 
+/* What was read is a head: gets the rest, if the key is known. */
+static int complete_below(firn_cache *cache, below *self, const void *key, size_t key_size,
+                          int result) {
+    if (result != FIRN_OK || !self->is_stream) {
+        return result;
+    }
+    return key != NULL ? firn_stream_assemble(cache, &self->head, key, key_size, &self->object)
+                       : FIRN_NOT_FOUND;
+}
+
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
-    below self = {cache->pool, NULL};
+    below self = {.pool = cache->pool};
     int result = firn_cold_read(cache->cold, hash, key, key_size, place_below, &self, NULL);
+    result = complete_below(cache, &self, key, key_size, result);
     if (result != FIRN_OK) {
         firn_object_unref(self.object);
         self.object = NULL;
@@ -333,12 +353,16 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         return FIRN_OK;
     }
     for (size_t i = 0; i < batch->count; i++) {
-        batch->found[i] = (below){cache->pool, NULL};
+        batch->found[i].pool = cache->pool;
+        batch->found[i].object = NULL;
+        batch->found[i].is_stream = false;
         batch->items[i].place_context = &batch->found[i];
     }
     firn_cold_read_many(cache->cold, batch->items, batch->count, place_below);
     for (size_t i = 0; i < batch->count; i++) {
-        int one = miss_if_damaged(batch->items[i].result);
+        int one = complete_below(cache, &batch->found[i], batch->items[i].key,
+                                 batch->items[i].key_size, batch->items[i].result);
+        one = miss_if_damaged(one);
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;
             firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);

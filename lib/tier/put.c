@@ -248,7 +248,7 @@ static int put_below(firn_cache *cache, change *put) {
         return FIRN_ENOMEM;
     }
     int result = firn_write_direct(cache, placeholder, put->hash, put->value, put->value_size,
-                                   put->expires_ms);
+                                   put->expires_ms, FIRN_PART_WHOLE);
     put->version = firn_object_version(placeholder);
     firn_object_unref(placeholder);
     return result;
@@ -533,8 +533,10 @@ static int delete_with(firn_cache *cache, firn_object *tombstone, const change *
         firn_hot_unlock(shard);
         firn_victims_release(&victims);
         if (result == FIRN_AGAIN) {
+            firn_cold_meta meta = {.version = 0};
             known.result =
-                firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL, NULL, NULL);
+                firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL, NULL, &meta);
+            known.version = meta.version;
             if (known.result == FIRN_ECORRUPT) {
                 known.result = FIRN_OK; /* whatever it was, it is to go */
             }
@@ -550,19 +552,16 @@ static int delete_with(firn_cache *cache, firn_object *tombstone, const change *
     }
 }
 
-int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
-    if (cache == NULL) {
-        return FIRN_EINVAL;
-    }
-    int result = firn_check_key(cache, key, key_size);
+static int delete_if(firn_cache *cache, change *put) {
+    int result = firn_check_key(cache, put->key, put->key_size);
     if (result == FIRN_OK) {
         result = check_writable(cache);
     }
     firn_object *tombstone = NULL;
     if (result == FIRN_OK && cache->cold != NULL) {
-        result = firn_make_room(cache, firn_object_charge_for(cache->pool, key_size, 0, 0));
+        result = firn_make_room(cache, firn_object_charge_for(cache->pool, put->key_size, 0, 0));
         if (result == FIRN_OK) {
-            tombstone = firn_object_new(cache->pool, key, key_size, 0, 0);
+            tombstone = firn_object_new(cache->pool, put->key, put->key_size, 0, 0);
             if (tombstone == NULL) {
                 result =
                     firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to delete an entry");
@@ -572,13 +571,22 @@ int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
     if (result != FIRN_OK) {
         return result;
     }
-    change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT};
-    put.hash = firn_hash64(cache->seed, key, key_size);
-    result = delete_with(cache, tombstone, &put);
+    put->hash = firn_hash64(cache->seed, put->key, put->key_size);
+    result = delete_with(cache, tombstone, put);
     firn_object_unref(tombstone);
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
         result = sync_if_asked(cache);
     }
     return result;
+}
+
+int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
+    change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT};
+    return cache != NULL ? delete_if(cache, &put) : FIRN_EINVAL;
+}
+
+int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version) {
+    change put = {.key = key, .key_size = key_size, .condition = IF_VERSION, .expected = version};
+    return delete_if(cache, &put);
 }
