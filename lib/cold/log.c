@@ -656,8 +656,8 @@ void firn_log_set_end(firn_log *log, uint64_t end) {
 
 /* Bytes read, 0 at the file's end, or -1 with errno. What a map does not cover, because the file
  * grew since or was cut, is asked of the system. */
-static ssize_t read_part(firn_log *log, void *to, size_t size, uint64_t from) {
-    uint64_t end = log->map != NULL && size <= MAP_READ_MAX ? readable(log) : 0;
+static ssize_t read_part(firn_log *log, void *to, size_t size, uint64_t from, bool by_map) {
+    uint64_t end = log->map != NULL && by_map ? readable(log) : 0;
     if (size <= end && from <= end - size) {
         memcpy(to, log->map + from, size);
         return (ssize_t)size;
@@ -671,6 +671,8 @@ static ssize_t read_part(firn_log *log, void *to, size_t size, uint64_t from) {
 
 int firn_log_read(firn_log *log, uint64_t position, void *to, size_t size, size_t *got) {
     unsigned char *at = to;
+    /* A small part of a large read is not: it would keep pages around it in this process's map. */
+    bool by_map = size <= MAP_READ_MAX;
     *got = 0;
     while (size > 0) {
         uint64_t offset = position % log->payload;
@@ -679,8 +681,8 @@ int firn_log_read(firn_log *log, uint64_t position, void *to, size_t size, size_
         if (slot == FIRN_LOG_NO_SLOT) {
             return FIRN_OK;
         }
-        ssize_t done =
-            read_part(log, at, part, slot_at(log, slot) + FIRN_LOG_SEGMENT_HEADER_SIZE + offset);
+        ssize_t done = read_part(
+            log, at, part, slot_at(log, slot) + FIRN_LOG_SEGMENT_HEADER_SIZE + offset, by_map);
         if (done < 0) {
             return failed(log, "read");
         }

@@ -490,7 +490,7 @@ static long pass_through(firn_cache *cache, uint64_t size) {
         }
     }
     firn_reader *reader;
-    if (firn_writer_commit(writer) != FIRN_OK ||
+    if (firn_writer_commit(writer) != FIRN_OK || firn_flush(cache) != FIRN_OK ||
         firn_reader_open(cache, "a", 1, &reader) != FIRN_OK) {
         return -3;
     }
