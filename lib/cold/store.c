@@ -934,7 +934,12 @@ static void verify_side_files(verification *self) {
 static void count_entries(verification *self, uint64_t entries) {
     firn_verify_report *report = self->report;
     uint64_t valid = report->records - report->records_damaged - report->records_superseded;
-    if (!report->writer_active && valid + report->records_damaged < entries) {
+    firn_journal_header header = {.clean = false};
+    if (self->store->journal != NULL) {
+        firn_journal_get_header(self->store->journal, &header);
+    }
+    /* After an unclean end the next writer counts anew: see backend_log.c. */
+    if (header.clean && !report->writer_active && valid + report->records_damaged < entries) {
         report->entries_missing = entries - valid - report->records_damaged;
         tell_that(self, "%llu entries have no record that the index points to",
                   (unsigned long long)report->entries_missing);

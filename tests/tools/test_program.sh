@@ -249,8 +249,8 @@ writer=
 cp -R odd hurt
 data=$(find hurt -type f -name '*.mdb' ! -name 'lock*' | head -n 1)
 size=$(wc -c <"$data" | tr -d ' ')
-printf 'XXXXXXXXXXXXXXXX' | dd of="$data" bs=1 seek=$((size - 2048)) conv=notrunc 2>/dev/null
-printf 'aaaaXaaaXXXXXXXX' | dd of="$data" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+head -c $((size - 8192)) /dev/zero | tr '\000' X |
+    dd of="$data" bs=4096 seek=2 conv=notrunc 2>/dev/null # every page but the two heads
 for command in dump stat "get --raw" verify; do
     # shellcheck disable=SC2086
     timeout 60 "$firn" $command hurt plain >out 2>err </dev/null
