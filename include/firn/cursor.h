@@ -19,8 +19,8 @@
  * to three times as much), 8 bytes for each entry whose record is reclaimed below while it is in
  * that shard, and 64 KiB; not in hot_bytes. A value belongs to who gets it.
  *
- * A value that was written as a stream (firn/stream.h) and is too large for memory is given with its
- * key alone, and an empty value. Its pieces are no entries.
+ * A value that was written as a stream (firn/stream.h) and is too large for memory is given with
+ * its key alone, and an empty value. Its pieces are no entries.
  *
  * A prefix is compared before a value is decoded, but every record is looked at: the walk takes as
  * long as one over all entries, but for the decoding. Records are visited in the order of their

@@ -363,6 +363,7 @@ START_TEST(reclaiming_keeps_the_pieces_of_what_is_there_and_no_others) {
     char *path = scratch_path("stream-cleaned");
     firn_options options = small_options();
     options.cold_bytes = 32u << 20;
+    options.write_mode = FIRN_WRITE_THROUGH; /* each put is written, and none synced */
     firn_cache *cache = open_with(path, &options);
     ck_assert_int_eq(write_value(cache, "deleted", 2u << 20, 1), FIRN_OK);
     ck_assert_int_eq(write_value(cache, "kept", 2u << 20, 2), FIRN_OK);
@@ -375,7 +376,6 @@ START_TEST(reclaiming_keeps_the_pieces_of_what_is_there_and_no_others) {
         fill(value, sizeof value, 0, i);
         ck_assert_int_eq(firn_put(cache, &(char){(char)(i % 4)}, 1, value, sizeof value, NULL),
                          FIRN_OK);
-        ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     }
     check_value(cache, "kept", 2u << 20, 2);
     ck_assert_uint_eq(count_entries(cache), 4 + 2);
