@@ -71,13 +71,17 @@ static int grow(firn_backend_session *session, size_t size) {
 
 int firn_read_place(firn_backend_session *session, uint64_t place, firn_bytes *record) {
     firn_backend *backend = session->backend;
-    size_t size = (size_t)firn_place_size(place);
+    uint64_t position = firn_place_position(place);
+    uint64_t end = firn_log_end(backend->log);
+    uint64_t rest = position < end ? end - position : 0;
+    /* A damaged index may ask for anything. */
+    size_t size = (size_t)(firn_place_size(place) < rest ? firn_place_size(place) : rest);
     int result = grow(session, size + FIRN_FRAME_HEAD);
     if (result != FIRN_OK) {
         return result;
     }
     size_t got;
-    result = firn_log_read(backend->log, firn_place_position(place), session->bytes, size, &got);
+    result = firn_log_read(backend->log, position, session->bytes, size, &got);
     if (result != FIRN_OK) {
         return result;
     }
