@@ -73,9 +73,9 @@ int firn_read_place(firn_backend_session *session, uint64_t place, firn_bytes *r
     firn_backend *backend = session->backend;
     uint64_t position = firn_place_position(place);
     uint64_t end = firn_log_end(backend->log);
-    uint64_t rest = position < end ? end - position : 0;
+    uint64_t there = position < end ? end - position : 0;
     /* A damaged index may ask for anything. */
-    size_t size = (size_t)(firn_place_size(place) < rest ? firn_place_size(place) : rest);
+    size_t size = (size_t)(firn_place_size(place) < there ? firn_place_size(place) : there);
     int result = grow(session, size + FIRN_FRAME_HEAD);
     if (result != FIRN_OK) {
         return result;
