@@ -16,9 +16,12 @@ static int compare_hashes(const void *a, const void *b) {
     return *left < *right ? -1 : *left > *right;
 }
 
+/* Its segment was given up; or the index is damaged and speaks of what was never written, which in
+ * a handle beside a writer of another process may only mean that it is ahead. */
 static bool is_gone(const firn_backend *backend, uint64_t place) {
-    return firn_log_number(backend->payload, firn_place_position(place)) <
-           firn_log_tail(backend->log);
+    uint64_t position = firn_place_position(place);
+    return firn_log_number(backend->payload, position) < firn_log_tail(backend->log) ||
+           (!backend->read_only && position >= firn_log_end(backend->log));
 }
 
 /* What the deltas and the filter say: FIRN_OK, *place may be 0; FIRN_NOT_FOUND: surely none;
