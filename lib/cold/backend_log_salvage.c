@@ -128,8 +128,10 @@ int firn_salvage_recover(firn_backend *backend, bool powerless, firn_backend_rec
     if (result == FIRN_OK) {
         result = walk(backend, powerless, recovery);
     }
-    /* Segments that are not there any more came after all that is. */
-    if (result == FIRN_OK && !powerless && backend->known < firn_log_told_end(backend->log)) {
+    /* Segments that are not there any more came after all that is. If it is not known where the log
+     * ended, there may have been some. */
+    uint64_t told = firn_log_told_end(backend->log);
+    if (result == FIRN_OK && !powerless && (told == 0 || backend->known < told)) {
         give_up(backend, recovery);
     }
     backend->meta.version_next = recovery->version_max + 1;
