@@ -18,6 +18,7 @@
 #include <firn/object.h>
 #include <firn/options.h>
 #include <firn/stats.h>
+#include <firn/type.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -82,6 +83,33 @@ FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t 
                                      const void *value, size_t value_size,
                                      const firn_put_options *options);
 
+/* Makes an object whose value the caller fills in place, to be put without a copy.
+ *
+ * key, key_size  1 to FIRN_KEY_SIZE_MAX bytes, copied
+ * value_size     bytes of the value, 0 and up. Not zeroed, except for a type's
+ * options        NULL: all defaults; the lifetime counts from now
+ * object         where it goes; NULL unless FIRN_OK is returned. The caller owns one reference.
+ *                firn_object_value tells where the value goes; firn_put_object puts it. If it is
+ * not put, dropping the reference frees it; what the value of a type holds then is the caller's to
+ * release before.
+ *
+ * Until it is put the object counts in detached_bytes, not in the budget.
+ *
+ * FIRN_ETYPE   options->type is not registered
+ * FIRN_ENOMEM */
+FIRN_API FIRN_NODISCARD int firn_object_new(firn_cache *cache, const void *key, size_t key_size,
+                                            size_t value_size, const firn_put_options *options,
+                                            firn_object **object);
+
+/* Puts an object that firn_object_new made, in place of any entry of its key. The caller keeps its
+ * reference, and must not change the value any more. What the value of a type holds is the
+ * object's from now on, unless an error is returned (but in write-through mode, where an object
+ * that could not be written is in memory all the same: firn_object_value gives NULL then).
+ *
+ * FIRN_EINVAL  not from firn_object_new of this cache, or put before
+ * All others as firn_put */
+FIRN_API FIRN_NODISCARD int firn_put_object(firn_cache *cache, firn_object *object);
+
 /* Gets the entry's object.
  *
  * object  where the object goes, NULL unless FIRN_OK is returned. The caller owns one reference
@@ -90,6 +118,8 @@ FIRN_API FIRN_NODISCARD int firn_put(firn_cache *cache, const void *key, size_t 
  * FIRN_NOT_FOUND  no such entry, it has expired, or its record is damaged (which is counted)
  * FIRN_ETOOLARGE  the value was written as a stream and is too large for memory: firn_reader_open
  *                 reads it. So it is with all functions that look at a value
+ * FIRN_ETYPE      the value is of a type that is not registered, or of a newer version of it: it
+ *                 stays where it is. Functions that want bytes give it for a value of any type
  * FIRN_ENOMEM, FIRN_EIO */
 FIRN_API FIRN_NODISCARD int firn_get(firn_cache *cache, const void *key, size_t key_size,
                                      firn_object **object);

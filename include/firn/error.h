@@ -26,17 +26,18 @@ enum {
     FIRN_EXISTS = 3,    /* firn_add: there is an entry already */
     FIRN_CONFLICT = 4,  /* firn_compare_and_swap: the entry has another version by now */
 
-    FIRN_ENOMEM = -1,    /* the allocator gave no memory */
-    FIRN_ENOSPC = -2,    /* the disk is full, or the memory bound is reached while it is */
-    FIRN_ECORRUPT = -3,  /* the store is damaged */
-    FIRN_EVERSION = -4,  /* the store was made by an incompatible version or byte order */
-    FIRN_EBUSY = -5,     /* another handle or process has this store open for writing */
-    FIRN_ETOOLARGE = -6, /* a key above FIRN_KEY_SIZE_MAX, or a value no tier can hold */
-    FIRN_EINVAL = -7,    /* an argument or option makes no sense */
-    FIRN_EREADONLY = -8, /* the cache was opened read-only */
-    FIRN_EIO = -9,       /* the system refused: the detail message holds errno's text */
-    FIRN_EBUFFER = -11,  /* the caller's buffer is too small; the size needed was reported */
-    FIRN_ENOTSTORE = -12 /* the path holds something that is not a firn store */
+    FIRN_ENOMEM = -1,     /* the allocator gave no memory */
+    FIRN_ENOSPC = -2,     /* the disk is full, or the memory bound is reached while it is */
+    FIRN_ECORRUPT = -3,   /* the store is damaged */
+    FIRN_EVERSION = -4,   /* the store was made by an incompatible version or byte order */
+    FIRN_EBUSY = -5,      /* another handle or process has this store open for writing */
+    FIRN_ETOOLARGE = -6,  /* a key above FIRN_KEY_SIZE_MAX, or a value no tier can hold */
+    FIRN_EINVAL = -7,     /* an argument or option makes no sense */
+    FIRN_EREADONLY = -8,  /* the cache was opened read-only */
+    FIRN_EIO = -9,        /* the system refused: the detail message holds errno's text */
+    FIRN_EBUFFER = -11,   /* the caller's buffer is too small; the size needed was reported */
+    FIRN_ENOTSTORE = -12, /* the path holds something that is not a firn store */
+    FIRN_ETYPE = -13      /* the entry is of a type that is not registered, or not of bytes */
 };
 
 /* The words for a result code: a static string, never NULL, not to be freed. Safe from any

@@ -17,5 +17,6 @@
 #include <firn/stats.h>
 #include <firn/store.h>
 #include <firn/stream.h>
+#include <firn/type.h>
 
 #endif

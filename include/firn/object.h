@@ -22,6 +22,10 @@ typedef struct firn_object firn_object;
  * the caller's reference is dropped. Safe from any thread. */
 FIRN_API const void *firn_object_data(const firn_object *object);
 
+/* Where the value goes of an object that firn_object_new made, until it is put; NULL from then on.
+ * Lent like the data. For the one thread that made it. */
+FIRN_API void *firn_object_value(firn_object *object);
+
 /* The value's size in bytes. Safe from any thread. */
 FIRN_API size_t firn_object_size(const firn_object *object);
 

@@ -71,12 +71,16 @@ typedef struct firn_stats {
     uint64_t syncs;             /* times the store was synced to the device */
     uint64_t journal_entries;   /* invalidations that wait in the journal now */
     uint64_t cold_filter_bytes; /* memory of the filter of what is there */
+
+    /* values of types */
+    uint64_t dropped_unencoded; /* left memory, and their type has no bytes for them: lost */
+    uint64_t decode_failures;   /* read below, and their type refused the bytes: misses */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

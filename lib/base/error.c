@@ -35,6 +35,8 @@ const char *firn_strerror(int code) {
         return "the buffer is too small";
     case FIRN_ENOTSTORE:
         return "not a firn store";
+    case FIRN_ETYPE:
+        return "the entry's type is unknown, or not the one asked for";
     default:
         return "unknown error";
     }

@@ -102,6 +102,8 @@ typedef struct spare {
 struct firn_pool {
     firn_heap *heap; /* one reference; immutable, as all up to the atomics */
     uint64_t seed;
+    void *companion;
+    void (*release)(void *companion);
     bool huge; /* extents are in large pages */
     unsigned stripe_count;
     unsigned class_count;
@@ -178,6 +180,9 @@ size_t firn_pool_charge(const firn_pool *pool, size_t size) {
 
 static void pool_free(firn_pool *pool) {
     firn_heap *heap = pool->heap;
+    if (pool->release != NULL) {
+        pool->release(pool->companion);
+    }
     for (unsigned i = 0; i < pool->spare_count; i++) {
         UNPOISON(pool->spares[i].memory, pool->spares[i].bytes);
         munmap(pool->spares[i].memory, pool->spares[i].bytes);
@@ -236,6 +241,15 @@ void firn_pool_close(firn_pool *pool) {
     if (pool != NULL) {
         pool_unref(pool);
     }
+}
+
+void firn_pool_set_companion(firn_pool *pool, void *companion, void (*release)(void *companion)) {
+    pool->companion = companion;
+    pool->release = release;
+}
+
+void *firn_pool_companion(const firn_pool *pool) {
+    return pool->companion;
 }
 
 uint64_t firn_pool_seed(const firn_pool *pool) {

@@ -30,6 +30,10 @@ typedef struct firn_pool firn_pool;
 firn_pool *firn_pool_new(firn_heap *heap, uint64_t budget_bytes, uint64_t seed);
 /* The owner is done with it. NULL is ignored. */
 void firn_pool_close(firn_pool *pool);
+/* What lives as long as the pool does, for whoever meets a block: released by release(companion)
+ * when the pool goes. Set once, before there are blocks. */
+void firn_pool_set_companion(firn_pool *pool, void *companion, void (*release)(void *companion));
+void *firn_pool_companion(const firn_pool *pool);
 
 /* A block aligned to 16, below 2^48; at least 16 bytes are asked for. NULL: no memory. From any
  * thread. */

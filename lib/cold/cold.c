@@ -161,6 +161,7 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
         .expires_ms = record.expires_ms,
         .written_ms = cold->created_ms + record.written_ms,
         .sequence = sequence,
+        .attributes = record.attributes,
         .key = record.key,
         .key_size = record.key_size,
         .value_size = record.value_size,
@@ -174,7 +175,8 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     }
     if (result == FIRN_OK && request->meta != NULL) {
         *request->meta = meta;
-        request->meta->key = NULL; /* it is gone with the session */
+        request->meta->key = NULL; /* they are gone with the session */
+        request->meta->attributes.links = NULL;
     }
     return result;
 }

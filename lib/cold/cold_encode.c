@@ -95,7 +95,22 @@ static bool is_compressed(const firn_cold *cold, const firn_cold_item *item) {
 
 /* Bytes in front of the payload: the head begins where it must to end at the key. */
 static size_t lead_bytes(const firn_cold_item *item) {
-    return FIRN_RECORD_HEAD_MAX + item->key_size;
+    return FIRN_RECORD_HEAD_MAX + item->key_size + item->attributes.links_size;
+}
+
+/* Writes a record's head, key and links so that they end where the payload begins. Returns where
+ * they begin. */
+static unsigned char *put_head(const firn_record *record, const void *key, unsigned char *payload) {
+    unsigned char head[FIRN_RECORD_HEAD_MAX];
+    size_t head_size = firn_record_head(record, head);
+    size_t links_size = record->attributes.links_size;
+    unsigned char *from = payload - links_size - record->key_size - head_size;
+    memcpy(from, head, head_size);
+    memcpy(from + head_size, key, record->key_size);
+    if (links_size > 0) {
+        memcpy(payload - links_size, record->attributes.links, links_size);
+    }
+    return from;
 }
 
 /* What the threads of one run share. */
@@ -140,6 +155,7 @@ static void encode_one(void *context, unsigned lane, size_t piece) {
         .version = item->version,
         .expires_ms = item->expires_ms,
         .written_ms = job->written_ms,
+        .attributes = item->attributes,
         .key_size = item->key_size,
         .value_size = item->value_size,
     };
@@ -150,12 +166,8 @@ static void encode_one(void *context, unsigned lane, size_t piece) {
                            &record.dictionary);
         record.codec = used > 0 ? firn_codec_zstd.number : firn_codec_none.number;
     }
-    unsigned char head[FIRN_RECORD_HEAD_MAX];
-    size_t head_size = firn_record_head(&record, head);
-    out->head = payload - item->key_size - head_size;
-    memcpy(out->head, head, head_size);
-    memcpy(out->head + head_size, item->key, item->key_size);
-    out->head_size = head_size + item->key_size;
+    out->head = put_head(&record, item->key, payload);
+    out->head_size = (size_t)(payload - out->head);
     out->payload = used > 0 ? payload : item->value;
     out->payload_size = used > 0 ? used : item->value_size;
 }
@@ -227,7 +239,7 @@ bool firn_cold_is_of_now(const firn_cold *cold, const firn_record *record) {
 }
 
 int firn_cold_recode(firn_cold *cold, const firn_record *old, firn_bytes *bytes) {
-    size_t lead = FIRN_RECORD_HEAD_MAX + old->key_size;
+    size_t lead = FIRN_RECORD_HEAD_MAX + old->key_size + old->attributes.links_size;
     int result = reserve_recoding(cold, lead + 2 * old->value_size + 1);
     firn_dictionary *dictionary;
     const char *wrong = NULL;
@@ -259,12 +271,8 @@ int firn_cold_recode(firn_cold *cold, const firn_record *old, firn_bytes *bytes)
     if (self.used == 0) {
         memcpy(payload, value, old->value_size);
     }
-    unsigned char head[FIRN_RECORD_HEAD_MAX];
-    size_t head_size = firn_record_head(&self.record, head);
-    unsigned char *from = payload - old->key_size - head_size;
-    memcpy(from, head, head_size);
-    memcpy(from + head_size, old->key, old->key_size);
+    unsigned char *from = put_head(&self.record, old->key, payload);
     size_t rest = self.used > 0 ? self.used : old->value_size;
-    *bytes = (firn_bytes){from, head_size + old->key_size + rest};
+    *bytes = (firn_bytes){from, (size_t)(payload - from) + rest};
     return FIRN_OK;
 }

@@ -18,6 +18,10 @@ enum {
     FLAG_DICTIONARY = 4,
     FLAG_EXPIRES = 8,
     FORMAT_SHIFT = 4,
+    FORMAT_ATTRIBUTES = 5, /* of a whole entry */
+    HAS_TYPE = 1,
+    HAS_LINKS = 2,
+    IS_OWNED = 4,
     VARINT_MAX = 10,
 };
 
@@ -48,9 +52,23 @@ static const unsigned char *get_varint(const unsigned char *from, const unsigned
     return NULL;
 }
 
+static unsigned char *put_attributes(unsigned char *to, const firn_attributes *attributes) {
+    bool typed = attributes->type != 0;
+    bool linked = attributes->links_size > 0;
+    to = put_varint(to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
+                            (attributes->owned ? IS_OWNED : 0u));
+    if (typed) {
+        to = put_varint(to, attributes->type);
+        to = put_varint(to, attributes->type_version);
+    }
+    return linked ? put_varint(to, attributes->links_size) : to;
+}
+
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
     memset(head, 0, CHECKSUM_SIZE);
-    unsigned kind = (FIRN_RECORD_FORMAT + record->part) << FORMAT_SHIFT | record->codec;
+    bool attributes = firn_attributes_any(&record->attributes);
+    unsigned format = attributes ? FORMAT_ATTRIBUTES : FIRN_RECORD_FORMAT + record->part;
+    unsigned kind = format << FORMAT_SHIFT | record->codec;
     kind |= record->dictionary != 0 ? FLAG_DICTIONARY : 0;
     kind |= record->expires_ms != 0 ? FLAG_EXPIRES : 0;
     head[CHECKSUM_SIZE] = (unsigned char)kind;
@@ -66,6 +84,9 @@ size_t firn_record_head(const firn_record *record, unsigned char *head) {
     to = put_varint(to, record->written_ms);
     if (record->expires_ms != 0) {
         to = put_varint(to, record->expires_ms);
+    }
+    if (attributes) {
+        to = put_attributes(to, &record->attributes);
     }
     return (size_t)(to - head);
 }
@@ -105,6 +126,29 @@ static const unsigned char *get_if(bool present, const unsigned char *from,
     return present && from != NULL ? get_varint(from, end, number) : from;
 }
 
+/* NULL: cut off, or not what we know. */
+static const unsigned char *get_attributes(const unsigned char *from, const unsigned char *end,
+                                           firn_attributes *attributes) {
+    uint64_t which = 0;
+    uint64_t type = 0;
+    uint64_t type_version = 0;
+    uint64_t links_size = 0;
+    from = get_if(true, from, end, &which);
+    from = get_if((which & HAS_TYPE) != 0, from, end, &type);
+    from = get_if((which & HAS_TYPE) != 0, from, end, &type_version);
+    from = get_if((which & HAS_LINKS) != 0, from, end, &links_size);
+    if (from == NULL || which == 0 || which > (HAS_TYPE | HAS_LINKS | IS_OWNED) ||
+        ((which & HAS_TYPE) != 0) != (type != 0) || type > UINT32_MAX ||
+        type_version > UINT32_MAX || ((which & HAS_LINKS) != 0) != (links_size != 0)) {
+        return NULL;
+    }
+    *attributes = (firn_attributes){.type = (uint32_t)type,
+                                    .type_version = (uint32_t)type_version,
+                                    .owned = (which & IS_OWNED) != 0,
+                                    .links_size = (size_t)links_size};
+    return from;
+}
+
 const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
                                    firn_record *record) {
     const unsigned char *from = bytes;
@@ -113,7 +157,8 @@ const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
         return "record too short";
     }
     unsigned kind = from[CHECKSUM_SIZE];
-    unsigned part = (kind >> FORMAT_SHIFT) - FIRN_RECORD_FORMAT;
+    bool attributes = kind >> FORMAT_SHIFT == FORMAT_ATTRIBUTES;
+    unsigned part = attributes ? FIRN_PART_WHOLE : (kind >> FORMAT_SHIFT) - FIRN_RECORD_FORMAT;
     if (part > FIRN_PART_MAX) {
         return "unknown record format";
     }
@@ -132,6 +177,12 @@ const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
     if (from == NULL) {
         return "record head is cut off";
     }
+    if (attributes) {
+        from = get_attributes(from, end, &record->attributes);
+        if (from == NULL) {
+            return "attributes out of bounds";
+        }
+    }
     if (has_dictionary && (raw || dictionary == 0 || dictionary > UINT32_MAX)) {
         return "dictionary out of bounds";
     }
@@ -139,10 +190,18 @@ const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
         return "key size out of bounds";
     }
     size_t head_size = (size_t)(from - (const unsigned char *)bytes) + (size_t)key_size;
+    size_t links_size = record->attributes.links_size;
+    if (links_size > size - head_size) {
+        return "links out of bounds";
+    }
+    head_size += links_size;
     record->dictionary = (uint32_t)dictionary;
     record->key = from;
     record->key_size = (size_t)key_size;
-    record->payload = held == size ? from + key_size : NULL;
+    if (links_size > 0 && held == size) {
+        record->attributes.links = from + key_size;
+    }
+    record->payload = held == size ? from + key_size + links_size : NULL;
     record->payload_size = size - head_size;
     record->value_size = raw ? record->payload_size : (size_t)value_size;
     return record->value_size <= FIRN_VALUE_SIZE_MAX ? NULL : "value size out of bounds";

@@ -2,10 +2,15 @@
  * files, no codec.
  *
  *     offset 0   u64    checksum: XXH3-64, seeded with the sequence, of all that follows
- *            8   u8     format, 2 (3: a piece of a stream; 4: the head of one), in the high 4 bits;
- * 1 and 2: codec; 4: a dictionary's id follows; 8: an expiry follows 9   [varint dictionary],
- * varint key size, [varint value size: not of codec 0], varint version, varint time of writing (ms
- * after the store's creation), [varint expiry, ms], key, payload to the end
+ *            8   u8     in the high 4 bits: 2, 3 for a piece of a stream, 4 for the head of one, 5
+ *                       for an entry with attributes. Low: 1 and 2: codec; 4: a dictionary's id
+ *                       follows; 8: an expiry follows
+ *            9   [varint dictionary], varint key size, [varint value size: not of codec 0], varint
+ *                version, varint time of writing (ms after the store's creation), [varint expiry,
+ *                ms], [attributes], key, [links], payload to the end
+ *
+ *     attributes: varint which (1: type, 2: links, 4: owned), [varint type, varint its version],
+ *                 [varint bytes of the links]
  *
  * Integers are little-endian; varints are LEB128 of up to 10 bytes. How many bytes the record has
  * in all is told by whoever keeps it. The full account is in docs/format.md. */
@@ -18,7 +23,7 @@
 
 enum {
     FIRN_RECORD_FORMAT = 2,
-    FIRN_RECORD_HEAD_MAX = 9 + 6 * 10, /* bytes before the key, at the most */
+    FIRN_RECORD_HEAD_MAX = 9 + 10 * 10, /* bytes before the key, at the most */
     FIRN_RECORD_CODEC_MAX = 3,
     FIRN_RECORD_CODEC_RAW = 0, /* the payload is the value */
 };
@@ -36,6 +41,19 @@ typedef enum firn_part {
  * u64 stream, u64 number of the piece, from 0. All little-endian. */
 enum { FIRN_STREAM_HEAD_SIZE = 32, FIRN_PIECE_KEY_SIZE = 24 };
 
+/* What only some entries have. Zeros: nothing. */
+typedef struct firn_attributes {
+    uint32_t type;         /* as firn_type_id gives it; 0: bytes */
+    uint32_t type_version; /* of the value's encoding */
+    bool owned;            /* lives only as long as links keep it */
+    const void *links;     /* see object/links.h for the form; lent */
+    size_t links_size;     /* bytes; 0: none */
+} firn_attributes;
+
+static inline bool firn_attributes_any(const firn_attributes *attributes) {
+    return attributes->type != 0 || attributes->owned || attributes->links_size > 0;
+}
+
 typedef struct firn_record {
     firn_part part;
     unsigned codec;
@@ -43,7 +61,8 @@ typedef struct firn_record {
     uint64_t version;
     uint64_t expires_ms; /* 0: never */
     uint64_t written_ms; /* after the store's creation */
-    const void *key;     /* lent from the bytes that were parsed */
+    firn_attributes attributes;
+    const void *key; /* lent from the bytes that were parsed, as the attributes' links */
     size_t key_size;
     size_t value_size;   /* before compression */
     const void *payload; /* lent likewise */
@@ -51,7 +70,7 @@ typedef struct firn_record {
 } firn_record;
 
 /* Writes all that comes before the key into head (FIRN_RECORD_HEAD_MAX bytes), the checksum left
- * zero. Returns its size. The key's and the payload's bytes are not looked at. */
+ * zero. Returns its size. The bytes of key, links and payload are not looked at. */
 size_t firn_record_head(const firn_record *record, unsigned char *head);
 
 /* Sets the checksum of a record: bytes holds all of it, or all but the payload, which then follows

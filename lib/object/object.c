@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "object/domain.h"
+#include "object/drops.h"
 
-_Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 16,
+_Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 16 &&
+                   sizeof(firn_object_rich) % 16 == 0,
                "what follows is aligned");
 _Static_assert(FIRN_KEY_SIZE_MAX <= FIRN_ENTRY_LOW_MASK + 1, "a key's size less one has 20 bits");
 
@@ -24,7 +27,8 @@ static unsigned flags_for(size_t key_size, size_t value_size, uint64_t expires_m
 /* The bytes of header and extension. */
 static size_t head_size(unsigned flags) {
     return sizeof(firn_object) +
-           ((flags & FIRN_OBJECT_EXTENDED) != 0 ? sizeof(firn_object_extension) : 0);
+           ((flags & FIRN_OBJECT_EXTENDED) != 0 ? sizeof(firn_object_extension) : 0) +
+           ((flags & FIRN_OBJECT_RICH) != 0 ? sizeof(firn_object_rich) : 0);
 }
 
 static size_t padded(size_t size) {
@@ -51,9 +55,8 @@ size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t val
     return size > INT64_MAX ? SIZE_MAX : firn_pool_charge(pool, size);
 }
 
-firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
-                             uint64_t expires_ms) {
-    unsigned flags = flags_for(key_size, value_size, expires_ms);
+static firn_object *make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
+                         uint64_t expires_ms, unsigned flags) {
     size_t size = size_for(key_size, value_size, flags);
     if (size > INT64_MAX) {
         return NULL;
@@ -77,7 +80,53 @@ firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, 
     return object;
 }
 
+firn_object *firn_object_make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
+                              uint64_t expires_ms) {
+    return make(pool, key, key_size, value_size, expires_ms,
+                flags_for(key_size, value_size, expires_ms));
+}
+
+firn_object *firn_object_make_rich(firn_pool *pool, const void *key, size_t key_size,
+                                   size_t value_size, uint64_t expires_ms, const firn_type *type) {
+    unsigned flags =
+        flags_for(key_size, value_size, expires_ms) | FIRN_OBJECT_RICH | FIRN_OBJECT_EXPIRES;
+    firn_object *object = make(pool, key, key_size, value_size, expires_ms, flags);
+    if (object != NULL) {
+        *firn_object_rich_of(object) = (firn_object_rich){.type = type};
+        memset(firn_object_body(object), 0, value_size);
+    }
+    return object;
+}
+
+void firn_object_enliven(firn_object *object) {
+    firn_object_rich *rich = firn_object_rich_of(object);
+    const firn_type *type = rich->type;
+    if (rich->live) {
+        return;
+    }
+    rich->live = true;
+    if (type != NULL && type->charge != NULL) {
+        rich->charge =
+            type->charge(type->context, firn_object_body(object), firn_object_value_size(object));
+    }
+    if (type != NULL && type->visit != NULL) {
+        firn_domain_add_holder(object);
+    }
+}
+
+void firn_object_disown(firn_object *object) {
+    firn_object_rich *rich = firn_object_rich_of(object);
+    rich->live = false;
+    if (rich->type != NULL && rich->type->visit != NULL) {
+        firn_domain_remove_holder(object);
+    }
+}
+
 void *firn_object_value(firn_object *object) {
+    return firn_object_version(object) == 0 ? firn_object_body(object) : NULL;
+}
+
+void *firn_object_body(firn_object *object) {
     return (void *)(uintptr_t)firn_object_data(object);
 }
 
@@ -96,31 +145,41 @@ bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms) {
 }
 
 bool firn_object_should_move(const firn_object *object) {
-    return firn_pool_should_move(object, size_of(object));
+    return !firn_object_is_rich(object) && (firn_object_state(object) & FIRN_FIXED) == 0 &&
+           firn_pool_should_move(object, size_of(object));
 }
 
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     size_t value_size = firn_object_value_size(object);
     bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
-    firn_object *copy =
-        firn_object_new(pool, firn_object_key_bytes(object), key_size, value_size, expires ? 1 : 0);
+    firn_object *copy = firn_object_make(pool, firn_object_key_bytes(object), key_size, value_size,
+                                         expires ? 1 : 0);
     if (copy != NULL) {
         firn_object_set_version(copy, firn_object_version(object));
         firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));
-        memcpy(firn_object_value(copy), firn_object_data(object), value_size);
+        memcpy(firn_object_body(copy), firn_object_data(object), value_size);
     }
     return copy;
 }
 
+firn_pool *firn_object_pool(const firn_object *object) {
+    return firn_pool_of(object, size_of(object));
+}
+
 size_t firn_object_charge(const firn_object *object) {
     size_t size = size_of(object);
-    return firn_pool_charge(firn_pool_of(object, size), size);
+    size_t charge = firn_pool_charge(firn_pool_of(object, size), size);
+    if (!firn_object_is_rich(object)) {
+        return charge;
+    }
+    size_t more = firn_object_rich_of(object)->charge;
+    return more < INT64_MAX - charge ? charge + more : INT64_MAX;
 }
 
 uint64_t firn_object_hash(const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
-    uint64_t seed = firn_pool_seed(firn_pool_of(object, size_of(object)));
+    uint64_t seed = firn_pool_seed(firn_object_pool(object));
     return firn_hash64(seed, firn_object_key_bytes(object), key_size);
 }
 
@@ -165,12 +224,29 @@ firn_object *firn_object_ref(firn_object *object) {
     return object;
 }
 
+void firn_object_free(firn_object *object) {
+    firn_pool_free(object, size_of(object));
+}
+
+/* Nobody can come to it any more. */
+static void finish(firn_object *object) {
+    if (firn_object_is_rich(object)) {
+        firn_drops_add(object);
+    } else {
+        firn_object_free(object);
+    }
+}
+
 void firn_object_unref(firn_object *object) {
     if (object == NULL) {
         return;
     }
     /* Acquire-release: all uses of other holders happen before the memory is given back. */
     if (atomic_fetch_sub_explicit(&object->entry.refs, 1, memory_order_acq_rel) == 1) {
-        firn_pool_free(object, size_of(object));
+        finish(object);
     }
+}
+
+const firn_type *firn_object_type(const firn_object *object) {
+    return firn_object_is_rich(object) ? firn_object_rich_of(object)->type : NULL;
 }

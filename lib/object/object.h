@@ -1,15 +1,17 @@
 /* The object: one key and one immutable value in one block of the pool, with a reference count.
  *
- *     +------------------+-- - - - - - --+-------+-----+---------+--+
- *     | header, 32 bytes | 16, see below |  key  | pad |  value  |  |   the key first, or
- *     +------------------+-- - - - - - --+-------+-----+---------+--+
- *     | header, 32 bytes | 16, see below |  value  |  key  |        |   the key last
- *     +------------------+-- - - - - - --+---------+-------+--------+
- *                                        ^ both are aligned to 16
+ *     +------------------+-- - - - - - --+-- - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | 16, see below | rich part |  key  | pad |  value  |  |   the key first,
+ * or
+ *     +------------------+-- - - - - - --+-- - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | 16, see below | rich part |  value  |  key  |        |   the key last
+ *     +------------------+-- - - - - - --+-- - - - --+---------+-------+--------+
+ *                                                    ^ both are aligned to 16
  *
  * A small value has its key behind it where that saves the padding: 16 bytes of 150. A large one
  * has it in front, so that a look-up that compares the key touches one line and not two. The 16
- * bytes are there only for an entry that expires, or one of 1 MiB and more.
+ * bytes are there only for an entry that expires, or one of 1 MiB and more, or a rich one: an entry
+ * with a type.
  *
  * The count is the only thing that frees an object. Each handle of the program and the write queue
  * hold one; what the index holds is told at FIRN_OBJECT_INDEXED. Knows nothing of tiers: what the
@@ -24,6 +26,7 @@
 #include <string.h>
 
 #include <firn/object.h>
+#include <firn/type.h>
 
 #include "base/pool.h"
 #include "object/entry.h"
@@ -47,12 +50,16 @@
  *
  * With none set an object is detached: only handles keep it. */
 enum {
-    FIRN_INDEXED = 1,   /* the table points to it and holds references: this is the entry's truth */
-    FIRN_RESIDENT = 2,  /* the policy manages it */
-    FIRN_QUEUED = 4,    /* the write queue, or a batch on its way, holds a reference */
-    FIRN_STORED = 8,    /* the cold tier holds exactly this version */
-    FIRN_TOMBSTONE = 16 /* says that the entry is gone, while the cold tier may not know yet. Set
-                           before the object is indexed, and for ever */
+    FIRN_INDEXED = 1,  /* the table points to it and holds references: this is the entry's truth */
+    FIRN_RESIDENT = 2, /* the policy manages it */
+    FIRN_QUEUED = 4,   /* the write queue, or a batch on its way, holds a reference */
+    FIRN_STORED = 8,   /* the cold tier holds exactly this version */
+    FIRN_TOMBSTONE = 16, /* says that the entry is gone, while the cold tier may not know yet. Set
+                            before the object is indexed, and for ever */
+    FIRN_PINNED = 32,    /* resident, but no business of the policy's: see hot/pins.h */
+    FIRN_WATCHED = 64,   /* weak references know its address: see weak.h. Set by one who holds a
+                            reference, and for ever */
+    FIRN_FIXED = FIRN_PINNED | FIRN_WATCHED, /* it must stay at its address */
 };
 
 /* What each slot of the table that points to an object adds to its count. Readers take their
@@ -71,7 +78,8 @@ enum {
     FIRN_OBJECT_LARGE = 2,    /* there is an extension, and its value_size counts */
     FIRN_OBJECT_KEY_LAST = 4, /* the key is behind the value: written down, for a look-up has no
                                  time to find it out */
-    FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE,
+    FIRN_OBJECT_RICH = 8,     /* there is an extension, whose expires_ms counts, and a rich part */
+    FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE | FIRN_OBJECT_RICH,
 
     FIRN_OBJECT_VERSION_BITS = 56,
     FIRN_OBJECT_KEY_LAST_MAX = 192, /* bytes; a larger value has its key in front */
@@ -83,13 +91,32 @@ typedef struct firn_object_extension {
     uint64_t value_size;         /* immutable */
 } firn_object_extension;
 
+/* The rich part, behind the extension. */
+typedef struct firn_object_rich {
+    _Alignas(16) const firn_type *type; /* immutable, lent for good; NULL: bytes */
+    size_t charge; /* bytes that the value takes beside its size; immutable once indexed */
+    bool live;     /* the value is the object's to drop; immutable once indexed */
+    /* Of a value that visits: the list of such in the domain, under its lock there. Of an object
+     * whose count came to 0: what waits for the thread's drops, its thread's own. */
+    firn_object *next;
+    firn_object *prev;
+} firn_object_rich;
+
 /* A new object with one reference, its key copied and its value to be filled in before anybody
  * else sees it. expires_ms: 0 for never. NULL: no memory. */
-firn_object *firn_object_new(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
-                             uint64_t expires_ms);
+firn_object *firn_object_make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
+                              uint64_t expires_ms);
+/* The same for one with a rich part, its value zeroed. */
+firn_object *firn_object_make_rich(firn_pool *pool, const void *key, size_t key_size,
+                                   size_t value_size, uint64_t expires_ms, const firn_type *type);
+/* The value is complete: from now on it is dropped with the object. Asks the type for its charge.
+ * Before the object is indexed. */
+void firn_object_enliven(firn_object *object);
+/* The opposite, of an object that never was indexed: what the value holds is its maker's again. */
+void firn_object_disown(firn_object *object);
 
 /* Where the value goes while the object is still its maker's own. */
-void *firn_object_value(firn_object *object);
+void *firn_object_body(firn_object *object);
 /* Only before the object is indexed. */
 void firn_object_set_version(firn_object *object, uint64_t version);
 /* True: the object now expires then (0: never). False: it has no room for that, and another has to
@@ -97,11 +124,18 @@ void firn_object_set_version(firn_object *object, uint64_t version);
 bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms);
 
 /* Whether the pool wants its block back, and an object that says the same in another block: with
- * one reference, no state, and its policy's part not yet copied. */
+ * one reference, no state, and its policy's part not yet copied. A rich one stays where it is, for
+ * its value may know its own address. */
 bool firn_object_should_move(const firn_object *object);
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
 
-/* The bytes the budget counts for it: its block in the pool; SIZE_MAX if they overflow. */
+/* The pool it is from. */
+firn_pool *firn_object_pool(const firn_object *object);
+/* Gives its memory back: its count came to 0, and its value is released. */
+void firn_object_free(firn_object *object);
+
+/* The bytes the budget counts for it: its block in the pool, and what its type told; SIZE_MAX if
+ * they overflow. */
 size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
                               uint64_t expires_ms);
 size_t firn_object_charge(const firn_object *object);
@@ -118,6 +152,15 @@ static inline unsigned firn_object_flags(const firn_object *object) {
 
 static inline firn_object_extension *firn_object_extension_of(const firn_object *object) {
     return (firn_object_extension *)(uintptr_t)(object + 1);
+}
+
+/* Of a rich object. */
+static inline firn_object_rich *firn_object_rich_of(const firn_object *object) {
+    return (firn_object_rich *)(firn_object_extension_of(object) + 1);
+}
+
+static inline bool firn_object_is_rich(const firn_object *object) {
+    return (firn_object_flags(object) & FIRN_OBJECT_RICH) != 0;
 }
 
 static inline size_t firn_object_key_size(const firn_object *object) {
@@ -138,6 +181,7 @@ static inline const unsigned char *firn_object_key_bytes(const firn_object *obje
     unsigned flags = firn_object_flags(object);
     if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
         body += sizeof(firn_object_extension);
+        body += (flags & FIRN_OBJECT_RICH) != 0 ? sizeof(firn_object_rich) : 0;
     }
     return (flags & FIRN_OBJECT_KEY_LAST) != 0 ? body + firn_object_value_size(object) : body;
 }

@@ -26,25 +26,47 @@ int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t h
 }
 
 int firn_relieve_journal(firn_cache *cache) {
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     int result = FIRN_OK;
     if (firn_cold_journal_room(cache->cold) == 0) {
         uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
         result = firn_cold_write(cache->cold, NULL, 0, version);
     }
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     return result;
 }
 
-/* What the writer makes of an object at the moment it takes it. False: it was overwritten or
- * deleted meanwhile, so that nothing is left to write. */
-static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn_cold_item *item) {
+enum { ENCODED_KEPT = 4 << 20 /* bytes of the encoder's memory, between batches */ };
+
+/* A value of a type becomes bytes: where they begin in the encoder is told by item->value, until
+ * the encoder moves no more. What has no bytes is settled as what does not fit, and until then
+ * makes sure that nothing older of its key shows. */
+static int encode(firn_cache *cache, const firn_object *object, firn_cold_item *item) {
+    size_t begin = cache->encoder.size;
+    int result = firn_types_encode(&cache->encoder, object, &item->attributes);
+    if (result == FIRN_OK) {
+        item->value = (const void *)(uintptr_t)begin;
+        item->value_size = cache->encoder.size - begin;
+    } else {
+        item->value = NULL;
+        item->remove = true;
+    }
+    return result == FIRN_ENOMEM ? result : FIRN_OK;
+}
+
+static bool is_unencoded(const firn_cold_item *item) {
+    return item->remove && item->value == NULL;
+}
+
+/* What the writer makes of an object at the moment it takes it. FIRN_OK; FIRN_NOT_FOUND: it was
+ * overwritten or deleted meanwhile, so that nothing is left to write; FIRN_ENOMEM. */
+static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn_cold_item *item) {
     uint64_t hash = firn_object_hash(object);
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     unsigned state = firn_object_state(object);
     firn_hot_unlock(shard);
     if ((state & FIRN_INDEXED) == 0) {
-        return false;
+        return FIRN_NOT_FOUND;
     }
     size_t key_size;
     const void *key = firn_object_key(object, &key_size);
@@ -58,7 +80,28 @@ static bool item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, fir
         .value_size = firn_object_size(object),
         .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms),
     };
-    return true;
+    bool typed = !item->remove && firn_object_type(object) != NULL;
+    return typed ? encode(cache, object, item) : FIRN_OK;
+}
+
+/* Items of all objects that there is something to write of. FIRN_OK or FIRN_ENOMEM. */
+static int make_items(firn_cache *cache, firn_object **objects, size_t count, firn_cold_item *items,
+                      size_t *used) {
+    uint64_t now_ms = firn_now_ms(cache);
+    *used = 0;
+    for (size_t i = 0; i < count; i++) {
+        int result = item_of(cache, objects[i], now_ms, &items[*used]);
+        if (result == FIRN_ENOMEM) {
+            return result;
+        }
+        *used += result == FIRN_OK;
+    }
+    for (size_t i = 0; i < *used && cache->encoder.size > 0; i++) {
+        if (items[i].attributes.type != 0) {
+            items[i].value = cache->encoder.bytes + (uintptr_t)items[i].value;
+        }
+    }
+    return FIRN_OK;
 }
 
 /* The commit is done: what it means for one object. Returns one whose index reference the caller
@@ -85,7 +128,10 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
             firn_count(cache->counters, FIRN_EVENT_DEMOTION, 1);
         }
     } else if (!resident) {
-        firn_count(cache->counters, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
+        firn_count(cache->counters,
+                   item->result == FIRN_ETYPE ? FIRN_EVENT_DROPPED_UNENCODED
+                                              : FIRN_EVENT_DROPPED_TOO_LARGE,
+                   1);
     }
     if (!indexed || resident) {
         return NULL;
@@ -113,16 +159,22 @@ static int write_batch(firn_cache *cache) {
     firn_object **objects = cache->batch_objects;
     size_t count =
         firn_queue_peek(&cache->queue, cache->batch_items_max, cache->batch_bytes_max, objects);
-    uint64_t now_ms = firn_now_ms(cache);
     firn_cold_item *items = cache->batch_items;
-    size_t used = 0;
-    for (size_t i = 0; i < count; i++) {
-        used += item_of(cache, objects[i], now_ms, &items[used]);
+    size_t used;
+    int result = make_items(cache, objects, count, items, &used);
+    if (result == FIRN_OK) {
+        uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
+        result = firn_cold_write(cache->cold, items, used, version);
     }
-    uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
-    int result = firn_cold_write(cache->cold, items, used, version);
+    firn_encoder_clear(&cache->encoder, ENCODED_KEPT);
     if (result != FIRN_OK) {
         return result;
+    }
+    for (size_t i = 0; i < used; i++) {
+        if (is_unencoded(&items[i])) {
+            items[i].remove = false;
+            items[i].result = FIRN_ETYPE;
+        }
     }
     uint64_t bytes = 0;
     size_t settled = 0;
@@ -144,19 +196,19 @@ static int write_batch(firn_cache *cache) {
 }
 
 int firn_write_batch(firn_cache *cache) {
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     int result = write_batch(cache);
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     return result;
 }
 
 int firn_write_until(firn_cache *cache, uint64_t ticket) {
     int result = FIRN_OK;
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     while (result == FIRN_OK && firn_queue_look(&cache->queue).completed < ticket) {
         result = write_batch(cache);
     }
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     return result;
 }
 
@@ -236,7 +288,7 @@ int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash
     if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     int result = place(cache, hash, placeholder);
     if (result == FIRN_OK) {
         size_t key_size;
@@ -255,7 +307,7 @@ int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash
     } else {
         firn_queue_release(&cache->queue);
     }
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     return result;
 }
 

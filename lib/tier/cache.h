@@ -29,8 +29,10 @@
 #include "cold/cold.h"
 #include "cold/warm_list.h"
 #include "hot/hot.h"
+#include "object/drops.h"
 #include "observe/counters.h"
 #include "tier/queue.h"
+#include "tier/types.h"
 
 enum {
     FIRN_REMOVAL_COUNTERS = 4096,
@@ -58,6 +60,7 @@ struct firn_cache {
     uint64_t seed;        /* immutable; of the key hash in both tiers */
     firn_detail detail;   /* has a lock of its own */
     firn_counters *counters;
+    firn_types types; /* see there */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
      * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread
@@ -69,8 +72,11 @@ struct firn_cache {
     _Atomic uint64_t version; /* next to give; drawn while the entry's shard is locked, so that
                                  versions of one key grow. Relaxed: the shard's lock orders. */
     firn_queue queue;
+    atomic_bool closing; /* firn_close began: changes are refused. Written by firn_close, when only
+                            functions that it calls use the cache; relaxed */
 
-    pthread_mutex_t write_lock; /* held over a batch; guards the next four */
+    pthread_mutex_t write_lock; /* held over a batch, see firn_lock; guards the next five */
+    firn_encoder encoder;       /* of the values of types in a batch */
     firn_cold_item *batch_items;
     firn_object **batch_objects;
     size_t batch_items_max;
@@ -98,10 +104,11 @@ struct firn_cache {
     pthread_mutex_t cursors_lock; /* guards the next, and what the cursors say is guarded by it */
     struct firn_cursor *cursors;  /* those that are open */
 
-    pthread_mutex_t worker_lock; /* held over a step of background work other than a batch */
-    uint64_t synced_ns;          /* worker_lock; when last synced, monotonic */
-    uint64_t synced_commits;     /* worker_lock; commits then */
-    uint64_t drain_to;           /* worker_lock; write without waiting for more until this ticket */
+    pthread_mutex_t
+        worker_lock;    /* see firn_lock; held over a step of background work other than a batch */
+    uint64_t synced_ns; /* worker_lock; when last synced, monotonic */
+    uint64_t synced_commits; /* worker_lock; commits then */
+    uint64_t drain_to;       /* worker_lock; write without waiting for more until this ticket */
 
     pthread_t thread;          /* immutable while it runs */
     bool thread_runs;          /* changed by open and close only */
@@ -112,6 +119,18 @@ struct firn_cache {
 };
 
 struct firn_backend_ops;
+
+/* Write_lock and worker_lock: while they are held, values are not dropped, for whatever drops them
+ * may call the cache. */
+static inline void firn_lock(pthread_mutex_t *lock) {
+    firn_drops_hold();
+    pthread_mutex_lock(lock);
+}
+
+static inline void firn_unlock(pthread_mutex_t *lock) {
+    pthread_mutex_unlock(lock);
+    firn_drops_release();
+}
 
 /* open.c: firn_open with another backend below, for tests; NULL: the usual one. */
 int firn_open_with(firn_cache **cache, const char *path, const firn_options *options,
@@ -126,8 +145,9 @@ void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold);
 int firn_options_read(firn_options *full, const firn_options *given, const char *path,
                       firn_detail *detail);
 int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail);
-/* The same as the first for a put. */
-int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms);
+/* The same as the first for a put. expires_ms: when the entry will. */
+int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
+                          uint64_t *expires_ms);
 
 /* get.c */
 int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
@@ -152,6 +172,9 @@ int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object *
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object);
 
+/* get.c: FIRN_ETYPE, with words: bytes were wanted, and the object is of a type. */
+int firn_refuse_typed(firn_cache *cache, const firn_object *object);
+
 /* put.c: deletes the entry if it has that version still; else FIRN_CONFLICT or FIRN_NOT_FOUND. */
 int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version);
 
@@ -166,6 +189,30 @@ typedef struct firn_stream_head {
 int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const void *key,
                          size_t key_size, firn_object **object);
 bool firn_stream_fits(const firn_cache *cache, const firn_stream_head *head);
+
+/* raise.c: an entry on its way up. cache is filled in, the rest zeros. */
+typedef struct firn_raise {
+    firn_cache *cache;
+    firn_object *object; /* out: what came of it */
+    bool is_stream;      /* it is a head, which is filled in */
+    firn_stream_head head;
+    int result; /* why the place was refused */
+    /* The value of a type: what decode needs to know. */
+    const firn_type *type;
+    uint32_t type_version;
+    uint64_t version;
+    uint64_t expires_ms;
+    unsigned char *buffer; /* key and encoded value */
+    size_t buffer_size;
+    size_t key_size;
+    size_t encoded_size;
+} firn_raise;
+/* The firn_cold_place of a read; the context is the firn_raise. */
+void *firn_raise_place(void *context, const firn_cold_meta *meta);
+/* After the read, which had that result: makes the object whole. key: NULL, if it is not known.
+ * Results as of firn_cold_read, and FIRN_ETYPE, FIRN_ETOOLARGE; the object is NULL unless
+ * FIRN_OK. */
+int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int result);
 
 /* evict.c: no lock is held by the caller, unless a name ends in _locked. */
 void firn_victims_release(firn_victims *victims);

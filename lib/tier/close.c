@@ -11,6 +11,8 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
     firn_pool_close(cache->pool);
+    firn_encoder_clear(&cache->encoder, 0);
+    firn_types_fini(&cache->types);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
@@ -27,6 +29,59 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_unref(heap);
 }
 
+/* Some of what a shard indexes. */
+typedef struct taken {
+    unsigned count;
+    bool more; /* there was no place for all */
+    firn_object *objects[FIRN_VICTIMS_AT_ONCE];
+} taken;
+
+static void take(void *context, firn_object *object) {
+    taken *self = context;
+    if (self->count < FIRN_VICTIMS_AT_ONCE) {
+        self->objects[self->count++] = object;
+    } else {
+        self->more = true;
+    }
+}
+
+static void release_shard(firn_cache *cache, unsigned number) {
+    size_t position = 0;
+    uint64_t layout = 0;
+    for (bool done = false; !done;) {
+        taken some = {.count = 0};
+        firn_hot_shard *shard = firn_hot_lock_number(cache->hot, number);
+        if (firn_hot_layout_locked(shard) != layout) {
+            layout = firn_hot_layout_locked(shard);
+            position = 0;
+        }
+        size_t here = position;
+        done = firn_hot_sweep_locked(shard, &position, take, &some);
+        for (unsigned i = 0; i < some.count; i++) {
+            firn_hot_remove_locked(shard, firn_object_hash(some.objects[i]), some.objects[i],
+                                   false);
+        }
+        done = done && !some.more && firn_hot_layout_locked(shard) == layout;
+        position = some.more ? here : position;
+        firn_hot_unlock(shard);
+        for (unsigned i = 0; i < some.count; i++) {
+            firn_object_unref(some.objects[i]);
+        }
+    }
+}
+
+/* Values of types are dropped while the cache can still be called, for what drops them may do so.
+ * What could not be written goes with the rest. */
+static void release_objects(firn_cache *cache) {
+    if (atomic_load_explicit(&cache->types.count, memory_order_relaxed) == 0) {
+        return;
+    }
+    for (unsigned i = 0; i < firn_hot_shard_count(cache->hot); i++) {
+        release_shard(cache, i);
+    }
+    firn_queue_clear(&cache->queue);
+}
+
 static int close_store(firn_cache *cache) {
     uint64_t ticket;
     int queued = firn_enqueue_dirty(cache, &ticket);
@@ -37,6 +92,7 @@ static int close_store(firn_cache *cache) {
         (void)firn_warm_save(cache);
     }
     firn_warm_end(cache);
+    release_objects(cache);
     int closed = firn_cold_close(cache->cold, result == FIRN_OK);
     cache->cold = NULL;
     return result != FIRN_OK ? result : closed;
@@ -47,9 +103,13 @@ int firn_close(firn_cache *cache) {
         return FIRN_OK;
     }
     firn_worker_stop(cache);
+    /* Relaxed: this thread is the only one that is left. */
+    atomic_store_explicit(&cache->closing, true, memory_order_relaxed);
     int result = FIRN_OK;
     if (cache->cold != NULL && !cache->options.read_only) {
         result = close_store(cache);
+    } else {
+        release_objects(cache);
     }
     firn_cache_abandon(cache);
     return result;

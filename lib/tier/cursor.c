@@ -361,7 +361,7 @@ static int give_hot(firn_cursor *cursor, firn_object *found, firn_object **objec
         *object = found;
         return FIRN_OK;
     } else {
-        *object = firn_object_new(cache->pool, key, key_size, 0, firn_object_expires_ms(found));
+        *object = firn_object_make(cache->pool, key, key_size, 0, firn_object_expires_ms(found));
         if (*object != NULL) {
             firn_object_set_version(*object, firn_object_version(found));
         } else {
@@ -375,12 +375,21 @@ static int give_hot(firn_cursor *cursor, firn_object *found, firn_object **objec
 /* What a visit below found. */
 typedef struct visit {
     firn_cursor *cursor;
-    firn_object *object;
-    bool passed_over; /* the entry is none of those that are wanted */
-    bool key_only;    /* the object is complete without the value */
-    bool in_pieces;   /* likewise, but the value may be got together */
+    firn_object *object; /* the key, of an entry whose value is not to be had at once */
+    bool passed_over;    /* the entry is none of those that are wanted */
+    bool key_only;       /* the object is complete without the value */
+    bool in_pieces;      /* likewise, but the value may be got together */
     firn_stream_head head;
+    firn_raise raise; /* all others */
 } visit;
+
+static void make_key(visit *self, const firn_cold_meta *meta) {
+    self->object =
+        firn_object_make(self->cursor->cache->pool, meta->key, meta->key_size, 0, meta->expires_ms);
+    if (self->object != NULL) {
+        firn_object_set_version(self->object, meta->version);
+    }
+}
 
 static void *place(void *context, const firn_cold_meta *meta) {
     visit *self = context;
@@ -390,28 +399,43 @@ static void *place(void *context, const firn_cold_meta *meta) {
         return NULL;
     }
     self->in_pieces = meta->part == FIRN_PART_HEAD && meta->value_size == sizeof self->head.bytes;
-    bool key_only = (cursor->flags & FIRN_CURSOR_KEYS) != 0 || self->in_pieces;
-    self->object = firn_object_new(cursor->cache->pool, meta->key, meta->key_size,
-                                   key_only ? 0 : meta->value_size, meta->expires_ms);
-    if (self->object == NULL) {
+    bool keys_asked = (cursor->flags & FIRN_CURSOR_KEYS) != 0;
+    if (keys_asked || self->in_pieces) {
+        make_key(self, meta);
+        self->key_only = keys_asked && self->object != NULL;
+    }
+    if (keys_asked) {
         return NULL;
     }
-    firn_object_set_version(self->object, meta->version);
-    self->key_only = (cursor->flags & FIRN_CURSOR_KEYS) != 0;
-    if (self->in_pieces && !self->key_only) {
+    if (self->in_pieces) {
         self->head.hash = meta->hash;
         self->head.version = meta->version;
         self->head.expires_ms = meta->expires_ms;
-        return self->head.bytes;
+        return self->object != NULL ? self->head.bytes : NULL;
     }
-    return key_only ? NULL : firn_object_value(self->object);
+    void *to = firn_raise_place(&self->raise, meta);
+    if (to == NULL && self->raise.result == FIRN_ETYPE) {
+        make_key(self, meta);
+        self->key_only = self->object != NULL;
+    }
+    return to;
+}
+
+/* After the visit: what it came to, if all of the value was read. */
+static int finish_visit(visit *self, int result) {
+    if (self->in_pieces || self->key_only || self->passed_over) {
+        return result;
+    }
+    int raised = firn_raise_finish(&self->raise, NULL, 0, result);
+    self->object = self->raise.object;
+    return raised == FIRN_NOT_FOUND && result == FIRN_OK ? FIRN_AGAIN : raised;
 }
 
 /* FIRN_OK; FIRN_NOT_FOUND: there is none; FIRN_AGAIN: there is one, and it is not to be given; or
  * an error. */
 static int visit_below(firn_cursor *cursor, uint64_t hash, firn_object **object) {
-    visit self = {.cursor = cursor};
-    int result = firn_cold_visit(cursor->cache->cold, hash, place, &self);
+    visit self = {.cursor = cursor, .raise = {.cache = cursor->cache}};
+    int result = finish_visit(&self, firn_cold_visit(cursor->cache->cold, hash, place, &self));
     if (result == FIRN_OK && self.in_pieces && firn_stream_fits(cursor->cache, &self.head)) {
         size_t key_size;
         const void *key = firn_object_key(self.object, &key_size);

@@ -42,7 +42,7 @@ static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                         firn_object *victim) {
     size_t key_size;
     const void *key = firn_object_key(victim, &key_size);
-    firn_object *tombstone = firn_object_new(cache->pool, key, key_size, 0, 0);
+    firn_object *tombstone = firn_object_make(cache->pool, key, key_size, 0, 0);
     if (tombstone == NULL) {
         return false;
     }

@@ -36,50 +36,11 @@ void firn_removals_bump(firn_cache *cache, uint64_t hash) {
     atomic_fetch_add_explicit(removal_counter(cache, hash), 1, memory_order_relaxed);
 }
 
-typedef struct below {
-    firn_pool *pool;
-    firn_object *object;
-    bool is_stream; /* then head is filled in, and there is no object yet */
-    firn_stream_head head;
-} below;
-
-static void *place_below(void *context, const firn_cold_meta *meta) {
-    below *self = context;
-    if (meta->part == FIRN_PART_HEAD) {
-        self->is_stream = meta->value_size == sizeof self->head.bytes;
-        self->head.hash = meta->hash;
-        self->head.version = meta->version;
-        self->head.expires_ms = meta->expires_ms;
-        return self->is_stream ? self->head.bytes : NULL;
-    }
-    self->object =
-        firn_object_new(self->pool, meta->key, meta->key_size, meta->value_size, meta->expires_ms);
-    if (self->object == NULL) {
-        return NULL;
-    }
-    firn_object_set_version(self->object, meta->version);
-    return firn_object_value(self->object);
-}
-
-/* What was read is a head: gets the rest, if the key is known. */
-static int complete_below(firn_cache *cache, below *self, const void *key, size_t key_size,
-                          int result) {
-    if (result != FIRN_OK || !self->is_stream) {
-        return result;
-    }
-    return key != NULL ? firn_stream_assemble(cache, &self->head, key, key_size, &self->object)
-                       : FIRN_NOT_FOUND;
-}
-
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
-    below self = {.pool = cache->pool};
-    int result = firn_cold_read(cache->cold, hash, key, key_size, place_below, &self, NULL);
-    result = complete_below(cache, &self, key, key_size, result);
-    if (result != FIRN_OK) {
-        firn_object_unref(self.object);
-        self.object = NULL;
-    }
+    firn_raise self = {.cache = cache};
+    int result = firn_cold_read(cache->cold, hash, key, key_size, firn_raise_place, &self, NULL);
+    result = firn_raise_finish(&self, key, key_size, result);
     *object = self.object;
     return result;
 }
@@ -344,7 +305,7 @@ typedef struct below_batch {
     size_t at[FIRN_COLD_READS_MAX]; /* number of the key */
     uint32_t removals[FIRN_COLD_READS_MAX];
     firn_cold_read_item items[FIRN_COLD_READS_MAX];
-    below found[FIRN_COLD_READS_MAX];
+    firn_raise found[FIRN_COLD_READS_MAX];
 } below_batch;
 
 static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objects, size_t *found) {
@@ -353,15 +314,13 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         return FIRN_OK;
     }
     for (size_t i = 0; i < batch->count; i++) {
-        batch->found[i].pool = cache->pool;
-        batch->found[i].object = NULL;
-        batch->found[i].is_stream = false;
+        batch->found[i] = (firn_raise){.cache = cache};
         batch->items[i].place_context = &batch->found[i];
     }
-    firn_cold_read_many(cache->cold, batch->items, batch->count, place_below);
+    firn_cold_read_many(cache->cold, batch->items, batch->count, firn_raise_place);
     for (size_t i = 0; i < batch->count; i++) {
-        int one = complete_below(cache, &batch->found[i], batch->items[i].key,
-                                 batch->items[i].key_size, batch->items[i].result);
+        int one = firn_raise_finish(&batch->found[i], batch->items[i].key, batch->items[i].key_size,
+                                    batch->items[i].result);
         one = miss_if_damaged(one);
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;
@@ -369,7 +328,6 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
             ++*found;
         } else {
-            firn_object_unref(batch->found[i].object);
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);
             result = one < 0 && result == FIRN_OK ? one : result;
         }
@@ -457,6 +415,12 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
     return result;
 }
 
+int firn_refuse_typed(firn_cache *cache, const firn_object *object) {
+    return firn_detail_set(&cache->detail, FIRN_ETYPE,
+                           "the entry's value is of type '%s', not of bytes: firn_get gets it",
+                           firn_object_type(object)->name);
+}
+
 int firn_get_copy(firn_cache *cache, const void *key, size_t key_size, void *buffer,
                   size_t capacity, size_t *value_size) {
     if (value_size != NULL) {
@@ -468,6 +432,11 @@ int firn_get_copy(firn_cache *cache, const void *key, size_t key_size, void *buf
     firn_object *object;
     int result = firn_get(cache, key, key_size, &object);
     if (result != FIRN_OK) {
+        return result;
+    }
+    if (firn_object_type(object) != NULL) {
+        result = firn_refuse_typed(cache, object);
+        firn_object_unref(object);
         return result;
     }
     size_t size = firn_object_size(object);

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "hot/policy_host.h"
+#include "object/domain.h"
 #include "tier/cache.h"
 
 enum {
@@ -79,7 +80,7 @@ void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold) {
 
 static int make_tables(firn_cache *cache, const firn_policy *policy) {
     cache->pool = firn_pool_new(cache->heap, cache->options.hot_bytes, cache->seed);
-    if (cache->pool == NULL) {
+    if (cache->pool == NULL || firn_domain_new(cache->heap, cache->pool) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
     cache->hot = firn_hot_new(cache->heap, cache->pool, policy, cache->options.shards,
@@ -133,7 +134,12 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
         cache->seed = firn_cold_seed(cache->cold);
         version = firn_cold_version_next(cache->cold);
     }
-    result = make_tables(cache, policy);
+    firn_encoder_init(&cache->encoder, cache->heap);
+    result = firn_types_init(&cache->types, cache->heap,
+                             path != NULL ? firn_cold_path(cache->cold) : NULL);
+    if (result == FIRN_OK) {
+        result = make_tables(cache, policy);
+    }
     if (result != FIRN_OK) {
         return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
     }

@@ -172,15 +172,20 @@ int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail) {
     return FIRN_OK;
 }
 
-int firn_put_options_read(firn_cache *cache, const firn_put_options *given, uint64_t *expires_ms) {
-    firn_put_options full = FIRN_PUT_OPTIONS_INIT;
+int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
+                          uint64_t *expires_ms) {
+    *full = (firn_put_options)FIRN_PUT_OPTIONS_INIT;
     if (given != NULL) {
-        int result = read_sized(&full, sizeof full, given, "firn_put_options", &cache->detail);
+        int result = read_sized(full, sizeof *full, given, "firn_put_options", &cache->detail);
         if (result != FIRN_OK) {
             return result;
         }
     }
-    uint64_t ttl_ms = full.ttl_ms != 0 ? full.ttl_ms : cache->options.default_ttl_ms;
+    if (full->type != NULL && !firn_types_has(&cache->types, full->type)) {
+        return firn_detail_set(&cache->detail, FIRN_ETYPE,
+                               "firn_put_options.type is not registered: see firn_register_type");
+    }
+    uint64_t ttl_ms = full->ttl_ms != 0 ? full->ttl_ms : cache->options.default_ttl_ms;
     if (ttl_ms == 0 || ttl_ms == FIRN_TTL_NONE) {
         *expires_ms = 0;
         return FIRN_OK;

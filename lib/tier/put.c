@@ -17,9 +17,10 @@ typedef struct change {
     const void *value;
     size_t value_size;
     uint64_t expires_ms;
+    const firn_type *type; /* NULL: bytes */
     enum condition condition;
     uint64_t expected; /* IF_VERSION */
-    uint64_t version;  /* out: what the entry got */
+    uint64_t version;  /* out: what the entry got; not 0: the table has it, whatever came then */
 } change;
 
 /* What the cold tier said of a key that is not in the table. It holds for as long as the key's
@@ -31,11 +32,13 @@ typedef struct below {
     uint64_t version;
 } below;
 
-static enum destination destination_of(const firn_cache *cache, const change *put) {
-    uint64_t charge =
-        firn_object_charge_for(cache->pool, put->key_size, put->value_size, put->expires_ms);
+/* charge: of the put as an object. */
+static enum destination destination_of(const firn_cache *cache, const change *put,
+                                       uint64_t charge) {
     bool has_cold = cache->cold != NULL;
-    if (has_cold && put->value_size > firn_cold_value_max(cache->cold, put->key_size)) {
+    /* How many bytes a typed value will be encoded to is not known yet. */
+    if (has_cold && put->type == NULL &&
+        put->value_size > firn_cold_value_max(cache->cold, put->key_size)) {
         if (cache->options.write_mode == FIRN_WRITE_THROUGH) {
             return TO_NOWHERE; /* to keep it in memory alone would break the promise */
         }
@@ -47,7 +50,16 @@ static enum destination destination_of(const firn_cache *cache, const change *pu
     if (!has_cold) {
         return TO_NOWHERE;
     }
-    return charge <= firn_held_max(cache) - firn_resident_max(cache) ? TO_QUEUE : TO_COLD_TIER;
+    if (charge <= firn_held_max(cache) - firn_resident_max(cache)) {
+        return TO_QUEUE;
+    }
+    return put->type == NULL ? TO_COLD_TIER : TO_NOWHERE;
+}
+
+static enum destination destination_of_bytes(const firn_cache *cache, const change *put) {
+    return destination_of(
+        cache, put,
+        firn_object_charge_for(cache->pool, put->key_size, put->value_size, put->expires_ms));
 }
 
 static int refuse(firn_cache *cache, size_t value_size) {
@@ -207,16 +219,20 @@ static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bo
     return result;
 }
 
+static int no_memory_for(firn_cache *cache, size_t value_size) {
+    return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
+                           value_size);
+}
+
 static int put_copy(firn_cache *cache, change *put, bool resident) {
     firn_object *object =
-        firn_object_new(cache->pool, put->key, put->key_size, put->value_size, put->expires_ms);
+        firn_object_make(cache->pool, put->key, put->key_size, put->value_size, put->expires_ms);
     if (object == NULL) {
-        return firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory for an object of %zu bytes",
-                               put->value_size);
+        return no_memory_for(cache, put->value_size);
     }
     firn_hot_prefetch_object(cache->hot, put->hash);
     if (put->value_size > 0) {
-        memcpy(firn_object_value(object), put->value, put->value_size);
+        memcpy(firn_object_body(object), put->value, put->value_size);
     }
     int result = put_in_memory(cache, put, object, resident);
     firn_object_unref(object);
@@ -243,7 +259,7 @@ static int put_below(firn_cache *cache, change *put) {
             return result;
         }
     }
-    firn_object *placeholder = firn_object_new(cache->pool, put->key, put->key_size, 0, 0);
+    firn_object *placeholder = firn_object_make(cache->pool, put->key, put->key_size, 0, 0);
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
@@ -255,6 +271,9 @@ static int put_below(firn_cache *cache, change *put) {
 }
 
 static int check_writable(firn_cache *cache) {
+    if (atomic_load_explicit(&cache->closing, memory_order_relaxed)) {
+        return firn_detail_set(&cache->detail, FIRN_EREADONLY, "the cache is being closed");
+    }
     if (!cache->options.read_only) {
         return FIRN_OK;
     }
@@ -278,6 +297,45 @@ static int finish_put(firn_cache *cache, int result) {
     return result;
 }
 
+/* Puts an object that was made for it, and that nobody else knows. What its value holds is the
+ * object's from the moment that the table has it, and else stays its maker's. */
+static int put_made(firn_cache *cache, change *put, firn_object *object) {
+    bool rich = firn_object_is_rich(object);
+    if (rich) {
+        firn_object_enliven(object);
+    }
+    enum destination to = destination_of(cache, put, firn_object_charge(object));
+    int result = to == TO_NOWHERE     ? refuse(cache, put->value_size)
+                 : to == TO_COLD_TIER ? put_below(cache, put)
+                                      : put_in_memory(cache, put, object, to == TO_RESIDENTS);
+    if (rich && put->version == 0) {
+        firn_object_disown(object);
+    }
+    return result;
+}
+
+static int put_typed(firn_cache *cache, change *put) {
+    firn_object *object = firn_object_make_rich(cache->pool, put->key, put->key_size,
+                                                put->value_size, put->expires_ms, put->type);
+    if (object == NULL) {
+        return no_memory_for(cache, put->value_size);
+    }
+    if (put->value_size > 0) {
+        memcpy(firn_object_body(object), put->value, put->value_size);
+    }
+    int result = put_made(cache, put, object);
+    firn_object_unref(object);
+    return result;
+}
+
+static int put_bytes(firn_cache *cache, change *put) {
+    enum destination to = destination_of_bytes(cache, put);
+    if (to == TO_NOWHERE) {
+        return refuse(cache, put->value_size);
+    }
+    return to == TO_COLD_TIER ? put_below(cache, put) : put_copy(cache, put, to == TO_RESIDENTS);
+}
+
 /* The ways of putting: all checks, and the change. put: key, value and condition are filled in, and
  * the expiry if it is to be kept. */
 static int put_value(firn_cache *cache, change *put, const firn_put_options *options,
@@ -290,18 +348,16 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
         result = check_writable(cache);
     }
     if (result == FIRN_OK && !keep_expiry) {
-        result = firn_put_options_read(cache, options, &put->expires_ms);
+        firn_put_options full;
+        result = firn_put_options_read(cache, options, &full, &put->expires_ms);
+        put->type = full.type;
     }
     if (result != FIRN_OK) {
         return result;
     }
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
     firn_hot_prefetch(cache->hot, put->hash); /* while the object is made */
-    enum destination to = destination_of(cache, put);
-    if (to == TO_NOWHERE) {
-        return refuse(cache, put->value_size);
-    }
-    result = to == TO_COLD_TIER ? put_below(cache, put) : put_copy(cache, put, to == TO_RESIDENTS);
+    result = put->type != NULL ? put_typed(cache, put) : put_bytes(cache, put);
     return finish_put(cache, result);
 }
 
@@ -313,6 +369,53 @@ int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *va
                   .value_size = value_size,
                   .condition = ALWAYS};
     return put_value(cache, &put, options, false);
+}
+
+int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
+                    const firn_put_options *options, firn_object **object) {
+    if (object != NULL) {
+        *object = NULL;
+    }
+    if (cache == NULL || object == NULL) {
+        return FIRN_EINVAL;
+    }
+    firn_put_options full;
+    uint64_t expires_ms;
+    int result = firn_check_key(cache, key, key_size);
+    if (result == FIRN_OK) {
+        result = firn_put_options_read(cache, options, &full, &expires_ms);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    *object =
+        full.type != NULL
+            ? firn_object_make_rich(cache->pool, key, key_size, value_size, expires_ms, full.type)
+            : firn_object_make(cache->pool, key, key_size, value_size, expires_ms);
+    return *object != NULL ? FIRN_OK : no_memory_for(cache, value_size);
+}
+
+int firn_put_object(firn_cache *cache, firn_object *object) {
+    if (cache == NULL || object == NULL) {
+        return FIRN_EINVAL;
+    }
+    if (firn_object_pool(object) != cache->pool || firn_object_version(object) != 0) {
+        return firn_detail_set(&cache->detail, FIRN_EINVAL,
+                               "firn_put_object takes an object that firn_object_new of this cache "
+                               "made, and takes it once");
+    }
+    int result = check_writable(cache);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    change put = {.condition = ALWAYS,
+                  .type = firn_object_type(object),
+                  .value = firn_object_data(object),
+                  .value_size = firn_object_size(object),
+                  .expires_ms = firn_object_expires_ms(object)};
+    put.key = firn_object_key(object, &put.key_size);
+    put.hash = firn_hash64(cache->seed, put.key, put.key_size);
+    return finish_put(cache, put_made(cache, &put, object));
 }
 
 int firn_add(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -353,6 +456,9 @@ int firn_compare_and_swap(firn_cache *cache, const void *key, size_t key_size, u
 
 /* The number an entry holds, in the bytes of an int64_t, which is what firn_increment writes. */
 static int read_number(firn_cache *cache, const firn_object *object, uint64_t *number) {
+    if (firn_object_type(object) != NULL) {
+        return firn_refuse_typed(cache, object);
+    }
     if (firn_object_size(object) != sizeof *number) {
         return firn_detail_set(&cache->detail, FIRN_EINVAL,
                                "the entry's value has %zu bytes; a number has 8",
@@ -422,6 +528,32 @@ static int touch_in_place(firn_cache *cache, const change *put, bool is_hit, boo
     return result;
 }
 
+/* A value of a type is copied by way of its bytes. */
+static int put_clone(firn_cache *cache, change *put, const firn_object *found) {
+    firn_encoder encoder;
+    firn_attributes attributes = {0};
+    firn_object *clone = NULL;
+    firn_encoder_init(&encoder, cache->heap);
+    int result = firn_types_encode(&encoder, found, &attributes);
+    if (result == FIRN_OK) {
+        result =
+            firn_types_decode(cache->pool, put->type, attributes.type_version, put->key,
+                              put->key_size, encoder.bytes, encoder.size, put->expires_ms, &clone);
+    }
+    firn_encoder_clear(&encoder, 0);
+    if (result != FIRN_OK) {
+        return firn_detail_set(&cache->detail, result,
+                               "a value of type '%s' cannot be copied to get another lifetime",
+                               put->type->name);
+    }
+    enum destination to = destination_of(cache, put, firn_object_charge(clone));
+    result = to == TO_RESIDENTS || to == TO_QUEUE
+                 ? put_in_memory(cache, put, clone, to == TO_RESIDENTS)
+                 : refuse(cache, put->value_size);
+    firn_object_unref(clone);
+    return result;
+}
+
 int firn_touch(firn_cache *cache, const void *key, size_t key_size, uint64_t ttl_ms) {
     return firn_get_and_touch(cache, key, key_size, ttl_ms, NULL);
 }
@@ -442,7 +574,8 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     options.ttl_ms = ttl_ms;
     change put = {.key = key, .key_size = key_size};
     if (result == FIRN_OK) {
-        result = firn_put_options_read(cache, &options, &put.expires_ms);
+        firn_put_options full;
+        result = firn_put_options_read(cache, &options, &full, &put.expires_ms);
     }
     if (result != FIRN_OK) {
         return result;
@@ -463,10 +596,9 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
             put.expected = firn_object_version(found);
             put.value = firn_object_data(found);
             put.value_size = firn_object_size(found);
-            enum destination to = destination_of(cache, &put);
-            result = to == TO_COLD_TIER ? put_below(cache, &put)
-                     : to == TO_NOWHERE ? refuse(cache, put.value_size)
-                                        : put_copy(cache, &put, to == TO_RESIDENTS);
+            put.version = 0;
+            put.type = firn_object_type(found);
+            result = put.type != NULL ? put_clone(cache, &put, found) : put_bytes(cache, &put);
             result = result == FIRN_OK ? sync_if_asked(cache) : result;
         }
         if (result == FIRN_OK && object != NULL) {
@@ -561,7 +693,7 @@ static int delete_if(firn_cache *cache, change *put) {
     if (result == FIRN_OK && cache->cold != NULL) {
         result = firn_make_room(cache, firn_object_charge_for(cache->pool, put->key_size, 0, 0));
         if (result == FIRN_OK) {
-            tombstone = firn_object_new(cache->pool, put->key, put->key_size, 0, 0);
+            tombstone = firn_object_make(cache->pool, put->key, put->key_size, 0, 0);
             if (tombstone == NULL) {
                 result =
                     firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to delete an entry");

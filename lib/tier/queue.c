@@ -147,3 +147,11 @@ firn_queue_state firn_queue_look(firn_queue *queue) {
     pthread_mutex_unlock(&queue->lock);
     return state;
 }
+
+void firn_queue_clear(firn_queue *queue) {
+    firn_object *object;
+    while (firn_queue_peek(queue, 1, SIZE_MAX, &object) == 1) {
+        firn_queue_complete(queue, 1, firn_object_charge(object));
+        firn_object_unref(object);
+    }
+}

@@ -35,6 +35,9 @@ int firn_queue_init(firn_queue *queue, firn_heap *heap);
 /* Drops what is left. */
 void firn_queue_fini(firn_queue *queue);
 
+/* Drops what is left, with no lock held. */
+void firn_queue_clear(firn_queue *queue);
+
 /* Makes sure that one push will find room. FIRN_OK or FIRN_ENOMEM. */
 int firn_queue_reserve(firn_queue *queue);
 /* For a reserve that no push followed. */

@@ -52,6 +52,8 @@ static const struct {
     FIELD(syncs),
     FIELD(journal_entries),
     FIELD(cold_filter_bytes),
+    FIELD(dropped_unencoded),
+    FIELD(decode_failures),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -128,6 +130,8 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .dropped_memory_only = firn_counted(counters, FIRN_EVENT_DROPPED_MEMORY_ONLY),
         .dropped_backpressure = firn_counted(counters, FIRN_EVENT_DROPPED_BACKPRESSURE),
         .dropped_too_large = firn_counted(counters, FIRN_EVENT_DROPPED_TOO_LARGE),
+        .dropped_unencoded = firn_counted(counters, FIRN_EVENT_DROPPED_UNENCODED),
+        .decode_failures = firn_counted(counters, FIRN_EVENT_DECODE_FAILURE),
         .reclaimed_hot = firn_counted(counters, FIRN_EVENT_RECLAIMED_HOT),
         .expired = firn_counted(counters, FIRN_EVENT_EXPIRED),
         .backpressure_waits = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_WAIT),

@@ -121,12 +121,12 @@ int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const 
                                (unsigned long long)self.total);
     }
     firn_object *made =
-        firn_object_new(cache->pool, key, key_size, (size_t)self.total, head->expires_ms);
+        firn_object_make(cache->pool, key, key_size, (size_t)self.total, head->expires_ms);
     if (made == NULL) {
         return FIRN_ENOMEM;
     }
     firn_object_set_version(made, head->version);
-    unsigned char *to = firn_object_value(made);
+    unsigned char *to = firn_object_body(made);
     int result = FIRN_OK;
     for (uint64_t i = 0; i < self.pieces && result == FIRN_OK; i++) {
         result = read_piece(cache, &self, i, to + i * self.piece);
@@ -200,7 +200,8 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
     put.ttl_ms = options != NULL ? options->ttl_ms : 0;
     uint64_t expires_ms = 0;
     if (result == FIRN_OK) {
-        result = firn_put_options_read(cache, &put, &expires_ms);
+        firn_put_options full;
+        result = firn_put_options_read(cache, &put, &full, &expires_ms);
     }
     uint64_t piece = 0;
     if (result == FIRN_OK) {
@@ -235,7 +236,7 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
 static int write_piece(firn_writer *writer) {
     firn_cache *cache = writer->cache;
     unsigned char key[FIRN_PIECE_KEY_SIZE];
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
     firn_cold_item item = {
         .hash = piece_key(cache, &writer->stream, writer->stream.pieces, key),
@@ -248,7 +249,7 @@ static int write_piece(firn_writer *writer) {
         .part = FIRN_PART_PIECE,
     };
     int result = firn_cold_write(cache->cold, &item, 1, version + 1);
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     result = result == FIRN_OK ? item.result : result;
     if (result == FIRN_OK) {
         writer->stream.pieces++;
@@ -328,7 +329,7 @@ static void remove_pieces(firn_cache *cache, const stream *self) {
     unsigned char key[FIRN_PIECE_KEY_SIZE];
     int result = FIRN_OK;
     for (uint64_t at = 0; at < self->pieces && result == FIRN_OK;) {
-        pthread_mutex_lock(&cache->write_lock);
+        firn_lock(&cache->write_lock);
         uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
         size_t count = 0;
         for (; at < self->pieces && count < REMOVALS_AT_ONCE; at++) {
@@ -336,7 +337,7 @@ static void remove_pieces(firn_cache *cache, const stream *self) {
                 .hash = piece_key(cache, self, at, key), .version = version, .remove = true};
         }
         result = firn_cold_write(cache->cold, items, count, version + 1);
-        pthread_mutex_unlock(&cache->write_lock);
+        firn_unlock(&cache->write_lock);
     }
 }
 
@@ -370,7 +371,7 @@ static int write_head_entry(firn_writer *writer) {
     if (result != FIRN_OK) {
         return result;
     }
-    firn_object *placeholder = firn_object_new(cache->pool, writer->key, writer->key_size, 0, 0);
+    firn_object *placeholder = firn_object_make(cache->pool, writer->key, writer->key_size, 0, 0);
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
@@ -444,24 +445,29 @@ typedef struct opening {
     firn_cache *cache;
     firn_object *object;
     bool in_pieces;
+    bool typed; /* its value is not bytes */
     firn_stream_head head;
 } opening;
 
 static void *place_opened(void *context, const firn_cold_meta *meta) {
     opening *self = context;
+    self->typed = meta->attributes.type != 0;
+    if (self->typed) {
+        return NULL;
+    }
     self->in_pieces = meta->part == FIRN_PART_HEAD;
     if (self->in_pieces && meta->value_size != sizeof self->head.bytes) {
         return NULL;
     }
-    self->object = firn_object_new(self->cache->pool, meta->key, meta->key_size,
-                                   self->in_pieces ? 0 : meta->value_size, meta->expires_ms);
+    self->object = firn_object_make(self->cache->pool, meta->key, meta->key_size,
+                                    self->in_pieces ? 0 : meta->value_size, meta->expires_ms);
     if (self->object == NULL) {
         return NULL;
     }
     firn_object_set_version(self->object, meta->version);
     self->head.hash = meta->hash;
     self->head.version = meta->version;
-    return self->in_pieces ? self->head.bytes : firn_object_value(self->object);
+    return self->in_pieces ? self->head.bytes : firn_object_body(self->object);
 }
 
 /* Finds the entry in either tier. */
@@ -474,6 +480,11 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);
             return FIRN_NOT_FOUND;
         }
+        if (firn_object_type(found) != NULL) {
+            int refused = firn_refuse_typed(cache, found);
+            firn_object_unref(found);
+            return refused;
+        }
         firn_hot_note_hit(cache->hot, hash, found);
         firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
         self->object = found;
@@ -482,6 +493,10 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
     int result = FIRN_NOT_FOUND;
     if (cache->cold != NULL) {
         result = firn_cold_read(cache->cold, hash, key, key_size, place_opened, self, NULL);
+    }
+    if (self->typed) {
+        return firn_detail_set(&cache->detail, FIRN_ETYPE,
+                               "the entry's value is of a type, not of bytes: firn_get gets it");
     }
     firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_COLD_HIT : FIRN_EVENT_MISS, 1);
     if (result != FIRN_OK) {

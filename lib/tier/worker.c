@@ -65,9 +65,9 @@ static int sync_now(firn_cache *cache) {
 
 /* A piece of the cold tier's own work. */
 static int tidy(firn_cache *cache) {
-    pthread_mutex_lock(&cache->write_lock);
+    firn_lock(&cache->write_lock);
     int result = firn_cold_tidy(cache->cold);
-    pthread_mutex_unlock(&cache->write_lock);
+    firn_unlock(&cache->write_lock);
     return result;
 }
 
@@ -107,9 +107,9 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
 }
 
 static int locked_step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
-    pthread_mutex_lock(&cache->worker_lock);
+    firn_lock(&cache->worker_lock);
     int result = step(cache, eager, wait_ns);
-    pthread_mutex_unlock(&cache->worker_lock);
+    firn_unlock(&cache->worker_lock);
     return result;
 }
 

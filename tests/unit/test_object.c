@@ -48,9 +48,9 @@ START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
     for (size_t key_size = 1; key_size <= sizeof key; key_size += 1 + key_size / 40) {
         for (size_t value_size = 0; value_size <= sizeof value; value_size++) {
             uint64_t expires_ms = value_size % 3 == 0 ? 77 : 0;
-            firn_object *object = firn_object_new(pool, key, key_size, value_size, expires_ms);
+            firn_object *object = firn_object_make(pool, key, key_size, value_size, expires_ms);
             firn_object_set_version(object, 12345);
-            memcpy(firn_object_value(object), value, value_size);
+            memcpy(firn_object_body(object), value, value_size);
             size_t got;
             ck_assert_mem_eq(firn_object_key(object, &got), key, key_size);
             ck_assert_uint_eq(got, key_size);
@@ -89,8 +89,8 @@ START_TEST(large_values_and_keys_keep_their_sizes) {
     unsigned char *key = calloc(1, FIRN_KEY_SIZE_MAX);
     const size_t sizes[] = {(1 << 20) - 2, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20};
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        firn_object *object = firn_object_new(pool, key, FIRN_KEY_SIZE_MAX, sizes[i], i % 2);
-        memset(firn_object_value(object), 0x5a, sizes[i]);
+        firn_object *object = firn_object_make(pool, key, FIRN_KEY_SIZE_MAX, sizes[i], i % 2);
+        memset(firn_object_body(object), 0x5a, sizes[i]);
         size_t key_size;
         ck_assert_mem_eq(firn_object_key(object, &key_size), key, FIRN_KEY_SIZE_MAX);
         ck_assert_uint_eq(key_size, FIRN_KEY_SIZE_MAX);
@@ -108,7 +108,7 @@ START_TEST(an_object_outlives_the_pools_owner) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    firn_object *object = firn_object_new(pool, "k", 1, 1, 0);
+    firn_object *object = firn_object_make(pool, "k", 1, 1, 0);
     firn_pool_stats stats;
     firn_pool_get_stats(pool, &stats);
     ck_assert_uint_eq(stats.charge_bytes, firn_object_charge(object));
@@ -126,11 +126,11 @@ START_TEST(sizes_that_overflow_and_refusals_give_no_object) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    ck_assert_ptr_null(firn_object_new(pool, "k", 1, SIZE_MAX, 0));
-    ck_assert_ptr_null(firn_object_new(pool, "k", 1, SIZE_MAX - 100, 0));
-    ck_assert_ptr_null(firn_object_new(pool, "k", 1, (size_t)INT64_MAX, 1));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX, 0));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX - 100, 0));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, (size_t)INT64_MAX, 1));
     counts.refuse = true;
-    ck_assert_ptr_null(firn_object_new(pool, "k", 1, 1, 0));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, 1, 0));
     firn_object_unref(NULL);
     firn_pool_close(pool);
     firn_heap_unref(heap);
@@ -141,12 +141,12 @@ END_TEST
 START_TEST(expiry_is_at_the_millisecond_and_zero_means_never) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    firn_object *object = firn_object_new(pool, "k", 1, 0, 0);
+    firn_object *object = firn_object_make(pool, "k", 1, 0, 0);
     ck_assert(!firn_object_expired(object, UINT64_MAX));
     ck_assert(firn_object_set_expiry_locked(object, 0));
     ck_assert(!firn_object_set_expiry_locked(object, 5)); /* there is no room for it */
     firn_object_unref(object);
-    object = firn_object_new(pool, "k", 1, 0, 100);
+    object = firn_object_make(pool, "k", 1, 0, 100);
     ck_assert(!firn_object_expired(object, 99));
     ck_assert(firn_object_expired(object, 100));
     ck_assert(firn_object_set_expiry_locked(object, 200));

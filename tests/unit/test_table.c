@@ -54,9 +54,9 @@ static uint64_t hash_of(uint64_t number) {
 }
 
 static firn_object *make(rig *self, uint64_t number, uint64_t version) {
-    firn_object *object = firn_object_new(self->pool, &number, sizeof number, sizeof version, 0);
+    firn_object *object = firn_object_make(self->pool, &number, sizeof number, sizeof version, 0);
     ck_assert_ptr_nonnull(object);
-    memcpy(firn_object_value(object), &version, sizeof version);
+    memcpy(firn_object_body(object), &version, sizeof version);
     firn_object_set_version(object, version);
     return object;
 }

@@ -1,0 +1,88 @@
+/* An entry on its way up: from what the cold tier finds to an object. Bytes are decompressed
+ * straight into the object; the value of a type is decoded from a buffer afterwards, when the read
+ * is done, for the type's functions may call the cache. */
+#include <string.h>
+
+#include "tier/cache.h"
+
+/* Place for the key and the encoded value. */
+static void *place_typed(firn_raise *self, const firn_cold_meta *meta) {
+    self->result =
+        firn_types_find(&self->cache->types, &meta->attributes, &self->type, &self->cache->detail);
+    if (self->result != FIRN_OK) {
+        return NULL;
+    }
+    self->type_version = meta->attributes.type_version;
+    self->version = meta->version;
+    self->expires_ms = meta->expires_ms;
+    self->key_size = meta->key_size;
+    self->encoded_size = meta->value_size;
+    self->buffer_size = meta->key_size + meta->value_size;
+    self->buffer = firn_heap_alloc(self->cache->heap, self->buffer_size);
+    if (self->buffer == NULL) {
+        return NULL;
+    }
+    memcpy(self->buffer, meta->key, meta->key_size);
+    return self->buffer + meta->key_size;
+}
+
+void *firn_raise_place(void *context, const firn_cold_meta *meta) {
+    firn_raise *self = context;
+    if (meta->part == FIRN_PART_HEAD) {
+        self->is_stream = meta->value_size == sizeof self->head.bytes;
+        self->head.hash = meta->hash;
+        self->head.version = meta->version;
+        self->head.expires_ms = meta->expires_ms;
+        return self->is_stream ? self->head.bytes : NULL;
+    }
+    if (meta->attributes.type != 0) {
+        return place_typed(self, meta);
+    }
+    self->object = firn_object_make(self->cache->pool, meta->key, meta->key_size, meta->value_size,
+                                    meta->expires_ms);
+    if (self->object == NULL) {
+        return NULL;
+    }
+    firn_object_set_version(self->object, meta->version);
+    return firn_object_body(self->object);
+}
+
+static int decode(firn_raise *self) {
+    firn_cache *cache = self->cache;
+    int result = firn_types_decode(cache->pool, self->type, self->type_version, self->buffer,
+                                   self->key_size, self->buffer + self->key_size,
+                                   self->encoded_size, self->expires_ms, &self->object);
+    if (result == FIRN_OK) {
+        firn_object_set_version(self->object, self->version);
+    } else if (result == FIRN_ETYPE) {
+        firn_count(cache->counters, FIRN_EVENT_DECODE_FAILURE, 1);
+        firn_detail_set(&cache->detail, FIRN_ETYPE,
+                        "type '%s' cannot decode the %zu bytes of an entry: it counts as a miss",
+                        self->type->name, self->encoded_size);
+        result = FIRN_NOT_FOUND;
+    }
+    return result;
+}
+
+int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int result) {
+    if (result == FIRN_ENOMEM && self->result != FIRN_OK) {
+        result = self->result; /* the place was refused for that */
+    }
+    if (result == FIRN_OK && self->is_stream) {
+        result = key != NULL
+                     ? firn_stream_assemble(self->cache, &self->head, key, key_size, &self->object)
+                     : FIRN_NOT_FOUND;
+    }
+    if (result == FIRN_OK && self->buffer != NULL) {
+        result = decode(self);
+    }
+    if (self->buffer != NULL) {
+        firn_heap_free(self->cache->heap, self->buffer, self->buffer_size);
+        self->buffer = NULL;
+    }
+    if (result != FIRN_OK) {
+        firn_object_unref(self->object);
+        self->object = NULL;
+    }
+    return result;
+}
