@@ -222,6 +222,24 @@ FIRN_API FIRN_NODISCARD int firn_get_and_touch(firn_cache *cache, const void *ke
  * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT: the entry is still there */
 FIRN_API int firn_delete(firn_cache *cache, const void *key, size_t key_size);
 
+/* Pins an entry: brings it up if need be, and keeps it in the hot tier until it was unpinned as
+ * often. A pin belongs to the entry: overwriting it pins the new value, if that fits into memory.
+ * Deleting or expiring it ends all its pins, and so does firn_close. What is pinned counts in the
+ * budget, of which pins may take three quarters.
+ *
+ * object  may be NULL; else as for firn_get
+ *
+ * FIRN_NOT_FOUND  no such entry
+ * FIRN_ENOSPC     the pins would take too much of hot_bytes: raise it, or unpin others
+ * FIRN_ETOOLARGE  the entry has 65,535 pins, or was written as a stream and is too large
+ * FIRN_EREADONLY
+ * FIRN_ETYPE, FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_pin(firn_cache *cache, const void *key, size_t key_size,
+                                     firn_object **object);
+
+/* Takes one pin off. FIRN_NOT_FOUND: the entry has none. */
+FIRN_API int firn_unpin(firn_cache *cache, const void *key, size_t key_size);
+
 /* Changes options.hot_bytes while the cache is in use. When it grows, nothing happens at once; when
  * it shrinks, what is too much is evicted before the call returns, which for a lot of memory takes
  * a while, but keeps nobody else from working. With a cold tier, demotion may go on after it.

@@ -18,5 +18,6 @@
 #include <firn/store.h>
 #include <firn/stream.h>
 #include <firn/type.h>
+#include <firn/weak.h>
 
 #endif

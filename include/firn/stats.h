@@ -75,12 +75,16 @@ typedef struct firn_stats {
     /* values of types */
     uint64_t dropped_unencoded; /* left memory, and their type has no bytes for them: lost */
     uint64_t decode_failures;   /* read below, and their type refused the bytes: misses */
+
+    /* pins */
+    uint64_t pinned_entries; /* now */
+    uint64_t pinned_bytes;   /* of hot_bytes, now */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

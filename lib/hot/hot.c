@@ -162,8 +162,16 @@ void firn_hot_prefetch_object(firn_hot *hot, uint64_t hash) {
     firn_table_prefetch_object(&firn_hot_shard_of(hot, hash)->table, hash);
 }
 
+/* What the policy manages: residents, but for those that are pinned. */
+static bool is_managed(const firn_object *object) {
+    return (firn_object_state(object) & (FIRN_RESIDENT | FIRN_PINNED)) == FIRN_RESIDENT;
+}
+
 static void tell_policy_locked(firn_hot_shard *shard, firn_object *object) {
     firn_hot *hot = shard->hot;
+    if (!is_managed(object)) {
+        return;
+    }
     if (hot->hits != FIRN_HITS_MARK) {
         hot->policy->hit(shard->policy_state, &object->entry);
         return;
@@ -192,8 +200,7 @@ static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
         uint64_t hash = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].hash);
         firn_object *object = LOAD(noted->hits[at % FIRN_HOT_RING_HITS].object);
         /* The two may be of different hits, and the object may be gone. */
-        if (object != NULL && firn_table_holds(&shard->table, hash, object) &&
-            (firn_object_state(object) & FIRN_RESIDENT) != 0) {
+        if (object != NULL && firn_table_holds(&shard->table, hash, object) && is_managed(object)) {
             __builtin_prefetch(firn_entry_prev(&object->entry), 1);
             __builtin_prefetch(firn_entry_next(&object->entry), 1);
             hit[count++] = object; /* it stays for as long as the lock is held */
@@ -316,9 +323,53 @@ void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned
     change_locked(shard, object, clear, set);
 }
 
+static void count_pinned(firn_hot_shard *shard, const firn_object *object, int by) {
+    uint64_t charge = firn_object_charge(object);
+    STORE(shard->pinned_entries, LOAD(shard->pinned_entries) + (uint64_t)(int64_t)by);
+    STORE(shard->pinned_bytes, LOAD(shard->pinned_bytes) + (by > 0 ? charge : -charge));
+}
+
+static firn_object *next_pinned(const firn_object *object) {
+    firn_entry *next = firn_entry_next(&object->entry);
+    return next != NULL ? object_of(next) : NULL;
+}
+
+static void chain_pinned(firn_hot_shard *shard, firn_object *object, unsigned pins) {
+    firn_entry *first = shard->pinned != NULL ? &shard->pinned->entry : NULL;
+    firn_entry_set_prev(&object->entry, NULL);
+    firn_entry_set_next(&object->entry, first);
+    if (first != NULL) {
+        firn_entry_set_prev(first, &object->entry);
+    }
+    firn_entry_set_bits(&object->entry, pins);
+    shard->pinned = object;
+    change_locked(shard, object, 0, FIRN_PINNED);
+    count_pinned(shard, object, 1);
+}
+
+static void unchain_pinned(firn_hot_shard *shard, firn_object *object) {
+    firn_entry *prev = firn_entry_prev(&object->entry);
+    firn_entry *next = firn_entry_next(&object->entry);
+    if (prev != NULL) {
+        firn_entry_set_next(prev, next);
+    } else {
+        shard->pinned = next_pinned(object);
+    }
+    if (next != NULL) {
+        firn_entry_set_prev(next, prev);
+    }
+    change_locked(shard, object, FIRN_PINNED, 0);
+    count_pinned(shard, object, -1);
+}
+
 void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evicted) {
-    if ((firn_object_state(object) & FIRN_RESIDENT) != 0) {
+    unsigned state = firn_object_state(object);
+    if ((state & FIRN_PINNED) != 0) {
+        unchain_pinned(shard, object);
+    } else if ((state & FIRN_RESIDENT) != 0) {
         shard->hot->policy->remove(shard->policy_state, &object->entry, evicted);
+    }
+    if ((state & FIRN_RESIDENT) != 0) {
         change_locked(shard, object, FIRN_RESIDENT, 0);
     }
 }
@@ -349,6 +400,34 @@ static void admit_locked(firn_hot_shard *shard, firn_object *object) {
     arrived_locked(shard, object);
 }
 
+bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object) {
+    unsigned pins = firn_entry_bits(&object->entry);
+    if ((firn_object_state(object) & FIRN_PINNED) == 0) {
+        shard->hot->policy->remove(shard->policy_state, &object->entry, false);
+        chain_pinned(shard, object, 1);
+        return true;
+    }
+    if (pins == UINT16_MAX) {
+        return false;
+    }
+    firn_entry_set_bits(&object->entry, pins + 1);
+    return true;
+}
+
+bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object) {
+    unsigned pins = firn_entry_bits(&object->entry);
+    if ((firn_object_state(object) & FIRN_PINNED) == 0) {
+        return false;
+    }
+    if (pins > 1) {
+        firn_entry_set_bits(&object->entry, pins - 1);
+    } else {
+        unchain_pinned(shard, object);
+        admit_locked(shard, object);
+    }
+    return true;
+}
+
 static void sweep_locked(firn_hot_shard *shard, uint64_t charge);
 
 void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
@@ -358,7 +437,10 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
         firn_table_insert(&shard->table, hash, object);
         change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
     } else {
-        bool overwrites = resident && (firn_object_state(old) & FIRN_RESIDENT) != 0;
+        bool overwrites = resident && is_managed(old);
+        unsigned pins = resident && (firn_object_state(old) & FIRN_PINNED) != 0
+                            ? firn_entry_bits(&old->entry)
+                            : 0;
         firn_table_replace(&shard->table, hash, old, object);
         change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
         if (overwrites) {
@@ -370,6 +452,11 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
         } else {
             firn_hot_retire_locked(shard, old, false);
             change_locked(shard, old, FIRN_INDEXED, 0);
+        }
+        if (pins > 0) {
+            change_locked(shard, object, 0, FIRN_RESIDENT);
+            chain_pinned(shard, object, pins);
+            resident = false;
         }
     }
     if (resident) {
@@ -408,9 +495,19 @@ firn_object *firn_hot_victim_locked(firn_hot_shard *shard) {
 
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object,
                                   unsigned order) {
-    const firn_entry *entry = object != NULL ? &object->entry : NULL;
+    bool at_pinned = object != NULL && (firn_object_state(object) & FIRN_PINNED) != 0;
+    firn_object *pinned = at_pinned                                       ? next_pinned(object)
+                          : object == NULL && order == FIRN_HOTTEST_FIRST ? shard->pinned
+                                                                          : NULL;
+    if (pinned != NULL || (at_pinned && order == FIRN_COLDEST_FIRST)) {
+        return pinned;
+    }
+    const firn_entry *entry = object != NULL && !at_pinned ? &object->entry : NULL;
     firn_entry *next = shard->hot->policy->walk(shard->policy_state, entry, order);
-    return next != NULL ? object_of(next) : NULL;
+    if (next != NULL) {
+        return object_of(next);
+    }
+    return order == FIRN_COLDEST_FIRST ? shard->pinned : NULL;
 }
 
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity) {
@@ -428,8 +525,7 @@ static void move_if_asked(void *context, firn_object *object) {
     firn_hot_shard *shard = context;
     /* What waits to be written leaves by itself, and the queue knows it by its address. */
     unsigned state = firn_object_state(object);
-    if (!firn_object_should_move(object) || (state & FIRN_RESIDENT) == 0 ||
-        (state & FIRN_QUEUED) != 0) {
+    if (!firn_object_should_move(object) || !is_managed(object) || (state & FIRN_QUEUED) != 0) {
         return;
     }
     firn_object *copy = firn_object_copy(shard->hot->pool, object);
@@ -537,6 +633,8 @@ firn_hot_totals firn_hot_total(const firn_hot *hot) {
         totals.resident_entries += LOAD(shard->resident_entries);
         totals.resident_bytes += LOAD(shard->resident_bytes);
         totals.held_bytes += LOAD(shard->held_bytes);
+        totals.pinned_entries += LOAD(shard->pinned_entries);
+        totals.pinned_bytes += LOAD(shard->pinned_bytes);
         totals.overhead_bytes += LOAD(shard->table.bytes);
     }
     totals.resident_bytes += totals.overhead_bytes;

@@ -72,8 +72,14 @@ void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned
                             unsigned set);
 /* The policy's next victim, still resident, lent; NULL: the shard has none. */
 firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
-/* Residents in order of value, from NULL to NULL; order: FIRN_HOTTEST_FIRST or
- * FIRN_COLDEST_FIRST. */
+/* Keeps a resident out of the policy's hands, once more: it is no victim until it was let go as
+ * often. An entry that is overwritten hands its pins on to the new object, if that is resident too;
+ * one that leaves for any other reason loses them. False: it has 65,535 already. */
+bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object);
+/* False: it is not pinned. */
+bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object);
+/* Residents in order of value, the pinned ones being the hottest, from NULL to NULL; order:
+ * FIRN_HOTTEST_FIRST or FIRN_COLDEST_FIRST. */
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object, unsigned order);
 /* Calls visit with every object that is indexed in a piece of the shard, from *position on (0: the
  * beginning), and moves *position on: up to a thousand. True: the end was reached. visit changes
@@ -107,6 +113,8 @@ typedef struct firn_hot_totals {
     uint64_t resident_bytes; /* as above, but exact */
     uint64_t held_bytes;
     uint64_t overhead_bytes; /* of both: tables and the policy's own */
+    uint64_t pinned_entries; /* of the residents */
+    uint64_t pinned_bytes;
 } firn_hot_totals;
 firn_hot_totals firn_hot_total(const firn_hot *hot);
 
@@ -142,6 +150,7 @@ struct firn_hot_shard {
     int64_t held_untold;
     size_t overhead_seen; /* bytes of the table that the tier was told of */
     uint64_t turnover;    /* charges that came since the generation changed */
+    firn_object *pinned;  /* the first; they are chained by their links, and their bits count */
     size_t sweep_position;
     unsigned sweep_round;   /* that the position is of */
     uint64_t plan_turnover; /* charges that came since it was asked whether slabs are sparse */
@@ -149,6 +158,8 @@ struct firn_hot_shard {
     _Atomic uint64_t resident_entries;
     _Atomic uint64_t resident_bytes; /* charges */
     _Atomic uint64_t held_bytes;
+    _Atomic uint64_t pinned_entries;
+    _Atomic uint64_t pinned_bytes; /* charges */
     /* Of FIRN_HITS_RECENT: a hit on an entry whose mark says the same is not passed on. Never 0.
      * Written under the lock, read by readers, relaxed. */
     _Alignas(64) _Atomic uint8_t generation;

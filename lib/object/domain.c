@@ -3,14 +3,33 @@
 
 #include "base/mutex.h"
 
-static void release(void *companion) {
-    firn_domain *domain = companion;
+static void free_domain(firn_domain *domain) {
     firn_heap *heap = domain->heap;
     for (unsigned i = 0; i < FIRN_HOLDER_LISTS; i++) {
         pthread_mutex_destroy(&domain->holders[i].lock);
     }
+    for (unsigned i = 0; i < FIRN_WATCH_PARTS; i++) {
+        firn_watch_part *part = &domain->watched[i];
+        firn_heap_free(heap, part->buckets, part->bucket_count * sizeof *part->buckets);
+        pthread_mutex_destroy(&part->lock);
+    }
     firn_heap_free_lines(heap, domain, sizeof *domain);
     firn_heap_unref(heap);
+}
+
+firn_domain *firn_domain_ref(firn_domain *domain) {
+    atomic_fetch_add_explicit(&domain->refs, 1, memory_order_relaxed);
+    return domain;
+}
+
+void firn_domain_unref(firn_domain *domain) {
+    if (atomic_fetch_sub_explicit(&domain->refs, 1, memory_order_acq_rel) == 1) {
+        free_domain(domain);
+    }
+}
+
+static void release(void *companion) {
+    firn_domain_unref(companion);
 }
 
 int firn_domain_new(firn_heap *heap, firn_pool *pool) {
@@ -19,12 +38,16 @@ int firn_domain_new(firn_heap *heap, firn_pool *pool) {
         return FIRN_ENOMEM;
     }
     domain->heap = firn_heap_ref(heap);
+    atomic_init(&domain->refs, 1);
     int failed = 0;
     for (unsigned i = 0; i < FIRN_HOLDER_LISTS; i++) {
         failed |= firn_mutex_init(&domain->holders[i].lock);
     }
+    for (unsigned i = 0; i < FIRN_WATCH_PARTS; i++) {
+        failed |= firn_mutex_init(&domain->watched[i].lock);
+    }
     if (failed != 0) {
-        release(domain);
+        free_domain(domain);
         return FIRN_ENOMEM;
     }
     firn_pool_set_companion(pool, domain, release);
@@ -43,6 +66,7 @@ static firn_holder_list *list_of(const firn_object *object) {
 void firn_domain_add_holder(firn_object *object) {
     firn_holder_list *list = list_of(object);
     firn_object_rich *rich = firn_object_rich_of(object);
+    rich->listed = true;
     pthread_mutex_lock(&list->lock);
     rich->prev = NULL;
     rich->next = list->first;
@@ -57,6 +81,10 @@ void firn_domain_add_holder(firn_object *object) {
 void firn_domain_remove_holder(firn_object *object) {
     firn_holder_list *list = list_of(object);
     firn_object_rich *rich = firn_object_rich_of(object);
+    if (!rich->listed) {
+        return;
+    }
+    rich->listed = false;
     pthread_mutex_lock(&list->lock);
     if (rich->prev != NULL) {
         firn_object_rich_of(rich->prev)->next = rich->next;

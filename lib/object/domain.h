@@ -1,19 +1,25 @@
 /* What the objects of one cache share, for as long as there are any: the companion of their pool,
  * so it outlives the cache when they do.
  *
- * It keeps the list of the values that hold references, for the collector of circles. Knows
- * objects; no cache, no tiers. */
+ * It keeps the list of the values that hold references, for the collector of circles, and the table
+ * of watches, for weak references. Knows objects; no cache, no tiers. */
 #ifndef FIRN_OBJECT_DOMAIN_H
 #define FIRN_OBJECT_DOMAIN_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/heap.h"
 #include "base/pool.h"
 #include "object/object.h"
+#include "object/watch.h"
 
-enum { FIRN_HOLDER_LISTS = 16 }; /* a power of two: each has a lock, so that threads seldom meet */
+enum {
+    /* Powers of two: each has a lock, so that threads seldom meet. */
+    FIRN_HOLDER_LISTS = 16,
+    FIRN_WATCH_PARTS = 16,
+};
 
 /* Live values whose type visits. */
 typedef struct firn_holder_list {
@@ -23,18 +29,36 @@ typedef struct firn_holder_list {
     uint64_t count;
 } firn_holder_list;
 
+/* A part of the table of watches. */
+typedef struct firn_watch_part {
+    _Alignas(64) pthread_mutex_t lock; /* guards the rest, and what firn_watch says. Taken last of
+                                          all */
+    firn_watch **buckets;
+    size_t bucket_count; /* a power of two, or 0 */
+    size_t count;
+} firn_watch_part;
+
 typedef struct firn_domain {
-    firn_heap *heap; /* one reference; immutable */
+    firn_heap *heap;       /* one reference; immutable */
+    _Atomic uint64_t refs; /* the pool's and weak references'. Relaxed up, acquire-release down:
+                              whoever takes the last one off frees the domain */
+    atomic_bool closed;    /* the cache is gone. Release, and acquire: what was before the close
+                              is seen by whoever sees it */
+    _Atomic uint64_t live_charge; /* bytes that types told of live values. Relaxed */
     firn_holder_list holders[FIRN_HOLDER_LISTS];
+    firn_watch_part watched[FIRN_WATCH_PARTS];
 } firn_domain;
 
 /* Makes the pool's companion. FIRN_OK or FIRN_ENOMEM. */
 int firn_domain_new(firn_heap *heap, firn_pool *pool);
+firn_domain *firn_domain_ref(firn_domain *domain);
+void firn_domain_unref(firn_domain *domain);
 
-/* The domain of a rich object. */
+/* The domain of an object whose pool has one. */
 firn_domain *firn_domain_of(const firn_object *object);
 
-/* The object joins the list of those that hold references, and leaves it. Any thread. */
+/* The object joins the list of those that hold references, and leaves it if it is there. Any
+ * thread, for an object that no other thread makes or ends. */
 void firn_domain_add_holder(firn_object *object);
 void firn_domain_remove_holder(firn_object *object);
 

@@ -14,11 +14,12 @@ static _Thread_local struct {
 } waiting;
 
 static void drop(firn_object *object) {
-    firn_object_rich *rich = firn_object_rich_of(object);
+    const firn_object_rich *rich = firn_object_rich_of(object);
     const firn_type *type = rich->type;
     if (rich->live && type != NULL && type->drop != NULL) {
         type->drop(type->context, firn_object_body(object), firn_object_value_size(object));
     }
+    firn_object_disown(object);
     firn_object_free(object);
 }
 
@@ -46,9 +47,7 @@ void firn_drops_release(void) {
 
 void firn_drops_add(firn_object *object) {
     firn_object_rich *rich = firn_object_rich_of(object);
-    if (rich->live && rich->type != NULL && rich->type->visit != NULL) {
-        firn_domain_remove_holder(object);
-    }
+    firn_domain_remove_holder(object); /* its links are wanted here */
     rich->next = NULL;
     if (waiting.first == NULL) {
         waiting.first = object;

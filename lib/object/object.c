@@ -98,6 +98,13 @@ firn_object *firn_object_make_rich(firn_pool *pool, const void *key, size_t key_
     return object;
 }
 
+static void count_charge(const firn_object *object, size_t charge) {
+    if (charge != 0) {
+        atomic_fetch_add_explicit(&firn_domain_of(object)->live_charge, charge,
+                                  memory_order_relaxed);
+    }
+}
+
 void firn_object_enliven(firn_object *object) {
     firn_object_rich *rich = firn_object_rich_of(object);
     const firn_type *type = rich->type;
@@ -116,10 +123,12 @@ void firn_object_enliven(firn_object *object) {
 
 void firn_object_disown(firn_object *object) {
     firn_object_rich *rich = firn_object_rich_of(object);
-    rich->live = false;
-    if (rich->type != NULL && rich->type->visit != NULL) {
-        firn_domain_remove_holder(object);
+    if (!rich->live) {
+        return;
     }
+    rich->live = false;
+    count_charge(object, -rich->charge);
+    firn_domain_remove_holder(object);
 }
 
 void *firn_object_value(firn_object *object) {
@@ -230,11 +239,26 @@ void firn_object_free(firn_object *object) {
 
 /* Nobody can come to it any more. */
 static void finish(firn_object *object) {
+    if ((firn_object_state(object) & FIRN_WATCHED) != 0) {
+        firn_watch_forget(object);
+    }
     if (firn_object_is_rich(object)) {
         firn_drops_add(object);
     } else {
         firn_object_free(object);
     }
+}
+
+bool firn_object_try_ref(firn_object *object) {
+    uint32_t refs = atomic_load_explicit(&object->entry.refs, memory_order_relaxed);
+    while (refs != 0) {
+        /* Relaxed: whoever lets us look sees to it that the object is there. */
+        if (atomic_compare_exchange_weak_explicit(&object->entry.refs, &refs, refs + 1,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void firn_object_unref(firn_object *object) {

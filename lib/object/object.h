@@ -96,6 +96,7 @@ typedef struct firn_object_rich {
     _Alignas(16) const firn_type *type; /* immutable, lent for good; NULL: bytes */
     size_t charge; /* bytes that the value takes beside its size; immutable once indexed */
     bool live;     /* the value is the object's to drop; immutable once indexed */
+    bool listed;   /* among the domain's holders; changed by whoever makes or ends it */
     /* Of a value that visits: the list of such in the domain, under its lock there. Of an object
      * whose count came to 0: what waits for the thread's drops, its thread's own. */
     firn_object *next;
@@ -128,6 +129,10 @@ bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms);
  * its value may know its own address. */
 bool firn_object_should_move(const firn_object *object);
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
+
+/* A reference to an object that may be on its way out: false when its count has come to 0. The
+ * caller keeps its memory from being freed meanwhile. */
+bool firn_object_try_ref(firn_object *object);
 
 /* The pool it is from. */
 firn_pool *firn_object_pool(const firn_object *object);

@@ -165,10 +165,14 @@ static inline uint64_t firn_resident_max(const firn_cache *cache) {
 static inline uint64_t firn_held_max(const firn_cache *cache) {
     return atomic_load_explicit(&cache->held_max, memory_order_relaxed);
 }
-/* Reads an entry from the cold tier into a new object of the caller's. key NULL: any of the hash.
- * Results as firn_cold_read. */
 /* Gets an entry without counting it, telling the policy or promoting it. */
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object);
+/* An object was read below: makes it resident if policy, room and the state of things allow. If the
+ * entry was put meanwhile, the object in the table takes the place of *object. removals: what
+ * firn_removals_look gave before the table was found to hold nothing. */
+void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals);
+/* Reads an entry from the cold tier into a new object of the caller's. key NULL: any of the hash.
+ * Results as firn_cold_read, and FIRN_ETYPE. */
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object);
 

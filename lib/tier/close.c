@@ -1,4 +1,5 @@
 /* Closing a cache: what is only in memory goes down, what was hot is recorded, all is released. */
+#include "object/domain.h"
 #include "tier/cache.h"
 
 void firn_cache_abandon(firn_cache *cache) {
@@ -8,6 +9,10 @@ void firn_cache_abandon(firn_cache *cache) {
         firn_cold_close(cache->cold, false);
     }
     firn_heap *heap = cache->heap;
+    if (cache->pool != NULL && firn_pool_companion(cache->pool) != NULL) {
+        firn_domain *domain = firn_pool_companion(cache->pool);
+        atomic_store_explicit(&domain->closed, true, memory_order_release);
+    }
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
     firn_pool_close(cache->pool);

@@ -60,10 +60,7 @@ static bool wants_promotion(firn_cache *cache, uint64_t hash) {
     return false;
 }
 
-/* An object was read below: makes it resident if policy, room and the state of things allow. If the
- * entry was put meanwhile, the object in the table takes the place of *object. removals: what
- * firn_removals_look gave before the table was found to hold nothing. */
-static void promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
+void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
     bool admitted = !cache->options.read_only && charge <= firn_resident_max(cache) &&
@@ -107,7 +104,7 @@ static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t k
                      : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
-        promote(cache, hash, object, removals);
+        firn_promote(cache, hash, object, removals);
     } else {
         firn_count(cache->counters, FIRN_EVENT_MISS, 1);
     }
@@ -325,7 +322,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;
             firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
-            promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
+            firn_promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
             ++*found;
         } else {
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);

@@ -1,6 +1,7 @@
 /* Statistics and the last message, gathered from where they are kept. */
 #include <string.h>
 
+#include "object/domain.h"
 #include "tier/cache.h"
 
 #define FIELD(name)                                                                                \
@@ -54,6 +55,8 @@ static const struct {
     FIELD(cold_filter_bytes),
     FIELD(dropped_unencoded),
     FIELD(decode_failures),
+    FIELD(pinned_entries),
+    FIELD(pinned_bytes),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -105,6 +108,9 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
     firn_hot_totals hot = firn_hot_total(cache->hot);
     firn_pool_stats pool;
     firn_pool_get_stats(cache->pool, &pool);
+    const firn_domain *domain = firn_pool_companion(cache->pool);
+    uint64_t objects =
+        pool.charge_bytes + atomic_load_explicit(&domain->live_charge, memory_order_relaxed);
     uint64_t held_objects = hot.held_bytes - hot.overhead_bytes;
     firn_stats full = {
         .size = stats->size,
@@ -118,7 +124,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .hot_entries = hot.resident_entries,
         .queued_entries = queue.entries,
         .queued_bytes = queue.bytes,
-        .detached_bytes = pool.charge_bytes > held_objects ? pool.charge_bytes - held_objects : 0,
+        .detached_bytes = objects > held_objects ? objects - held_objects : 0,
         .evictions = firn_counted(counters, FIRN_EVENT_EVICTION),
         .demotions = firn_counted(counters, FIRN_EVENT_DEMOTION),
         .clean_demotions = firn_counted(counters, FIRN_EVENT_CLEAN_DEMOTION),
@@ -136,6 +142,8 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .expired = firn_counted(counters, FIRN_EVENT_EXPIRED),
         .backpressure_waits = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_WAIT),
         .backpressure_ns = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_NS),
+        .pinned_entries = hot.pinned_entries,
+        .pinned_bytes = hot.pinned_bytes,
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {
