@@ -1,8 +1,6 @@
 /* Looking into a store from outside: firn/store.h. Reads through the backend's sessions, a chunk
  * of records at a time, so that no transaction stays open while a caller thinks. Knows records,
  * the journal and the warm list; writes nothing. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,16 +8,12 @@
 #include "base/detail.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "cold/lmdb_check.h"
 #include "cold/log.h"
-#include "cold/record.h"
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
 #include "cold/warm_list.h"
 
 enum {
-    CHUNK_RECORDS = 1024,
-    CHUNK_BYTES = 1 << 20,
     FULL_CHECK_MAX = 4096, /* heads of larger records are shown without reading the value */
 };
 
@@ -56,7 +50,7 @@ void firn_store_close(firn_store *store) {
     firn_heap_free(heap, store->raw.bytes, store->raw.size);
     firn_heap_free(heap, store->value.bytes, store->value.size);
     firn_heap_free(heap, store->pending, pending_bytes());
-    firn_heap_free(heap, store->chunk, CHUNK_RECORDS * sizeof *store->chunk);
+    firn_heap_free(heap, store->chunk, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     firn_path_free(heap, store->path);
     firn_detail_fini(&store->detail);
     firn_heap_free(heap, store, sizeof *store);
@@ -79,7 +73,7 @@ static firn_store *new_store(const char *path) {
     store->ops = firn_backend_find(NULL);
     store->path = firn_heap_strdup(heap, path);
     store->pending = firn_heap_alloc(heap, pending_bytes());
-    store->chunk = firn_heap_alloc(heap, CHUNK_RECORDS * sizeof *store->chunk);
+    store->chunk = firn_heap_alloc(heap, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     if (store->path == NULL || store->pending == NULL || store->chunk == NULL) {
         firn_store_close(store);
         return NULL;
@@ -87,8 +81,8 @@ static firn_store *new_store(const char *path) {
     return store;
 }
 
-static bool identify(void *context, uint64_t sequence, const firn_bytes *bytes,
-                     firn_backend_identity *identity) {
+bool firn_store_identify(void *context, uint64_t sequence, const firn_bytes *bytes,
+                         firn_backend_identity *identity) {
     const firn_store *store = context;
     firn_record record;
     /* The cheap look first: a salvage asks about bytes that are no record at all. */
@@ -124,7 +118,7 @@ static int open_backend(firn_store *store, uint64_t store_id, bool from_log, boo
         .detail = &store->detail,
         .read_only = true,
         .rebuild = from_log,
-        .identify = identify,
+        .identify = firn_store_identify,
         .identify_context = store,
     };
     int result = store->ops->open(&store->backend, &config);
@@ -294,7 +288,7 @@ const char *firn_store_message(const firn_store *store) {
     return store != NULL ? store->detail.text : "";
 }
 
-static int check_usable(firn_store *store) {
+int firn_store_check_usable(firn_store *store) {
     if (store->backend != NULL) {
         return FIRN_OK;
     }
@@ -306,7 +300,7 @@ static int check_usable(firn_store *store) {
 
 /* ---- records ---- */
 
-static int grow(firn_store *store, bytes_buffer *buffer, size_t size, size_t kept) {
+int firn_store_grow(firn_store *store, bytes_buffer *buffer, size_t size, size_t kept) {
     if (size <= buffer->size) {
         return FIRN_OK;
     }
@@ -368,9 +362,8 @@ static bool is_void(const firn_store *store, uint64_t hash, uint64_t version) {
     return false;
 }
 
-/* What is wrong with the bytes; NULL: nothing that was looked for. */
-static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
-                               firn_record *record) {
+const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
+                                   firn_record *record) {
     const char *wrong = NULL;
     if (fully || bytes->size <= FULL_CHECK_MAX) {
         wrong = firn_record_check(bytes->data, bytes->size, sequence);
@@ -383,9 +376,7 @@ static const char *check_bytes(const firn_bytes *bytes, uint64_t sequence, bool 
                                                  record->payload_size, record->value_size);
 }
 
-/* In a session: sees to it that the record's dictionary is at hand when its value is decoded: by
- * then the record may be reclaimed, and the dictionary with it. Damage is told by decode. */
-static int fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
+int firn_store_fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
     firn_record record;
     firn_dictionary *dictionary;
     const char *wrong;
@@ -407,7 +398,7 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
     firn_record record;
     held one = {.sequence = sequence, .at = *used, .record_size = bytes->size};
     bool values = (flags & FIRN_STORE_VALUES) != 0;
-    one.damage = check_bytes(bytes, sequence, values, &record);
+    one.damage = firn_store_check_bytes(bytes, sequence, values, &record);
     if (one.damage == NULL) {
         one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
         uint64_t valid;
@@ -417,9 +408,9 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
         }
         one.kept = bytes->size - (values ? 0 : record.payload_size);
     }
-    int result = grow(store, &store->raw, *used + one.kept, *used);
+    int result = firn_store_grow(store, &store->raw, *used + one.kept, *used);
     if (result == FIRN_OK && values && one.damage == NULL) {
-        result = fetch_dictionary(store, bytes);
+        result = firn_store_fetch_dictionary(store, bytes);
     }
     if (result != FIRN_OK) {
         return result;
@@ -434,7 +425,7 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
 
 static int load_in_session(firn_store *store, unsigned flags) {
     size_t used = 0;
-    for (unsigned i = 0; i < CHUNK_RECORDS && used < CHUNK_BYTES; i++) {
+    for (unsigned i = 0; i < FIRN_STORE_CHUNK_RECORDS && used < FIRN_STORE_CHUNK_BYTES; i++) {
         uint64_t sequence;
         firn_bytes bytes;
         int result = store->ops->next_record(store->session, store->from, &sequence, &bytes);
@@ -481,9 +472,7 @@ static void describe_damage(const held *one, firn_store_entry *entry) {
     };
 }
 
-/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
- * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
-static const char *decode(firn_store *store, const firn_record *record) {
+const char *firn_store_decode(firn_store *store, const firn_record *record) {
     const firn_dictionary *dictionary = NULL;
     if (record->dictionary != 0) {
         dictionary = firn_dictionaries_find(&store->dictionaries, record->dictionary);
@@ -522,11 +511,11 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     if (!value) {
         return FIRN_OK;
     }
-    int result = grow(store, &store->value, record.value_size + 1, 0);
+    int result = firn_store_grow(store, &store->value, record.value_size + 1, 0);
     if (result != FIRN_OK) {
         return result;
     }
-    const char *wrong = decode(store, &record);
+    const char *wrong = firn_store_decode(store, &record);
     if (wrong != NULL) {
         held damaged = *one;
         damaged.damage = wrong;
@@ -551,7 +540,7 @@ int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) 
     if (store == NULL || entry == NULL || (flags & ~(unsigned)FIRN_STORE_VALUES) != 0) {
         return FIRN_EINVAL;
     }
-    int result = check_usable(store);
+    int result = firn_store_check_usable(store);
     if (store->chunk_flags != flags) {
         drop_chunk(store);
     }
@@ -593,11 +582,11 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
              firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
              store->ops->overtaken(store->session));
     if (result == FIRN_OK) {
-        result = grow(store, to, bytes.size, 0);
+        result = firn_store_grow(store, to, bytes.size, 0);
     }
     if (result == FIRN_OK) {
         memcpy(to->bytes, bytes.data, bytes.size);
-        result = fetch_dictionary(store, &bytes);
+        result = firn_store_fetch_dictionary(store, &bytes);
         one->record_size = bytes.size;
         one->kept = bytes.size;
     }
@@ -609,7 +598,7 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
     if (store == NULL || key == NULL || key_size == 0 || entry == NULL) {
         return FIRN_EINVAL;
     }
-    int result = check_usable(store);
+    int result = firn_store_check_usable(store);
     if (result != FIRN_OK) {
         return result;
     }
@@ -622,7 +611,7 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
     }
     firn_bytes bytes = {store->raw.bytes, one.record_size};
     firn_record record;
-    one.damage = check_bytes(&bytes, one.sequence, true, &record);
+    one.damage = firn_store_check_bytes(&bytes, one.sequence, true, &record);
     if (one.damage == NULL &&
         (record.key_size != key_size || memcmp(record.key, key, key_size) != 0 ||
          is_void(store, one.hash, record.version))) {
@@ -684,7 +673,7 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     if (store == NULL || info == NULL || info->size < sizeof info->size) {
         return FIRN_EINVAL;
     }
-    int result = check_usable(store);
+    int result = firn_store_check_usable(store);
     if (result != FIRN_OK) {
         return result;
     }
@@ -733,262 +722,4 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     full.records = store->met;
     memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
     return result;
-}
-
-/* ---- verification ---- */
-
-typedef struct verification {
-    firn_store *store;
-    firn_verify_report *report;
-    firn_verify_callback callback;
-    void *context;
-    uint64_t done;
-    uint64_t total;
-    uint64_t session_bytes; /* of records read in this session */
-    bool stopped;
-} verification;
-
-static void tell(verification *self, const char *finding) {
-    if (self->callback != NULL &&
-        self->callback(self->context, finding, self->done, self->total) != 0) {
-        self->stopped = true;
-    }
-}
-
-__attribute__((format(printf, 2, 3))) static void tell_that(verification *self, const char *format,
-                                                            ...) {
-    char text[200];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    tell(self, text);
-}
-
-static void tell_page(void *context, const char *finding) {
-    tell(context, finding);
-}
-
-static int verify_pages(verification *self) {
-    firn_store *store = self->store;
-    self->report->writer_active = firn_lock_has_writer(&store->lock, NULL);
-    if (self->report->writer_active) {
-        return FIRN_OK;
-    }
-    char *path = firn_path_join(store->heap, store->path, FIRN_DATA_FILE);
-    if (path == NULL) {
-        return firn_detail_set(&store->detail, FIRN_ENOMEM, "%s: no memory to check it",
-                               store->path);
-    }
-    firn_lmdb_check_report pages;
-    int result = firn_lmdb_check(path, store->heap, tell_page, self, &pages);
-    firn_path_free(store->heap, path);
-    if (result == FIRN_NOT_FOUND) {
-        pages.findings++;
-        tell(self, FIRN_DATA_FILE " is missing");
-    }
-    if (result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE) {
-        result = FIRN_ECORRUPT;
-    }
-    if (result == FIRN_ECORRUPT && firn_lock_has_writer(&store->lock, NULL)) {
-        tell(self, "a writer opened the store meanwhile: the findings in its pages mean nothing");
-        self->report->writer_active = 1;
-        return FIRN_OK;
-    }
-    self->report->pages_checked = pages.pages;
-    self->report->pages_damaged = pages.findings;
-    if (result == FIRN_ECORRUPT) {
-        return firn_detail_set(&store->detail, result,
-                               "%s: the pages of its data file are damaged, so the records were "
-                               "not looked at; a cache opened with set_aside_damaged begins afresh",
-                               store->path);
-    }
-    return result == FIRN_OK
-               ? FIRN_OK
-               : firn_detail_set(&store->detail, result, "%s: the check of its pages broke off: %s",
-                                 store->path, firn_strerror(result));
-}
-
-static const char *decode_value(firn_store *store, const firn_bytes *bytes,
-                                const firn_record *record) {
-    if (grow(store, &store->value, record->value_size + 1, 0) != FIRN_OK) {
-        return "no memory for its value";
-    }
-    if (fetch_dictionary(store, bytes) != FIRN_OK) {
-        return "its dictionary cannot be read";
-    }
-    return decode(store, record);
-}
-
-/* What was superseded is looked at no further: it need not be whole any more. */
-static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
-    firn_store *store = self->store;
-    firn_record record;
-    self->report->records++;
-    self->session_bytes += bytes->size;
-    const char *wrong = check_bytes(bytes, sequence, true, &record);
-    if (wrong == NULL) {
-        uint64_t hash = firn_hash64(store->meta.seed, record.key, record.key_size);
-        uint64_t valid;
-        if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
-            self->report->records_superseded++;
-            return;
-        }
-        wrong = decode_value(store, bytes, &record);
-    }
-    if (wrong != NULL) {
-        self->report->records_damaged++;
-        tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
-    }
-}
-
-/* The step of a walk, in a session. FIRN_NOT_FOUND: it is over. */
-typedef int (*verify_step)(verification *self, uint64_t *from);
-
-static int step_record(verification *self, uint64_t *from) {
-    uint64_t sequence;
-    firn_bytes bytes;
-    int result = self->store->ops->next_record(self->store->session, *from, &sequence, &bytes);
-    if (result == FIRN_OK) {
-        verify_one(self, sequence, &bytes);
-        if (sequence == UINT64_MAX) {
-            return FIRN_NOT_FOUND;
-        }
-        *from = sequence + 1;
-    }
-    return result;
-}
-
-static int step_index(verification *self, uint64_t *from) {
-    firn_store *store = self->store;
-    uint64_t hash;
-    uint64_t sequence;
-    int result = store->ops->next_index(store->session, *from, &hash, &sequence);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    self->report->index_entries++;
-    firn_bytes bytes;
-    firn_backend_identity identity;
-    uint64_t found;
-    /* What is not found is of a part that was reclaimed, or the index on disk is not up to date.
-     * A damaged record was told of when it was met. */
-    if (store->ops->lookup(store->session, hash, &found, &bytes) == FIRN_OK &&
-        identify(store, found, &bytes, &identity) && identity.hash != hash) {
-        self->report->index_dangling++;
-        tell_that(self, "index entry %016llx: points to record %llu, which is not its own",
-                  (unsigned long long)hash, (unsigned long long)found);
-    }
-    if (hash == UINT64_MAX) {
-        return FIRN_NOT_FOUND;
-    }
-    *from = hash + 1;
-    return FIRN_OK;
-}
-
-/* A new session now and then, so that no transaction keeps a writer's old pages. */
-static int walk(verification *self, verify_step step) {
-    firn_store *store = self->store;
-    uint64_t from = 0;
-    int result = FIRN_OK;
-    while (result == FIRN_OK && !self->stopped) {
-        result = store->ops->read_begin(store->session);
-        if (result != FIRN_OK) {
-            return result;
-        }
-        self->session_bytes = 0;
-        for (unsigned i = 0; i < CHUNK_RECORDS && self->session_bytes < CHUNK_BYTES &&
-                             result == FIRN_OK && !self->stopped;
-             i++) {
-            result = step(self, &from);
-            self->done += result == FIRN_OK;
-        }
-        store->ops->read_end(store->session);
-        tell(self, NULL);
-    }
-    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
-}
-
-static void verify_side_files(verification *self) {
-    firn_store *store = self->store;
-    firn_journal_scan scan;
-    firn_journal_scan_all(store->journal, &scan, NULL, NULL);
-    self->report->journal_entries = scan.entries + scan.damaged;
-    self->report->journal_damaged = self->report->writer_active ? 0 : scan.damaged;
-    if (self->report->journal_damaged > 0) {
-        tell_that(self, "journal: %llu damaged entries", (unsigned long long)scan.damaged);
-    }
-    firn_warm_list *list = NULL;
-    int result = firn_warm_list_open(&list, store->path, store->meta.store_id, store->heap);
-    if (result == FIRN_OK) {
-        result = firn_warm_list_check(list);
-        firn_warm_list_close(list);
-    }
-    if (result == FIRN_ECORRUPT) {
-        self->report->warm_list_damaged = 1;
-        tell(self, "warm list: damaged; the next start will be a cold one");
-    }
-}
-
-/* As many records are to be valid as the store counts entries. */
-static void count_entries(verification *self, uint64_t entries) {
-    firn_verify_report *report = self->report;
-    uint64_t valid = report->records - report->records_damaged - report->records_superseded;
-    firn_journal_header header = {.clean = false};
-    if (self->store->journal != NULL) {
-        firn_journal_get_header(self->store->journal, &header);
-    }
-    /* After an unclean end the next writer counts anew: see backend_log.c. */
-    if (header.clean && !report->writer_active && valid + report->records_damaged < entries) {
-        report->entries_missing = entries - valid - report->records_damaged;
-        tell_that(self, "%llu entries have no record that the index points to",
-                  (unsigned long long)report->entries_missing);
-    }
-}
-
-int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify_callback callback,
-                      void *context) {
-    if (store == NULL || report == NULL || report->size < sizeof *report) {
-        return FIRN_EINVAL;
-    }
-    *report = (firn_verify_report)FIRN_VERIFY_REPORT_INIT;
-    verification self = {store, report, callback, context, 0, 0, 0, false};
-    int result = verify_pages(&self);
-    if (result != FIRN_OK || store->backend == NULL) {
-        return result == FIRN_OK ? check_usable(store) : result;
-    }
-    firn_backend_usage usage;
-    store->ops->usage(store->backend, &usage);
-    self.total = 2 * usage.entries;
-    if (result == FIRN_OK) {
-        result = walk(&self, step_record);
-    }
-    if (result == FIRN_OK) {
-        result = walk(&self, step_index);
-    }
-    if (result != FIRN_OK) {
-        return result;
-    }
-    if (self.stopped) {
-        return FIRN_AGAIN;
-    }
-    verify_side_files(&self);
-    count_entries(&self, usage.entries);
-    if (store->from_log) {
-        report->index_dangling++;
-        report->records_damaged += store->recovery.lost;
-        tell_that(&self,
-                  "the log and the index do not fit; stretches of the log that are damaged: "
-                  "%llu",
-                  (unsigned long long)store->recovery.lost);
-    }
-    uint64_t findings = report->records_damaged + report->index_dangling + report->entries_missing +
-                        report->journal_damaged + report->warm_list_damaged;
-    if (findings == 0) {
-        return FIRN_OK;
-    }
-    return firn_detail_set(&store->detail, FIRN_ECORRUPT,
-                           "%s: %llu findings; a cache passes over what is damaged, and one opened "
-                           "with set_aside_damaged begins afresh if it cannot",
-                           store->path, (unsigned long long)findings);
 }

@@ -1,5 +1,6 @@
-/* What the files of firn/store.h share: the handle. store.c looks into a store, store_salvage.c
- * saves what is sound of a damaged one. For no other file. */
+/* What the files of firn/store.h share: the handle, and how a record is taken in. store.c looks
+ * into a store, store_verify.c checks all of it, store_salvage.c saves what is sound of a damaged
+ * one, store_compact.c gives space back. For no other file. */
 #ifndef FIRN_COLD_STORE_INTERNAL_H
 #define FIRN_COLD_STORE_INTERNAL_H
 
@@ -14,6 +15,10 @@
 #include "cold/dictionary.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
+#include "cold/record.h"
+
+/* What is read in one transaction, at the most. */
+enum { FIRN_STORE_CHUNK_RECORDS = 1024, FIRN_STORE_CHUNK_BYTES = 1 << 20 };
 
 typedef struct firn_store_buffer {
     unsigned char *bytes;
@@ -62,5 +67,25 @@ struct firn_store {
  * writer may be active. What cannot be opened at all is FIRN_ECORRUPT. */
 int firn_store_open_damaged(firn_store **store, const char *path, bool *journal_damaged,
                             char *error_buffer, size_t error_size);
+
+/* FIRN_ECORRUPT: there is nothing to look into. */
+int firn_store_check_usable(firn_store *store);
+/* firn_backend_config.identify; the context is the store. */
+bool firn_store_identify(void *context, uint64_t sequence, const firn_bytes *bytes,
+                         firn_backend_identity *identity);
+/* Sees to it that the buffer has room for size bytes; the first `kept` stay. FIRN_OK, FIRN_ENOMEM.
+ */
+int firn_store_grow(firn_store *store, firn_store_buffer *buffer, size_t size, size_t kept);
+/* What is wrong with the bytes of a record, which is parsed; NULL: nothing that was looked for.
+ * Without `fully` the checksum of a large one is not. */
+const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
+                                   firn_record *record);
+/* In a session: sees to it that the record's dictionary is at hand when its value is decoded: by
+ * then the record may be reclaimed, and the dictionary with it. FIRN_OK also if it is damaged,
+ * which the decoding tells; FIRN_ENOMEM, FIRN_EIO. */
+int firn_store_fetch_dictionary(firn_store *store, const firn_bytes *bytes);
+/* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
+ * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
+const char *firn_store_decode(firn_store *store, const firn_record *record);
 
 #endif
