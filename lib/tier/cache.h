@@ -188,7 +188,7 @@ typedef struct firn_stream_head {
     uint64_t hash; /* of the head's key */
     uint64_t version;
     uint64_t expires_ms;
-    unsigned char bytes[FIRN_STREAM_HEAD_SIZE]; /* see cold/record.h */
+    unsigned char bytes[FIRN_STREAM_HEAD_SIZE]; /* see cold/pieces.h */
 } firn_stream_head;
 int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const void *key,
                          size_t key_size, firn_object **object);

@@ -1,6 +1,6 @@
-/* Values as streams: firn/stream.h. Knows how a value is cut into pieces, what the pieces' keys are
- * and what their head says; see cold/record.h for both. How pieces are kept and given up is the
- * cold tier's affair.
+/* Values as streams: firn/stream.h. Knows how a value is cut into pieces; see cold/pieces.h for the
+ * pieces' keys and what their head says. How pieces are kept and given up is the cold tier's
+ * affair.
  *
  * Pieces never come into the hot table: nobody can ask for one by a key of the program's, for a
  * read by key passes over them, and a stream's number is drawn anew by each writer, so none is ever
@@ -8,9 +8,9 @@
  * pieces that are whole, until reclaiming comes to them. */
 #include <firn/stream.h>
 
-#include <endian.h>
 #include <string.h>
 
+#include "cold/pieces.h"
 #include "tier/cache.h"
 
 enum {
@@ -20,57 +20,8 @@ enum {
     PIECE_SHARE = 16,      /* nor any piece more than that */
 };
 
-/* What a head says. */
-typedef struct stream {
-    uint64_t hash; /* of the head's key */
-    uint64_t total;
-    uint64_t number;
-    uint64_t piece;
-    uint64_t pieces;
-} stream;
-
-static void put_u64(unsigned char *to, uint64_t number) {
-    uint64_t little = htole64(number);
-    memcpy(to, &little, sizeof little);
-}
-
-static uint64_t get_u64(const unsigned char *from) {
-    uint64_t little;
-    memcpy(&little, from, sizeof little);
-    return le64toh(little);
-}
-
-static void write_head(const stream *self, unsigned char bytes[FIRN_STREAM_HEAD_SIZE]) {
-    put_u64(bytes, self->total);
-    put_u64(bytes + 8, self->number);
-    put_u64(bytes + 16, self->piece);
-    put_u64(bytes + 24, self->pieces);
-}
-
-/* False: it makes no sense. */
-static bool read_head(const firn_stream_head *head, stream *self) {
-    *self = (stream){
-        .hash = head->hash,
-        .total = get_u64(head->bytes),
-        .number = get_u64(head->bytes + 8),
-        .piece = get_u64(head->bytes + 16),
-        .pieces = get_u64(head->bytes + 24),
-    };
-    return self->total > 0 && self->piece >= FIRN_PIECE_BYTES_MIN &&
-           self->piece <= FIRN_PIECE_BYTES_MAX &&
-           self->pieces == (self->total - 1) / self->piece + 1;
-}
-
-static uint64_t piece_key(const firn_cache *cache, const stream *self, uint64_t number,
-                          unsigned char key[FIRN_PIECE_KEY_SIZE]) {
-    put_u64(key, self->hash);
-    put_u64(key + 8, self->number);
-    put_u64(key + 16, number);
-    return firn_hash64(cache->seed, key, FIRN_PIECE_KEY_SIZE);
-}
-
-static size_t piece_size(const stream *self, uint64_t number) {
-    return (size_t)(number + 1 < self->pieces ? self->piece : self->total - number * self->piece);
+static bool read_head(firn_pieces *self, const firn_stream_head *head) {
+    return firn_pieces_read(self, head->hash, head->bytes, sizeof head->bytes);
 }
 
 /* ---- reading pieces ---- */
@@ -87,10 +38,11 @@ static void *place_piece(void *context, const firn_cold_meta *meta) {
     return self->differs ? NULL : self->to;
 }
 
-static int read_piece(firn_cache *cache, const stream *self, uint64_t number, unsigned char *to) {
+static int read_piece(firn_cache *cache, const firn_pieces *self, uint64_t number,
+                      unsigned char *to) {
     unsigned char key[FIRN_PIECE_KEY_SIZE];
-    uint64_t hash = piece_key(cache, self, number, key);
-    target where = {to, piece_size(self, number), false};
+    uint64_t hash = firn_pieces_key(self, cache->seed, number, key);
+    target where = {to, firn_pieces_size(self, number), false};
     int result = firn_cold_read_piece(cache->cold, hash, key, sizeof key, place_piece, &where);
     return where.differs ? FIRN_ECORRUPT : result;
 }
@@ -103,14 +55,15 @@ static void remove_head(firn_cache *cache, const void *key, size_t key_size, uin
 }
 
 bool firn_stream_fits(const firn_cache *cache, const firn_stream_head *head) {
-    return get_u64(head->bytes) <= firn_resident_max(cache);
+    firn_pieces self;
+    return !read_head(&self, head) || self.total <= firn_resident_max(cache);
 }
 
 int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const void *key,
                          size_t key_size, firn_object **object) {
-    stream self;
+    firn_pieces self;
     *object = NULL;
-    if (!read_head(head, &self)) {
+    if (!read_head(&self, head)) {
         remove_head(cache, key, key_size, head->version);
         return FIRN_NOT_FOUND;
     }
@@ -128,7 +81,7 @@ int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const 
     firn_object_set_version(made, head->version);
     unsigned char *to = firn_object_body(made);
     int result = FIRN_OK;
-    for (uint64_t i = 0; i < self.pieces && result == FIRN_OK; i++) {
+    for (uint64_t i = 0; i < self.count && result == FIRN_OK; i++) {
         result = read_piece(cache, &self, i, to + i * self.piece);
     }
     if (result != FIRN_OK) {
@@ -151,7 +104,7 @@ struct firn_writer {
     size_t key_size;
     firn_put_options options; /* of a value that becomes an ordinary entry */
     uint64_t expires_ms;
-    stream stream; /* total and pieces: so far, of what was written below */
+    firn_pieces stream; /* total and count: so far, of what was written below */
     unsigned char *buffer;
     size_t buffer_size;
     size_t used;
@@ -226,8 +179,8 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
     memcpy(writer->key, key, key_size);
     writer->options = put;
     writer->expires_ms = expires_ms;
-    writer->stream = (stream){
-        .hash = firn_hash64(cache->seed, key, key_size), .number = firn_random64(), .piece = piece};
+    writer->stream = (firn_pieces){
+        .hash = firn_hash64(cache->seed, key, key_size), .stream = firn_random64(), .piece = piece};
     *out = writer;
     return FIRN_OK;
 }
@@ -239,7 +192,7 @@ static int write_piece(firn_writer *writer) {
     firn_lock(&cache->write_lock);
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
     firn_cold_item item = {
-        .hash = piece_key(cache, &writer->stream, writer->stream.pieces, key),
+        .hash = firn_pieces_key(&writer->stream, cache->seed, writer->stream.count, key),
         .version = version,
         .expires_ms = writer->expires_ms,
         .key = key,
@@ -252,7 +205,7 @@ static int write_piece(firn_writer *writer) {
     firn_unlock(&cache->write_lock);
     result = result == FIRN_OK ? item.result : result;
     if (result == FIRN_OK) {
-        writer->stream.pieces++;
+        writer->stream.count++;
         writer->stream.total += writer->used;
         writer->used = 0;
     }
@@ -324,17 +277,18 @@ int firn_writer_write(firn_writer *writer, const void *data, size_t size) {
     return writer->failed;
 }
 
-static void remove_pieces(firn_cache *cache, const stream *self) {
+static void remove_pieces(firn_cache *cache, const firn_pieces *self) {
     firn_cold_item items[REMOVALS_AT_ONCE];
     unsigned char key[FIRN_PIECE_KEY_SIZE];
     int result = FIRN_OK;
-    for (uint64_t at = 0; at < self->pieces && result == FIRN_OK;) {
+    for (uint64_t at = 0; at < self->count && result == FIRN_OK;) {
         firn_lock(&cache->write_lock);
         uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
         size_t count = 0;
-        for (; at < self->pieces && count < REMOVALS_AT_ONCE; at++) {
-            items[count++] = (firn_cold_item){
-                .hash = piece_key(cache, self, at, key), .version = version, .remove = true};
+        for (; at < self->count && count < REMOVALS_AT_ONCE; at++) {
+            items[count++] = (firn_cold_item){.hash = firn_pieces_key(self, cache->seed, at, key),
+                                              .version = version,
+                                              .remove = true};
         }
         result = firn_cold_write(cache->cold, items, count, version + 1);
         firn_unlock(&cache->write_lock);
@@ -342,11 +296,11 @@ static void remove_pieces(firn_cache *cache, const stream *self) {
 }
 
 /* Whether all pieces are there. */
-static int check_pieces(firn_cache *cache, const stream *self) {
+static int check_pieces(firn_cache *cache, const firn_pieces *self) {
     unsigned char key[FIRN_PIECE_KEY_SIZE];
     int result = FIRN_OK;
-    for (uint64_t i = 0; i < self->pieces && result == FIRN_OK; i++) {
-        result = firn_cold_locate(cache->cold, piece_key(cache, self, i, key));
+    for (uint64_t i = 0; i < self->count && result == FIRN_OK; i++) {
+        result = firn_cold_locate(cache->cold, firn_pieces_key(self, cache->seed, i, key));
     }
     if (result != FIRN_NOT_FOUND) {
         return result;
@@ -362,7 +316,7 @@ static int check_pieces(firn_cache *cache, const stream *self) {
 static int write_head_entry(firn_writer *writer) {
     firn_cache *cache = writer->cache;
     unsigned char bytes[FIRN_STREAM_HEAD_SIZE];
-    write_head(&writer->stream, bytes);
+    firn_pieces_write(&writer->stream, bytes);
     int result = check_pieces(cache, &writer->stream);
     if (result != FIRN_OK) {
         return result;
@@ -392,7 +346,7 @@ static int commit(firn_writer *writer) {
     if (writer->failed != FIRN_OK) {
         return writer->failed;
     }
-    if (writer->stream.pieces == 0) {
+    if (writer->stream.count == 0) {
         return firn_put(cache, writer->key, writer->key_size, writer->buffer, writer->used,
                         &writer->options);
     }
@@ -436,7 +390,7 @@ struct firn_reader {
     firn_object *object; /* the whole value, or the key of one in pieces */
     bool in_pieces;
     uint64_t next; /* piece */
-    stream stream;
+    firn_pieces stream;
     unsigned char *buffer; /* of a piece */
     int failed;
 };
@@ -529,7 +483,7 @@ int firn_reader_open(firn_cache *cache, const void *key, size_t key_size, firn_r
     reader->cache = cache;
     reader->object = found.object;
     reader->in_pieces = found.in_pieces;
-    if (found.in_pieces && !read_head(&found.head, &reader->stream)) {
+    if (found.in_pieces && !read_head(&reader->stream, &found.head)) {
         remove_head(cache, key, key_size, found.head.version);
         firn_reader_close(reader);
         return FIRN_NOT_FOUND;
@@ -556,7 +510,7 @@ static int next_piece(firn_reader *reader, const void **piece, size_t *size) {
     int result = read_piece(cache, &reader->stream, reader->next, reader->buffer);
     if (result == FIRN_OK) {
         *piece = reader->buffer;
-        *size = piece_size(&reader->stream, reader->next++);
+        *size = firn_pieces_size(&reader->stream, reader->next++);
         return FIRN_OK;
     }
     if (result != FIRN_NOT_FOUND && result != FIRN_ECORRUPT) {
@@ -567,7 +521,7 @@ static int next_piece(firn_reader *reader, const void **piece, size_t *size) {
     remove_head(cache, key, key_size, firn_object_version(reader->object));
     reader->failed = firn_detail_set(
         &cache->detail, FIRN_ECORRUPT, "piece %llu of %llu of a value is %s: the value is lost",
-        (unsigned long long)reader->next, (unsigned long long)reader->stream.pieces,
+        (unsigned long long)reader->next, (unsigned long long)reader->stream.count,
         result == FIRN_NOT_FOUND ? "gone, reclaimed or expired" : "damaged");
     return reader->failed;
 }
@@ -582,8 +536,8 @@ int firn_reader_next(firn_reader *reader, const void **piece, size_t *size) {
         return reader->failed;
     }
     if (reader->in_pieces) {
-        return reader->next < reader->stream.pieces ? next_piece(reader, piece, size)
-                                                    : FIRN_NOT_FOUND;
+        return reader->next < reader->stream.count ? next_piece(reader, piece, size)
+                                                   : FIRN_NOT_FOUND;
     }
     if (reader->next > 0 || reader->stream.total == 0) {
         return FIRN_NOT_FOUND;
