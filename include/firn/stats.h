@@ -60,7 +60,8 @@ typedef struct firn_stats {
 
     /* cold tier */
     uint64_t cold_bytes_max;    /* the budget */
-    uint64_t cold_entries;      /* records */
+    uint64_t cold_entries;      /* valid records: entries, and each piece of a stream as one more;
+                                   firn_store_get_info tells them apart */
     uint64_t cold_live_bytes;   /* pages in use */
     uint64_t cold_file_bytes;   /* size of the data file */
     uint64_t cold_commits;      /* write transactions */

@@ -27,15 +27,15 @@ typedef struct firn_store_info {
     uint64_t created_ms; /* wall clock, milliseconds since 1970 */
     uint32_t format_version;
     uint32_t page_bytes;         /* LMDB's page */
-    uint64_t entries;            /* keys with a valid record */
+    uint64_t entries;            /* keys with a valid record; pieces of streams are none */
     uint64_t records;            /* records in the log, superseded ones too */
     uint64_t first_sequence;     /* of the oldest record; 0: none */
     uint64_t last_sequence;      /* of the newest record; 0: none */
     uint64_t file_bytes;         /* size of log and index */
     uint64_t live_bytes;         /* of valid records, with what the log adds to them; about */
     uint64_t budget_bytes;       /* cold_bytes of the last writer */
-    uint64_t value_bytes;        /* sum of the values of all records, before compression */
-    uint64_t stored_bytes;       /* sum of the values of all records as stored */
+    uint64_t value_bytes;        /* sum of all values, before compression, pieces included */
+    uint64_t stored_bytes;       /* the same as stored */
     uint64_t journal_entries;    /* invalidations not yet applied */
     uint64_t warm_entries;       /* entries of the warm list */
     uint64_t version_next;       /* the next version number, as of the last commit */
@@ -47,58 +47,75 @@ typedef struct firn_store_info {
     uint64_t dictionaries;       /* of the store */
     uint64_t dictionary_bytes;   /* of all of them together */
     uint64_t dictionary_entries; /* entries whose record was made with one */
+    uint64_t streams;            /* entries whose value is in pieces: see firn/stream.h */
+    uint64_t streams_incomplete; /* of these, with pieces missing: a cache gives a miss */
+    uint64_t pieces;             /* valid records of pieces, also of values that are gone */
 } firn_store_info;
 
 #define FIRN_STORE_INFO_INIT                                                                       \
     {                                                                                              \
         sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0                                                                                   \
+            0, 0, 0, 0, 0                                                                          \
     }
 
-/* One entry, lent by the store: valid until the next call on it. */
+/* One entry, lent by the store: valid until the next call on it; firn_store_get_piece leaves the
+ * key valid, but not a value. */
 typedef struct firn_store_entry {
     size_t size; /* sizeof(firn_store_entry) */
     const void *key;
-    size_t key_size;    /* bytes */
-    const void *value;  /* NULL when values were not asked for, or the record is damaged */
-    size_t value_size;  /* bytes, before compression */
-    size_t stored_size; /* bytes of the value as stored */
-    size_t record_size; /* bytes of the whole record */
-    uint64_t sequence;  /* where in the log: grows with every write */
-    uint64_t hash;      /* of the key */
+    size_t key_size;   /* bytes */
+    const void *value; /* NULL when values were not asked for, the value is in pieces, or the record
+                          is damaged */
+    uint64_t value_size; /* bytes, before compression; of a value in pieces, all of it */
+    size_t stored_size;  /* bytes of the value as stored; in pieces: 0, for it is not known */
+    size_t record_size;  /* bytes of the whole record; in pieces: of what stands under the key */
+    uint64_t sequence;   /* where in the log: grows with every write */
+    uint64_t hash;       /* of the key */
     uint64_t version;
     uint64_t written_ms; /* wall clock when the record was written */
     uint64_t expires_ms; /* 0: never */
-    const char *codec;   /* "none" or "zstd"; a static string */
+    const char *codec;   /* "none", "zstd" or, of a value in pieces, "stream"; a static string */
     uint32_t expired;    /* not 0: expired by now */
     uint32_t
         damaged; /* not 0: checksum or form is wrong; only sequence, record_size and damage hold */
     const char *damage;  /* what is wrong; a static string, NULL if nothing */
     uint32_t dictionary; /* id of the dictionary that its record was made with; 0: none */
+    uint32_t incomplete; /* not 0: pieces are missing, so that a cache gives a miss */
+    uint64_t pieces;     /* not 0: the value was written as a stream, and is in so many pieces */
+    uint64_t piece_size; /* bytes of each but the last */
+    uint64_t stream;     /* a number that tells its pieces from those of other values */
 } firn_store_entry;
 
 #define FIRN_STORE_ENTRY_INIT                                                                      \
-    { sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0 }
+    {                                                                                              \
+        sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0, 0,   \
+            0, 0, 0                                                                                \
+    }
 
 /* What a verification found. */
 typedef struct firn_verify_report {
     size_t size;                 /* sizeof(firn_verify_report) */
     uint64_t records;            /* looked at */
     uint64_t records_damaged;    /* checksum, form or decompression wrong */
-    uint64_t index_entries;      /* looked at */
+    uint64_t index_entries;      /* looked at; pieces have theirs too */
     uint64_t index_dangling;     /* point to a record of another key */
     uint64_t records_superseded; /* overwritten or deleted since; not damage */
     uint64_t pages_checked;      /* LMDB pages looked at; 0: skipped */
     uint64_t pages_damaged;      /* findings of the page check */
     uint64_t journal_entries;    /* looked at */
     uint64_t journal_damaged;
-    uint32_t warm_list_damaged; /* not 0: it would be ignored */
-    uint32_t writer_active;     /* not 0: a writer was active, so the page check was skipped */
-    uint64_t entries_missing;   /* the store counts so many more entries than it has records for */
+    uint32_t warm_list_damaged;  /* not 0: it would be ignored */
+    uint32_t writer_active;      /* not 0: a writer was active, so the page check was skipped */
+    uint64_t entries_missing;    /* the store counts so many more records than it has */
+    uint64_t entries;            /* valid records that are sound, but pieces */
+    uint64_t streams;            /* of these, with their value in pieces */
+    uint64_t streams_incomplete; /* of these, with pieces missing: a cache gives a miss. Not damage:
+                                    the oldest pieces are reclaimed before their entry */
+    uint64_t pieces; /* valid records of pieces that are sound, also of values that are gone */
 } firn_verify_report;
 
 #define FIRN_VERIFY_REPORT_INIT                                                                    \
-    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Called by firn_store_verify for each finding and, with finding NULL, now and then to tell how
  * far it is. Returns 0 to go on; anything else stops the verification. */
@@ -142,7 +159,8 @@ FIRN_API FIRN_NODISCARD int firn_store_get_info(firn_store *store, firn_store_in
 /* The next entry in the order of writing, oldest first; entries that a writer moves meanwhile may
  * be given twice or not at all. Overwritten and deleted entries are not given. Damaged records are
  * given with `damaged` set; without FIRN_STORE_VALUES the values of large records are not looked
- * at, so their damage does not show.
+ * at, so their damage does not show. A value that was written as a stream is given by
+ * firn_store_get_piece; its pieces are no entries.
  *
  * flags  0 or FIRN_STORE_VALUES
  *
@@ -154,14 +172,29 @@ FIRN_API FIRN_NODISCARD int firn_store_next(firn_store *store, unsigned flags,
 /* Makes firn_store_next begin again with the oldest entry. */
 FIRN_API void firn_store_rewind(firn_store *store);
 
-/* The entry of one key, with its value. Does not change what firn_store_next gives next. An
- * expired entry is given, with `expired` set.
+/* The entry of one key, with its value unless that is in pieces. Does not change what
+ * firn_store_next gives next. An expired entry is given, with `expired` set.
  *
  * FIRN_NOT_FOUND  no such entry in the store (it may still be in a live writer's memory)
  * FIRN_ECORRUPT   its record is damaged
  * FIRN_EINVAL, FIRN_ENOMEM, FIRN_EIO */
 FIRN_API FIRN_NODISCARD int firn_store_get(firn_store *store, const void *key, size_t key_size,
                                            firn_store_entry *entry);
+
+/* A piece of a value that is in pieces. Does not change what firn_store_next gives next.
+ *
+ * entry              as it was given, of this store; of a copy only the numbers are looked at
+ * number             of the piece, from 0, below entry->pieces
+ * piece, piece_size  where it is, lent until the next call on the store, and its bytes, at least 1;
+ *                    NULL and 0 unless FIRN_OK is returned
+ *
+ * FIRN_NOT_FOUND  it was reclaimed: a cache would not give the value
+ * FIRN_ECORRUPT   it is damaged
+ * FIRN_EINVAL     there is no such piece, by its number
+ * FIRN_ENOMEM, FIRN_EIO */
+FIRN_API FIRN_NODISCARD int firn_store_get_piece(firn_store *store, const firn_store_entry *entry,
+                                                 uint64_t number, const void **piece,
+                                                 size_t *piece_size);
 
 /* Checks the whole store: every record's checksum and decompression, every index entry, the
  * journal, the warm list and, when no writer is active, every page of the data file.
@@ -201,14 +234,16 @@ typedef struct firn_salvage_report {
     uint64_t damaged;         /* records, and stretches of the log, that are damaged */
     uint64_t given_up;        /* entries that may have been overwritten or deleted in a damaged
                                  stretch, as far as they are known */
-    uint64_t refused;         /* entries that did not fit into cold_bytes */
+    uint64_t refused;         /* entries that did not fit into cold_bytes; where these are made
+                                 room for by others, pieces count each */
     uint64_t value_bytes;     /* of the entries salvaged, before compression */
     uint32_t index_damaged;   /* not 0: what is valid was found out from the log alone */
     uint32_t journal_damaged; /* not 0: invalidations are not known, or not all of them */
+    uint64_t incomplete;      /* entries left out because pieces of their value are missing */
 } firn_salvage_report;
 
 #define FIRN_SALVAGE_REPORT_INIT                                                                   \
-    { sizeof(firn_salvage_report), 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_salvage_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Puts what is sound in a damaged store into a new one: every entry whose record passes its
  * checksum and decodes, that the index or, if that is damaged, the log says is valid, that the
@@ -261,7 +296,7 @@ typedef struct firn_compact_report {
     uint64_t log_bytes_after;
     uint64_t index_bytes_before; /* of the index */
     uint64_t index_bytes_after;
-    uint64_t entries;        /* that are there afterwards */
+    uint64_t entries;        /* that are there afterwards; each piece of a stream counts as one */
     uint64_t records_copied; /* valid records that were written once more */
 } firn_compact_report;
 

@@ -15,6 +15,7 @@
 
 enum {
     FULL_CHECK_MAX = 4096, /* heads of larger records are shown without reading the value */
+    COUNT_PIECES = 1 << 8, /* a flag beside those of firn_store_next */
 };
 
 typedef firn_store_buffer bytes_buffer;
@@ -49,6 +50,7 @@ void firn_store_close(firn_store *store) {
     firn_dictionaries_fini(&store->dictionaries);
     firn_heap_free(heap, store->raw.bytes, store->raw.size);
     firn_heap_free(heap, store->value.bytes, store->value.size);
+    firn_heap_free(heap, store->piece.bytes, store->piece.size);
     firn_heap_free(heap, store->pending, pending_bytes());
     firn_heap_free(heap, store->chunk, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     firn_path_free(heap, store->path);
@@ -371,6 +373,12 @@ const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, b
     if (wrong == NULL) {
         wrong = firn_record_parse(bytes->data, bytes->size, record);
     }
+    firn_pieces pieces;
+    if (wrong == NULL && record->part == FIRN_PART_HEAD &&
+        (record->codec != FIRN_RECORD_CODEC_RAW ||
+         !firn_pieces_read(&pieces, 0, record->payload, record->payload_size))) {
+        wrong = "what it says of its pieces makes no sense";
+    }
     return wrong != NULL ? wrong
                          : firn_decode_plausible(record->codec, record->payload,
                                                  record->payload_size, record->value_size);
@@ -392,6 +400,12 @@ int firn_store_fetch_dictionary(firn_store *store, const firn_bytes *bytes) {
     return result == FIRN_ECORRUPT ? FIRN_OK : result;
 }
 
+static void count_piece(firn_store *store, const firn_record *record) {
+    store->pieces.count++;
+    store->pieces.value_bytes += record->value_size;
+    store->pieces.stored_bytes += record->payload_size;
+}
+
 /* Copies one record into the chunk. used: bytes of the raw buffer. */
 static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, unsigned flags,
                 size_t *used) {
@@ -402,11 +416,17 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
     if (one.damage == NULL) {
         one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
         uint64_t valid;
-        if (record.part == FIRN_PART_PIECE || is_void(store, one.hash, record.version) ||
+        bool piece = record.part == FIRN_PART_PIECE;
+        if ((piece && (flags & COUNT_PIECES) == 0) || is_void(store, one.hash, record.version) ||
             store->ops->locate(store->session, one.hash, &valid) != FIRN_OK || valid != sequence) {
             return FIRN_OK;
         }
-        one.kept = bytes->size - (values ? 0 : record.payload_size);
+        if (piece) {
+            count_piece(store, &record);
+            return FIRN_OK;
+        }
+        bool whole = values || record.part == FIRN_PART_HEAD;
+        one.kept = bytes->size - (whole ? 0 : record.payload_size);
     }
     int result = firn_store_grow(store, &store->raw, *used + one.kept, *used);
     if (result == FIRN_OK && values && one.damage == NULL) {
@@ -484,6 +504,47 @@ const char *firn_store_decode(firn_store *store, const firn_record *record) {
                        record->value_size, record->payload, record->payload_size);
 }
 
+int firn_store_find_pieces(firn_store *store, const firn_pieces *pieces, uint64_t *from,
+                           uint64_t most) {
+    unsigned char key[FIRN_PIECE_KEY_SIZE];
+    uint64_t to = pieces->count - *from > most ? *from + most : pieces->count;
+    for (; *from < to; ++*from) {
+        uint64_t sequence;
+        uint64_t hash = firn_pieces_key(pieces, store->meta.seed, *from, key);
+        int result = store->ops->locate(store->session, hash, &sequence);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    return to < pieces->count ? FIRN_AGAIN : FIRN_OK;
+}
+
+/* Tells of the value in pieces whose head the record is. */
+static int describe_stream(firn_store *store, const firn_record *record, firn_store_entry *entry) {
+    firn_pieces pieces;
+    if (record->payload == NULL ||
+        !firn_pieces_read(&pieces, entry->hash, record->payload, record->payload_size)) {
+        return FIRN_ECORRUPT; /* it was looked at before */
+    }
+    entry->codec = "stream";
+    entry->stored_size = 0;
+    entry->value_size = pieces.total;
+    entry->pieces = pieces.count;
+    entry->piece_size = pieces.piece;
+    entry->stream = pieces.stream;
+    uint64_t from = 0;
+    int result = FIRN_AGAIN;
+    while (result == FIRN_AGAIN) {
+        result = store->ops->read_begin(store->session);
+        if (result == FIRN_OK) {
+            result = firn_store_find_pieces(store, &pieces, &from, FIRN_STORE_CHUNK_RECORDS);
+            store->ops->read_end(store->session);
+        }
+    }
+    entry->incomplete = result == FIRN_NOT_FOUND;
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+}
+
 /* Fills the entry from a sound record; decodes its value if asked. */
 static int describe(firn_store *store, const held *one, bool value, firn_store_entry *entry) {
     firn_record record;
@@ -508,6 +569,9 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
         .codec = codec != NULL ? codec->name : "unknown",
         .expired = record.expires_ms != 0 && record.expires_ms <= firn_clock_now_ms(NULL),
     };
+    if (record.part == FIRN_PART_HEAD) {
+        return describe_stream(store, &record, entry);
+    }
     if (!value) {
         return FIRN_OK;
     }
@@ -536,10 +600,7 @@ static void drop_chunk(firn_store *store) {
     store->chunk_next = 0;
 }
 
-int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) {
-    if (store == NULL || entry == NULL || (flags & ~(unsigned)FIRN_STORE_VALUES) != 0) {
-        return FIRN_EINVAL;
-    }
+static int next_entry(firn_store *store, unsigned flags, firn_store_entry *entry) {
     int result = firn_store_check_usable(store);
     if (store->chunk_flags != flags) {
         drop_chunk(store);
@@ -561,6 +622,13 @@ int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) 
     return describe(store, one, (flags & FIRN_STORE_VALUES) != 0, entry);
 }
 
+int firn_store_next(firn_store *store, unsigned flags, firn_store_entry *entry) {
+    if (store == NULL || entry == NULL || (flags & ~(unsigned)FIRN_STORE_VALUES) != 0) {
+        return FIRN_EINVAL;
+    }
+    return next_entry(store, flags, entry);
+}
+
 void firn_store_rewind(firn_store *store) {
     if (store != NULL) {
         store->from = 0;
@@ -570,6 +638,7 @@ void firn_store_rewind(firn_store *store) {
     }
 }
 
+/* FIRN_NOT_FOUND: there is none. */
 static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held *one) {
     firn_bytes bytes;
     int result = store->ops->read_begin(store->session);
@@ -613,8 +682,8 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
     firn_record record;
     one.damage = firn_store_check_bytes(&bytes, one.sequence, true, &record);
     if (one.damage == NULL &&
-        (record.key_size != key_size || memcmp(record.key, key, key_size) != 0 ||
-         is_void(store, one.hash, record.version))) {
+        (record.part == FIRN_PART_PIECE || record.key_size != key_size ||
+         memcmp(record.key, key, key_size) != 0 || is_void(store, one.hash, record.version))) {
         return FIRN_NOT_FOUND;
     }
     if (one.damage == NULL) {
@@ -626,6 +695,68 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
                                store->path, (unsigned long long)one.sequence, one.damage);
     }
     return result;
+}
+
+/* Whether the record is the piece; NULL, or what is wrong. */
+static const char *check_piece(firn_store *store, const firn_bytes *bytes, uint64_t sequence,
+                               const unsigned char *key, size_t size, firn_record *record) {
+    const char *wrong = firn_store_check_bytes(bytes, sequence, true, record);
+    if (wrong == NULL &&
+        (record->part != FIRN_PART_PIECE || record->key_size != FIRN_PIECE_KEY_SIZE ||
+         memcmp(record->key, key, FIRN_PIECE_KEY_SIZE) != 0 || record->value_size != size)) {
+        wrong = "it is another than its entry tells of";
+    }
+    if (wrong == NULL && firn_store_grow(store, &store->value, size, 0) != FIRN_OK) {
+        wrong = firn_decode_no_memory;
+    }
+    return wrong != NULL ? wrong : firn_store_decode(store, record);
+}
+
+int firn_store_get_piece(firn_store *store, const firn_store_entry *entry, uint64_t number,
+                         const void **piece, size_t *piece_size) {
+    if (store == NULL || entry == NULL || piece == NULL || piece_size == NULL) {
+        return FIRN_EINVAL;
+    }
+    *piece = NULL;
+    *piece_size = 0;
+    if (number >= entry->pieces || entry->piece_size == 0 ||
+        entry->pieces != (entry->value_size - 1) / entry->piece_size + 1) {
+        return FIRN_EINVAL;
+    }
+    int result = firn_store_check_usable(store);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_pieces pieces = {.hash = entry->hash,
+                          .total = entry->value_size,
+                          .stream = entry->stream,
+                          .piece = entry->piece_size,
+                          .count = entry->pieces};
+    unsigned char key[FIRN_PIECE_KEY_SIZE];
+    size_t size = firn_pieces_size(&pieces, number);
+    held one = {.hash = firn_pieces_key(&pieces, store->meta.seed, number, key)};
+    result = copy_record(store, one.hash, &store->piece, &one);
+    if (result == FIRN_NOT_FOUND) {
+        return firn_detail_set(&store->detail, result,
+                               "%s: piece %llu of %llu of a value was reclaimed", store->path,
+                               (unsigned long long)number, (unsigned long long)pieces.count);
+    }
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_bytes bytes = {store->piece.bytes, one.record_size};
+    firn_record record;
+    const char *wrong = check_piece(store, &bytes, one.sequence, key, size, &record);
+    if (wrong != NULL) {
+        return firn_detail_set(&store->detail,
+                               wrong == firn_decode_no_memory ? FIRN_ENOMEM : FIRN_ECORRUPT,
+                               "%s: piece %llu of %llu of a value, record %llu: %s", store->path,
+                               (unsigned long long)number, (unsigned long long)pieces.count,
+                               (unsigned long long)one.sequence, wrong);
+    }
+    *piece = store->value.bytes;
+    *piece_size = size;
+    return FIRN_OK;
 }
 
 /* ---- facts ---- */
@@ -652,10 +783,14 @@ static int sum_up(firn_store *store, firn_store_info *info) {
     bool ended = store->ended;
     firn_store_rewind(store);
     store->met = 0;
+    store->pieces = (firn_store_pieces){0};
     firn_store_entry entry;
     int result;
-    while ((result = firn_store_next(store, 0, &entry)) == FIRN_OK) {
-        if (!entry.damaged) {
+    while ((result = next_entry(store, COUNT_PIECES, &entry)) == FIRN_OK) {
+        if (entry.pieces > 0) {
+            info->streams++;
+            info->streams_incomplete += entry.incomplete;
+        } else if (!entry.damaged) {
             info->value_bytes += entry.value_size;
             info->stored_bytes += entry.stored_size;
             info->dictionary_entries += entry.dictionary != 0;
@@ -663,6 +798,11 @@ static int sum_up(firn_store *store, firn_store_info *info) {
         info->first_sequence = info->first_sequence == 0 ? entry.sequence : info->first_sequence;
         info->last_sequence = entry.sequence;
     }
+    info->pieces = store->pieces.count;
+    info->value_bytes += store->pieces.value_bytes;
+    info->stored_bytes += store->pieces.stored_bytes;
+    /* A writer may have written more meanwhile than was counted before. */
+    info->entries -= info->pieces < info->entries ? info->pieces : info->entries;
     firn_store_rewind(store);
     store->from = from;
     store->ended = ended;

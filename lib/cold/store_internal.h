@@ -15,6 +15,7 @@
 #include "cold/dictionary.h"
 #include "cold/journal.h"
 #include "cold/lock.h"
+#include "cold/pieces.h"
 #include "cold/record.h"
 
 /* What is read in one transaction, at the most. */
@@ -35,6 +36,13 @@ typedef struct firn_store_held {
     const char *damage;
 } firn_store_held;
 
+/* Valid pieces that were met. */
+typedef struct firn_store_pieces {
+    uint64_t count;
+    uint64_t value_bytes;
+    uint64_t stored_bytes;
+} firn_store_pieces;
+
 struct firn_store {
     firn_heap *heap;
     firn_detail detail;
@@ -51,14 +59,16 @@ struct firn_store {
     firn_dictionaries dictionaries;
     firn_store_buffer raw;
     firn_store_buffer value;
+    firn_store_buffer piece;     /* a piece's record */
     firn_journal_entry *pending; /* sorted by hash; as of the chunk */
     size_t pending_count;
     firn_store_held *chunk;
     size_t chunk_count;
     size_t chunk_next;
     unsigned chunk_flags;
-    uint64_t from; /* the sequence after the chunk */
-    uint64_t met;  /* records that were looked at */
+    uint64_t from;            /* the sequence after the chunk */
+    uint64_t met;             /* records that were looked at */
+    firn_store_pieces pieces; /* while they are counted */
     bool ended;
 };
 
@@ -76,14 +86,19 @@ bool firn_store_identify(void *context, uint64_t sequence, const firn_bytes *byt
 /* Sees to it that the buffer has room for size bytes; the first `kept` stay. FIRN_OK, FIRN_ENOMEM.
  */
 int firn_store_grow(firn_store *store, firn_store_buffer *buffer, size_t size, size_t kept);
-/* What is wrong with the bytes of a record, which is parsed; NULL: nothing that was looked for.
- * Without `fully` the checksum of a large one is not. */
+/* What is wrong with the bytes of a record, which is parsed, and the head of a stream with it;
+ * NULL: nothing that was looked for. Without `fully` the checksum of a large one is not. */
 const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
                                    firn_record *record);
 /* In a session: sees to it that the record's dictionary is at hand when its value is decoded: by
  * then the record may be reclaimed, and the dictionary with it. FIRN_OK also if it is damaged,
  * which the decoding tells; FIRN_ENOMEM, FIRN_EIO. */
 int firn_store_fetch_dictionary(firn_store *store, const firn_bytes *bytes);
+/* In a session: FIRN_OK: all pieces are there; FIRN_NOT_FOUND: not all; or an error. *from: the
+ * number of the piece to begin with, and where to go on; no more than `most` are looked for, and
+ * FIRN_AGAIN says that there are more. */
+int firn_store_find_pieces(firn_store *store, const firn_pieces *pieces, uint64_t *from,
+                           uint64_t most);
 /* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
  * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
 const char *firn_store_decode(firn_store *store, const firn_record *record);

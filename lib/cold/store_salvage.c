@@ -1,6 +1,6 @@
 /* Saving what is sound of a damaged store into a new one: firn_store_salvage. Reads the one as
  * firn/store.h does, and writes the other through the cold tier, so that it knows neither how
- * records look nor how they are found. */
+ * records look nor how they are found; but what names the pieces of a value. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cold/cold.h"
+#include "cold/pieces.h"
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
 
@@ -35,6 +36,7 @@ typedef struct salvage {
     uint64_t total;
     uint64_t version_next;
     bool stopped;
+    bool piece_refused; /* of the value in pieces that is being written */
     /* A batch: items whose keys and values are copied into bytes. */
     firn_cold_item *items;
     size_t items_max;
@@ -46,7 +48,8 @@ typedef struct salvage {
 
 static void tell(salvage *self, const char *finding) {
     const firn_salvage_report *report = self->report;
-    uint64_t done = report->salvaged + report->expired + report->refused + self->count;
+    uint64_t done =
+        report->salvaged + report->expired + report->refused + report->incomplete + self->count;
     if (self->callback != NULL &&
         self->callback(self->context, finding, done < self->total ? done : self->total,
                        self->total) != 0) {
@@ -72,9 +75,12 @@ static int write_items(salvage *self, firn_cold_item *items, size_t count) {
     }
     int result = firn_cold_write(self->cold, items, count, self->version_next);
     for (size_t i = 0; i < count && result == FIRN_OK; i++) {
+        firn_part part = items[i].part;
         if (items[i].result == FIRN_OK) {
-            self->report->salvaged++;
-            self->report->value_bytes += items[i].value_size;
+            self->report->salvaged += part != FIRN_PART_PIECE;
+            self->report->value_bytes += part != FIRN_PART_HEAD ? items[i].value_size : 0;
+        } else if (part == FIRN_PART_PIECE) {
+            self->piece_refused = true;
         } else {
             self->report->refused++;
             tell_that(self, "a value of %zu bytes does not fit into the new store",
@@ -102,20 +108,8 @@ static void *keep(salvage *self, const void *bytes, size_t size) {
     return to;
 }
 
-static int add(salvage *self, const firn_store_entry *entry) {
-    firn_cold_item item = {
-        .hash = firn_hash64(firn_cold_seed(self->cold), entry->key, entry->key_size),
-        .version = entry->version,
-        .expires_ms = entry->expires_ms,
-        .key = entry->key,
-        .key_size = entry->key_size,
-        .value = entry->value,
-        .value_size = entry->value_size,
-    };
+static int add_item(salvage *self, firn_cold_item item) {
     size_t size = item.key_size + item.value_size;
-    if (entry->version >= self->version_next) {
-        self->version_next = entry->version + 1;
-    }
     int result = FIRN_OK;
     if (self->count == self->items_max || size > self->bytes_size - self->bytes_used) {
         result = flush(self);
@@ -129,6 +123,85 @@ static int add(salvage *self, const firn_store_entry *entry) {
         self->items[self->count++] = item;
     }
     return result;
+}
+
+/* Keys of pieces tell the hash of their head's key, which is another one in the new store. Pieces
+ * that were written before one was found that cannot be read are reclaimed there in time. */
+static int add_pieces(salvage *self, const firn_store_entry *entry, const firn_pieces *pieces) {
+    unsigned char key[FIRN_PIECE_KEY_SIZE];
+    int result = FIRN_OK;
+    for (uint64_t i = 0; i < pieces->count && result == FIRN_OK && !self->stopped; i++) {
+        firn_cold_item item = {
+            .hash = firn_pieces_key(pieces, firn_cold_seed(self->cold), i, key),
+            .version = entry->version,
+            .expires_ms = entry->expires_ms,
+            .key = key,
+            .key_size = sizeof key,
+            .part = FIRN_PART_PIECE,
+        };
+        result = firn_store_get_piece(self->store, entry, i, &item.value, &item.value_size);
+        if (result == FIRN_OK) {
+            result = add_item(self, item);
+        }
+    }
+    return result;
+}
+
+/* The pieces, and when all are there the head. */
+static int add_stream(salvage *self, const firn_store_entry *entry, firn_cold_item *head) {
+    unsigned char bytes[FIRN_STREAM_HEAD_SIZE];
+    firn_pieces pieces = {.hash = head->hash,
+                          .total = entry->value_size,
+                          .stream = entry->stream,
+                          .piece = entry->piece_size,
+                          .count = entry->pieces};
+    int result = entry->incomplete ? FIRN_NOT_FOUND : flush(self);
+    self->piece_refused = false;
+    if (result == FIRN_OK) {
+        result = add_pieces(self, entry, &pieces);
+    }
+    if (result == FIRN_NOT_FOUND) {
+        self->report->incomplete++;
+        return FIRN_OK;
+    }
+    if (result == FIRN_ECORRUPT) {
+        self->report->damaged++;
+        tell(self, self->store->detail.text);
+        return FIRN_OK;
+    }
+    if (result == FIRN_OK) {
+        result = flush(self);
+    }
+    if (result != FIRN_OK || self->stopped) {
+        return result;
+    }
+    if (self->piece_refused) {
+        self->report->refused++;
+        tell_that(self, "a value of %llu bytes does not fit into the new store",
+                  (unsigned long long)pieces.total);
+        return FIRN_OK;
+    }
+    firn_pieces_write(&pieces, bytes);
+    head->part = FIRN_PART_HEAD;
+    head->value = bytes;
+    head->value_size = sizeof bytes;
+    return add_item(self, *head);
+}
+
+static int add(salvage *self, const firn_store_entry *entry) {
+    firn_cold_item item = {
+        .hash = firn_hash64(firn_cold_seed(self->cold), entry->key, entry->key_size),
+        .version = entry->version,
+        .expires_ms = entry->expires_ms,
+        .key = entry->key,
+        .key_size = entry->key_size,
+        .value = entry->value,
+        .value_size = (size_t)entry->value_size,
+    };
+    if (entry->version >= self->version_next) {
+        self->version_next = entry->version + 1;
+    }
+    return entry->pieces > 0 ? add_stream(self, entry, &item) : add_item(self, item);
 }
 
 /* Whether the entry given last is damaged in itself, and not only its compressed value. */

@@ -95,8 +95,30 @@ static const char *decode_value(firn_store *store, const firn_bytes *bytes,
     return firn_store_decode(store, record);
 }
 
+/* Of a valid record that is sound. In the session, so that what is there is of one moment. */
+static int count_valid(verification *self, const firn_record *record) {
+    firn_store *store = self->store;
+    firn_verify_report *report = self->report;
+    if (record->part == FIRN_PART_PIECE) {
+        report->pieces++;
+        return FIRN_OK;
+    }
+    report->entries++;
+    firn_pieces pieces;
+    uint64_t hash = firn_hash64(store->meta.seed, record->key, record->key_size);
+    if (record->part != FIRN_PART_HEAD ||
+        !firn_pieces_read(&pieces, hash, record->payload, record->payload_size)) {
+        return FIRN_OK;
+    }
+    report->streams++;
+    uint64_t from = 0;
+    int result = firn_store_find_pieces(store, &pieces, &from, UINT64_MAX);
+    report->streams_incomplete += result == FIRN_NOT_FOUND;
+    return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+}
+
 /* What was superseded is looked at no further: it need not be whole any more. */
-static void verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
+static int verify_one(verification *self, uint64_t sequence, const firn_bytes *bytes) {
     firn_store *store = self->store;
     firn_record record;
     self->report->records++;
@@ -107,14 +129,16 @@ static void verify_one(verification *self, uint64_t sequence, const firn_bytes *
         uint64_t valid;
         if (store->ops->locate(store->session, hash, &valid) != FIRN_OK || valid != sequence) {
             self->report->records_superseded++;
-            return;
+            return FIRN_OK;
         }
         wrong = decode_value(store, bytes, &record);
     }
     if (wrong != NULL) {
         self->report->records_damaged++;
         tell_that(self, "record %llu: %s", (unsigned long long)sequence, wrong);
+        return FIRN_OK;
     }
+    return count_valid(self, &record);
 }
 
 /* The step of a walk, in a session. FIRN_NOT_FOUND: it is over. */
@@ -125,8 +149,8 @@ static int step_record(verification *self, uint64_t *from) {
     firn_bytes bytes;
     int result = self->store->ops->next_record(self->store->session, *from, &sequence, &bytes);
     if (result == FIRN_OK) {
-        verify_one(self, sequence, &bytes);
-        if (sequence == UINT64_MAX) {
+        result = verify_one(self, sequence, &bytes);
+        if (result == FIRN_OK && sequence == UINT64_MAX) {
             return FIRN_NOT_FOUND;
         }
         *from = sequence + 1;
@@ -206,7 +230,7 @@ static void verify_side_files(verification *self) {
     }
 }
 
-/* As many records are to be valid as the store counts entries. */
+/* As many records are to be valid as the store counts, pieces included. */
 static void count_entries(verification *self, uint64_t entries) {
     firn_verify_report *report = self->report;
     uint64_t valid = report->records - report->records_damaged - report->records_superseded;
