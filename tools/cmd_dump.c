@@ -7,6 +7,7 @@
 
 #include <firn/store.h>
 
+#include "entry.h"
 #include "output.h"
 #include "tool.h"
 
@@ -35,52 +36,69 @@ static bool is_wanted(const dump *self, const firn_store_entry *entry) {
            (self->prefix_size == 0 || memcmp(entry->key, self->prefix, self->prefix_size) == 0);
 }
 
-static void print_text(const dump *self, const firn_store_entry *entry) {
+static int print_text(const dump *self, firn_store *store, const firn_store_entry *entry) {
     print_escaped(stdout, entry->key, entry->key_size);
-    printf("\t%zu\t%zu\t%s\tv%llu", entry->value_size, entry->stored_size, entry->codec,
-           (unsigned long long)entry->version);
+    printf("\t%llu\t", (unsigned long long)entry->value_size);
+    if (entry->pieces > 0) {
+        putchar('-');
+    } else {
+        printf("%zu", entry->stored_size);
+    }
+    printf("\t%s\tv%llu", entry->codec, (unsigned long long)entry->version);
     if (entry->expires_ms != 0) {
         printf("\texpires=%llu", (unsigned long long)entry->expires_ms);
     }
+    if (entry->incomplete) {
+        printf("\tincomplete");
+    }
+    int result = entry->incomplete ? FIRN_NOT_FOUND : FIRN_OK;
     if (self->values) {
+        bool begun;
         putchar('\t');
-        print_escaped(stdout, entry->value, entry->value_size);
+        result = result == FIRN_OK ? print_value(store, entry, FLOW_ESCAPED, &begun) : result;
     }
     putchar('\n');
+    return result;
 }
 
-static void print_json(const dump *self, const firn_store_entry *entry) {
-    putchar('{');
-    json_bytes(stdout, "key", entry->key, entry->key_size);
-    printf(", \"value_size\": %zu, \"stored_size\": %zu, \"codec\": \"%s\", \"version\": %llu, "
-           "\"sequence\": %llu, \"written_ms\": %llu, \"expires_ms\": %llu, \"expired\": %s",
-           entry->value_size, entry->stored_size, entry->codec, (unsigned long long)entry->version,
-           (unsigned long long)entry->sequence, (unsigned long long)entry->written_ms,
-           (unsigned long long)entry->expires_ms, entry->expired ? "true" : "false");
-    if (self->values) {
-        fputs(", ", stdout);
-        json_bytes(stdout, "value", entry->value, entry->value_size);
-    }
-    fputs("}\n", stdout);
-}
-
-static void print_entry(const dump *self, const firn_store_entry *entry) {
-    if (self->raw) {
-        if (entry->value_size > 0) {
-            fwrite(entry->value, 1, entry->value_size, stdout);
-        }
+/* Nothing of what is known to be incomplete. */
+static int print_raw(const dump *self, firn_store *store, const firn_store_entry *entry) {
+    bool begun = true;
+    int result = entry->incomplete ? FIRN_NOT_FOUND : print_value(store, entry, FLOW_RAW, &begun);
+    if (result == FIRN_OK || begun) {
         fwrite(self->separator, 1, self->separator_size, stdout);
-    } else if (self->json) {
-        print_json(self, entry);
-    } else {
-        print_text(self, entry);
     }
+    return result;
+}
+
+static int print_entry(const dump *self, firn_store *store, const firn_store_entry *entry) {
+    return self->raw    ? print_raw(self, store, entry)
+           : self->json ? json_entry(store, entry, self->values)
+                        : print_text(self, store, entry);
+}
+
+/* Values that could not be printed. Returns an exit code, 0 if there is nothing to be said: pieces
+ * that were reclaimed are no damage, unless that became known too late. */
+static int note_loss(const dump *self, const firn_store *store, const firn_store_entry *entry,
+                     int result) {
+    bool asked = self->values || self->raw;
+    if (result == FIRN_OK || (entry->incomplete && !asked)) {
+        return 0;
+    }
+    if (entry->incomplete) {
+        complain("dump", "record %llu is left out: pieces of its value were reclaimed",
+                 (unsigned long long)entry->sequence);
+        return 0;
+    }
+    complain("dump", "the value of record %llu is not whole: %s: %s",
+             (unsigned long long)entry->sequence, firn_strerror(result), firn_store_message(store));
+    return exit_code(result);
 }
 
 static int dump_store(const dump *self, firn_store *store) {
     firn_store_entry entry;
     uint64_t shown = 0;
-    uint64_t damaged = 0;
+    int code = 0;
     unsigned flags = self->values || self->raw ? FIRN_STORE_VALUES : 0;
     int result = FIRN_OK;
     while (shown < self->limit && !ferror(stdout) &&
@@ -88,9 +106,10 @@ static int dump_store(const dump *self, firn_store *store) {
         if (entry.damaged) {
             complain("dump", "record %llu is damaged: %s", (unsigned long long)entry.sequence,
                      entry.damage);
-            damaged++;
+            code = code == 0 ? EXIT_DAMAGED : code;
         } else if (is_wanted(self, &entry)) {
-            print_entry(self, &entry);
+            int loss = note_loss(self, store, &entry, print_entry(self, store, &entry));
+            code = loss > code ? loss : code;
             shown++;
         }
     }
@@ -101,7 +120,7 @@ static int dump_store(const dump *self, firn_store *store) {
         complain("dump", "%s: %s", firn_strerror(result), firn_store_message(store));
         return exit_code(result);
     }
-    return damaged > 0 ? EXIT_DAMAGED : 0;
+    return code;
 }
 
 static const struct option options[] = {
@@ -223,7 +242,10 @@ const command command_dump = {
     "print the entries of a store",
     "Usage: firn dump [OPTION...] STORE\n\n"
     "Prints entries, oldest first: key, value size, stored size, codec, version. Works beside a\n"
-    "live writer; what is only in its memory is not seen.\n\n"
+    "live writer; what is only in its memory is not seen. A value that was written as a stream "
+    "has\n"
+    "- as its stored size and 'stream' as its codec, and is marked 'incomplete' when pieces of it\n"
+    "were reclaimed, so that a cache has a miss.\n\n"
     "  -v, --values        the values too\n"
     "      --json          a line of JSON an entry; bytes that are not UTF-8 as key_base64,\n"
     "                      value_base64\n"

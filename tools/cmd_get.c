@@ -5,6 +5,7 @@
 
 #include <firn/store.h>
 
+#include "entry.h"
 #include "output.h"
 #include "tool.h"
 
@@ -18,27 +19,16 @@ static const struct option options[] = {
 
 typedef enum form { RAW, ESCAPED, JSON } form;
 
-static void print_value(const firn_store_entry *entry, form how) {
-    if (how == RAW) {
-        if (entry->value_size > 0) {
-            fwrite(entry->value, 1, entry->value_size, stdout);
-        }
-        return;
+static int print_entry(firn_store *store, const firn_store_entry *entry, form how, bool *begun) {
+    *begun = false;
+    if (how == JSON) {
+        return json_entry(store, entry, true);
     }
-    if (how == ESCAPED) {
-        print_escaped(stdout, entry->value, entry->value_size);
+    int result = print_value(store, entry, how == RAW ? FLOW_RAW : FLOW_ESCAPED, begun);
+    if (how == ESCAPED && (result == FIRN_OK || *begun)) {
         putchar('\n');
-        return;
     }
-    putchar('{');
-    json_bytes(stdout, "key", entry->key, entry->key_size);
-    printf(", \"version\": %llu, \"written_ms\": %llu, \"expires_ms\": %llu, \"value_size\": %zu, "
-           "\"stored_size\": %zu, \"codec\": \"%s\", ",
-           (unsigned long long)entry->version, (unsigned long long)entry->written_ms,
-           (unsigned long long)entry->expires_ms, entry->value_size, entry->stored_size,
-           entry->codec);
-    json_bytes(stdout, "value", entry->value, entry->value_size);
-    puts("}");
+    return result;
 }
 
 static int get(firn_store *store, const char *key, size_t key_size, form how) {
@@ -48,11 +38,19 @@ static int get(firn_store *store, const char *key, size_t key_size, form how) {
         complain("get", "%s", result == FIRN_OK ? "expired" : "not found");
         return EXIT_NOT_FOUND;
     }
+    if (result == FIRN_OK && entry.incomplete) {
+        complain("get", "incomplete: pieces of the value were reclaimed, and a cache has a miss");
+        return EXIT_NOT_FOUND;
+    }
+    bool begun = false;
+    if (result == FIRN_OK) {
+        result = print_entry(store, &entry, how, &begun);
+    }
     if (result != FIRN_OK) {
-        complain("get", "%s: %s", firn_strerror(result), firn_store_message(store));
+        complain("get", "%s%s: %s", begun ? "the value is cut off: " : "", firn_strerror(result),
+                 firn_store_message(store));
         return exit_code(result);
     }
-    print_value(&entry, how);
     return output_is_whole("get") ? 0 : EXIT_TROUBLE;
 }
 
@@ -103,7 +101,8 @@ const command command_get = {
     "get",
     "print the value of one key",
     "Usage: firn get [OPTION...] STORE KEY\n\n"
-    "Writes the value as it is to the standard output. Exit code 1: not found, or expired.\n\n"
+    "Writes the value as it is to the standard output. Exit code 1: not found, expired, or pieces\n"
+    "of it are missing.\n\n"
     "      --raw           the bytes as they are: the default\n"
     "      --escape        escape what is not printable, and end with a newline\n"
     "      --json          value and metadata as JSON\n"

@@ -28,6 +28,9 @@ static void print_text(const firn_store_info *info) {
     printf("%-20s %s\n", "created", created);
     printf("%-20s %u\n", "format", info->format_version);
     printf("%-20s %llu\n", "entries", (unsigned long long)info->entries);
+    printf("%-20s %llu in %llu pieces; with pieces missing: %llu\n", "streams",
+           (unsigned long long)info->streams, (unsigned long long)info->pieces,
+           (unsigned long long)info->streams_incomplete);
     printf("%-20s %llu to %llu\n", "sequences", (unsigned long long)info->first_sequence,
            (unsigned long long)info->last_sequence);
     print_bytes("budget", info->budget_bytes);
@@ -61,6 +64,9 @@ static void print_json(const firn_store_info *info) {
         {"format_version", info->format_version},
         {"page_bytes", info->page_bytes},
         {"entries", info->entries},
+        {"streams", info->streams},
+        {"streams_incomplete", info->streams_incomplete},
+        {"pieces", info->pieces},
         {"records", info->records},
         {"first_sequence", info->first_sequence},
         {"last_sequence", info->last_sequence},

@@ -35,6 +35,10 @@ static void print_report(const firn_verify_report *report, int result, bool json
         {"records", report->records},
         {"records_damaged", report->records_damaged},
         {"records_superseded", report->records_superseded},
+        {"entries", report->entries},
+        {"streams", report->streams},
+        {"streams_incomplete", report->streams_incomplete},
+        {"pieces", report->pieces},
         {"index_entries", report->index_entries},
         {"index_dangling", report->index_dangling},
         {"entries_missing", report->entries_missing},
@@ -62,6 +66,9 @@ static void print_report(const firn_verify_report *report, int result, bool json
     if (report->writer_active) {
         puts("a writer is active: the page check was skipped");
     }
+    if (report->streams_incomplete > 0) {
+        puts("pieces of streams are missing, which is no damage: a cache has a miss for these");
+    }
     puts(result == FIRN_OK ? "sound" : "DAMAGED");
 }
 
@@ -77,6 +84,7 @@ static void print_salvage(const firn_salvage_report *report, const char *path, b
         {"expired", report->expired},
         {"damaged", report->damaged},
         {"given_up", report->given_up},
+        {"incomplete", report->incomplete},
         {"refused", report->refused},
         {"value_bytes", report->value_bytes},
         {"index_damaged", report->index_damaged},

@@ -32,19 +32,6 @@ static size_t utf8_length(const unsigned char *bytes, size_t size) {
     return bad ? 0 : length;
 }
 
-bool is_utf8(const void *bytes, size_t size) {
-    const unsigned char *from = bytes;
-    while (size > 0) {
-        size_t length = utf8_length(from, size);
-        if (length == 0) {
-            return false;
-        }
-        from += length;
-        size -= length;
-    }
-    return true;
-}
-
 static unsigned code_point(const unsigned char *bytes, size_t length) {
     unsigned point = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
     for (size_t i = 1; i < length; i++) {
@@ -61,76 +48,148 @@ static bool is_control(unsigned point) {
            (point >= 0x2066 && point <= 0x2069);
 }
 
-void print_escaped(FILE *out, const void *bytes, size_t size) {
-    const unsigned char *from = bytes;
-    while (size > 0) {
-        size_t length = utf8_length(from, size);
-        static const char plain[] = "\n\t\r\\";
-        static const char letters[] = "ntr\\";
-        const char *found = *from != 0 ? strchr(plain, *from) : NULL;
-        if (found != NULL) {
-            fprintf(out, "\\%c", letters[found - plain]);
-            length = 1;
-        } else if (length == 0 || is_control(code_point(from, length))) {
-            fprintf(out, "\\x%02x", *from);
-            length = 1;
-        } else {
-            fwrite(from, 1, length, out);
-        }
-        from += length;
-        size -= length;
+/* These print what stands at the front, and return how many bytes that is. */
+
+static size_t escaped_unit(FILE *out, const unsigned char *from, size_t size) {
+    static const char plain[] = "\n\t\r\\";
+    static const char letters[] = "ntr\\";
+    size_t length = utf8_length(from, size);
+    const char *found = *from != 0 ? strchr(plain, *from) : NULL;
+    if (found != NULL) {
+        fprintf(out, "\\%c", letters[found - plain]);
+        return 1;
     }
+    if (length == 0 || is_control(code_point(from, length))) {
+        fprintf(out, "\\x%02x", *from);
+        return 1;
+    }
+    fwrite(from, 1, length, out);
+    return length;
 }
 
 /* The bytes must be UTF-8. All control characters are below U+10000: one escape each. */
-static void json_string(FILE *out, const unsigned char *bytes, size_t size) {
-    putc('"', out);
-    while (size > 0) {
-        size_t length = utf8_length(bytes, size);
-        unsigned point = code_point(bytes, length);
-        if (point == '"' || point == '\\') {
-            fprintf(out, "\\%c", bytes[0]);
-        } else if (is_control(point)) {
-            fprintf(out, "\\u%04x", point);
-        } else {
-            fwrite(bytes, 1, length, out);
+static size_t json_unit(FILE *out, const unsigned char *from, size_t size) {
+    size_t length = utf8_length(from, size);
+    unsigned point = code_point(from, length);
+    if (point == '"' || point == '\\') {
+        fprintf(out, "\\%c", from[0]);
+    } else if (is_control(point)) {
+        fprintf(out, "\\u%04x", point);
+    } else {
+        fwrite(from, 1, length, out);
+    }
+    return length;
+}
+
+static size_t base64_unit(FILE *out, const unsigned char *from, size_t size) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    unsigned word = (unsigned)from[0] << 16;
+    word |= size > 1 ? (unsigned)from[1] << 8 : 0;
+    word |= size > 2 ? from[2] : 0;
+    putc(digits[word >> 18], out);
+    putc(digits[word >> 12 & 63], out);
+    putc(size > 1 ? digits[word >> 6 & 63] : '=', out);
+    putc(size > 2 ? digits[word & 63] : '=', out);
+    return size < 3 ? size : 3;
+}
+
+static size_t unit(flow *self, const unsigned char *from, size_t size) {
+    size_t length;
+    switch (self->how) {
+    case FLOW_ESCAPED:
+        return escaped_unit(self->out, from, size);
+    case FLOW_JSON:
+        return json_unit(self->out, from, size);
+    case FLOW_BASE64:
+        return base64_unit(self->out, from, size);
+    case FLOW_CHECK:
+        length = utf8_length(from, size);
+        self->bad = self->bad || length == 0;
+        return length > 0 ? length : 1;
+    default:
+        fwrite(from, 1, size, self->out);
+        return size;
+    }
+}
+
+void flow_begin(flow *self, FILE *out, flow_form how) {
+    *self = (flow){.out = out, .how = how};
+}
+
+/* What stands at the front is known once there are so many bytes. */
+enum { UNIT_MAX = 4 };
+
+void flow_add(flow *self, const void *bytes, size_t size) {
+    const unsigned char *from = bytes;
+    if (self->kept_size > 0) {
+        unsigned char joint[2 * UNIT_MAX];
+        size_t old = self->kept_size;
+        size_t some = size < UNIT_MAX ? size : UNIT_MAX;
+        memcpy(joint, self->kept, old);
+        memcpy(joint + old, from, some);
+        size_t at = 0;
+        while (at < old && old + some - at >= UNIT_MAX) {
+            at += unit(self, joint + at, old + some - at);
         }
-        bytes += length;
+        if (at < old) { /* all there is has come into the joint */
+            self->kept_size = old + some - at;
+            memcpy(self->kept, joint + at, self->kept_size);
+            return;
+        }
+        self->kept_size = 0;
+        from += at - old;
+        size -= at - old;
+    }
+    while (size >= UNIT_MAX) {
+        size_t length = unit(self, from, size);
+        from += length;
         size -= length;
     }
-    putc('"', out);
+    if (size > 0) {
+        memcpy(self->kept, from, size);
+        self->kept_size = size;
+    }
+}
+
+bool flow_end(flow *self) {
+    for (size_t at = 0; at < self->kept_size;) {
+        at += unit(self, self->kept + at, self->kept_size - at);
+    }
+    self->kept_size = 0;
+    return !self->bad;
+}
+
+static bool flow_all(FILE *out, flow_form how, const void *bytes, size_t size) {
+    flow one;
+    flow_begin(&one, out, how);
+    flow_add(&one, bytes, size);
+    return flow_end(&one);
+}
+
+void print_escaped(FILE *out, const void *bytes, size_t size) {
+    flow_all(out, FLOW_ESCAPED, bytes, size);
 }
 
 void json_text(FILE *out, const char *text) {
-    if (is_utf8(text, strlen(text))) {
-        json_string(out, (const unsigned char *)text, strlen(text));
+    if (flow_all(NULL, FLOW_CHECK, text, strlen(text))) {
+        putc('"', out);
+        flow_all(out, FLOW_JSON, text, strlen(text));
+        putc('"', out);
     } else {
         fputs("null", out);
     }
 }
 
-static void base64(FILE *out, const unsigned char *bytes, size_t size) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < size; i += 3) {
-        unsigned word = (unsigned)bytes[i] << 16;
-        word |= i + 1 < size ? (unsigned)bytes[i + 1] << 8 : 0;
-        word |= i + 2 < size ? bytes[i + 2] : 0;
-        putc(digits[word >> 18], out);
-        putc(digits[word >> 12 & 63], out);
-        putc(i + 1 < size ? digits[word >> 6 & 63] : '=', out);
-        putc(i + 2 < size ? digits[word & 63] : '=', out);
-    }
+flow_form json_name(FILE *out, const char *name, bool utf8) {
+    fprintf(out, "\"%s%s\": ", name, utf8 ? "" : "_base64");
+    return utf8 ? FLOW_JSON : FLOW_BASE64;
 }
 
 void json_bytes(FILE *out, const char *name, const void *bytes, size_t size) {
-    if (is_utf8(bytes, size)) {
-        fprintf(out, "\"%s\": ", name);
-        json_string(out, bytes, size);
-    } else {
-        fprintf(out, "\"%s_base64\": \"", name);
-        base64(out, bytes, size);
-        putc('"', out);
-    }
+    flow_form how = json_name(out, name, flow_all(NULL, FLOW_CHECK, bytes, size));
+    putc('"', out);
+    flow_all(out, how, bytes, size);
+    putc('"', out);
 }
 
 const char *humane(uint64_t bytes, char *buffer) {

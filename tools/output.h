@@ -7,14 +7,37 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Bytes that come in pieces, printed as if they came at once. */
+typedef enum flow_form {
+    FLOW_RAW,
+    FLOW_ESCAPED, /* as by print_escaped */
+    FLOW_JSON,    /* what stands within the quotes of a string; the bytes must be UTF-8 */
+    FLOW_BASE64,
+    FLOW_CHECK, /* nothing is printed: whether they are well-formed UTF-8 */
+} flow_form;
+
+typedef struct flow {
+    FILE *out;
+    flow_form how;
+    bool bad;
+    unsigned char kept[4]; /* what may go on in the next piece */
+    size_t kept_size;
+} flow;
+
+void flow_begin(flow *self, FILE *out, flow_form how);
+void flow_add(flow *self, const void *bytes, size_t size);
+/* False: they are not UTF-8 (FLOW_CHECK). */
+bool flow_end(flow *self);
+
 /* Printable UTF-8 as it is; every other byte and the backslash as \xNN, \n, \t, \r, \\. Characters
  * that turn the direction of writing count as not printable: they can disguise what is shown. */
 void print_escaped(FILE *out, const void *bytes, size_t size);
-/* Whether the bytes are well-formed UTF-8. */
-bool is_utf8(const void *bytes, size_t size);
 
 /* "NAME": "bytes", if they are UTF-8, else "NAME_base64": "...". */
 void json_bytes(FILE *out, const char *name, const void *bytes, size_t size);
+/* The name alone, with its colon; returns the form in which the bytes are to follow, within quotes.
+ */
+flow_form json_name(FILE *out, const char *name, bool utf8);
 /* A string; null if it is not UTF-8. */
 void json_text(FILE *out, const char *text);
 
