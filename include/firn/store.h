@@ -234,21 +234,21 @@ typedef struct firn_salvage_report {
     uint64_t damaged;         /* records, and stretches of the log, that are damaged */
     uint64_t given_up;        /* entries that may have been overwritten or deleted in a damaged
                                  stretch, as far as they are known */
-    uint64_t refused;         /* entries that did not fit into cold_bytes; where these are made
-                                 room for by others, pieces count each */
+    uint64_t refused;         /* entries that did not fit into cold_bytes */
     uint64_t value_bytes;     /* of the entries salvaged, before compression */
     uint32_t index_damaged;   /* not 0: what is valid was found out from the log alone */
     uint32_t journal_damaged; /* not 0: invalidations are not known, or not all of them */
-    uint64_t incomplete;      /* entries left out because pieces of their value are missing */
+    uint64_t
+        incomplete; /* entries left out because pieces of their value are missing, or damaged */
 } firn_salvage_report;
 
 #define FIRN_SALVAGE_REPORT_INIT                                                                   \
     { sizeof(firn_salvage_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Puts what is sound in a damaged store into a new one: every entry whose record passes its
- * checksum and decodes, that the index or, if that is damaged, the log says is valid, that the
- * journal does not void, and that has not expired. Keys, values, versions and expiry are kept; the
- * time of writing is that of the salvage.
+ * checksum and decodes, with all pieces of its value if that is in pieces, that the index or, if
+ * that is damaged, the log says is valid, that the journal does not void, and that has not expired.
+ * Keys, values, versions and expiry are kept; the time of writing is that of the salvage.
  *
  * Nothing that was overwritten or deleted comes back. So if the index is damaged, and the log is
  * too, only what was written behind the last damage is salvaged; and if the journal is damaged or

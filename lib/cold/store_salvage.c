@@ -35,8 +35,8 @@ typedef struct salvage {
     void *context;
     uint64_t total;
     uint64_t version_next;
+    uint64_t pieces; /* written */
     bool stopped;
-    bool piece_refused; /* of the value in pieces that is being written */
     /* A batch: items whose keys and values are copied into bytes. */
     firn_cold_item *items;
     size_t items_max;
@@ -48,8 +48,8 @@ typedef struct salvage {
 
 static void tell(salvage *self, const char *finding) {
     const firn_salvage_report *report = self->report;
-    uint64_t done =
-        report->salvaged + report->expired + report->refused + report->incomplete + self->count;
+    uint64_t done = self->pieces + report->salvaged + report->expired + report->refused +
+                    report->incomplete + self->count;
     if (self->callback != NULL &&
         self->callback(self->context, finding, done < self->total ? done : self->total,
                        self->total) != 0) {
@@ -77,11 +77,10 @@ static int write_items(salvage *self, firn_cold_item *items, size_t count) {
     for (size_t i = 0; i < count && result == FIRN_OK; i++) {
         firn_part part = items[i].part;
         if (items[i].result == FIRN_OK) {
+            self->pieces += part == FIRN_PART_PIECE;
             self->report->salvaged += part != FIRN_PART_PIECE;
             self->report->value_bytes += part != FIRN_PART_HEAD ? items[i].value_size : 0;
-        } else if (part == FIRN_PART_PIECE) {
-            self->piece_refused = true;
-        } else {
+        } else if (part != FIRN_PART_PIECE) { /* that a piece is not there shows */
             self->report->refused++;
             tell_that(self, "a value of %zu bytes does not fit into the new store",
                       items[i].value_size);
@@ -147,6 +146,17 @@ static int add_pieces(salvage *self, const firn_store_entry *entry, const firn_p
     return result;
 }
 
+/* Whether all pieces are in the new store. */
+static int find_pieces(salvage *self, const firn_pieces *pieces) {
+    unsigned char key[FIRN_PIECE_KEY_SIZE];
+    int result = FIRN_OK;
+    for (uint64_t i = 0; i < pieces->count && result == FIRN_OK; i++) {
+        uint64_t hash = firn_pieces_key(pieces, firn_cold_seed(self->cold), i, key);
+        result = firn_cold_locate(self->cold, hash);
+    }
+    return result;
+}
+
 /* The pieces, and when all are there the head. */
 static int add_stream(salvage *self, const firn_store_entry *entry, firn_cold_item *head) {
     unsigned char bytes[FIRN_STREAM_HEAD_SIZE];
@@ -155,27 +165,24 @@ static int add_stream(salvage *self, const firn_store_entry *entry, firn_cold_it
                           .stream = entry->stream,
                           .piece = entry->piece_size,
                           .count = entry->pieces};
-    int result = entry->incomplete ? FIRN_NOT_FOUND : flush(self);
-    self->piece_refused = false;
+    int result = entry->incomplete ? FIRN_NOT_FOUND : FIRN_OK;
     if (result == FIRN_OK) {
         result = add_pieces(self, entry, &pieces);
     }
-    if (result == FIRN_NOT_FOUND) {
-        self->report->incomplete++;
-        return FIRN_OK;
-    }
-    if (result == FIRN_ECORRUPT) {
-        self->report->damaged++;
-        tell(self, self->store->detail.text);
+    if (result == FIRN_NOT_FOUND || result == FIRN_ECORRUPT) {
+        self->report->incomplete++; /* damage was counted where the piece was met */
         return FIRN_OK;
     }
     if (result == FIRN_OK) {
         result = flush(self);
     }
-    if (result != FIRN_OK || self->stopped) {
+    if (result == FIRN_OK && !self->stopped) {
+        result = find_pieces(self, &pieces);
+    }
+    if (self->stopped || (result != FIRN_OK && result != FIRN_NOT_FOUND)) {
         return result;
     }
-    if (self->piece_refused) {
+    if (result == FIRN_NOT_FOUND) {
         self->report->refused++;
         tell_that(self, "a value of %llu bytes does not fit into the new store",
                   (unsigned long long)pieces.total);
@@ -330,24 +337,39 @@ static int open_new(salvage *self, uint64_t cold_bytes) {
                                  self->partial);
 }
 
-/* What had to make room for others is not there. */
-static void count_reclaimed(salvage *self) {
-    firn_cold_stats stats;
-    firn_cold_get_stats(self->cold, &stats);
-    uint64_t gone =
-        stats.reclaimed < self->report->salvaged ? stats.reclaimed : self->report->salvaged;
+/* What had to make room for others is not there, or not with all of its pieces. */
+static int count_left(salvage *self) {
+    firn_store *store;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    int result = firn_store_open(&store, self->partial, NULL, 0);
+    if (result == FIRN_OK) {
+        result = firn_store_get_info(store, &info);
+        firn_store_close(store);
+    }
+    if (result != FIRN_OK) {
+        return firn_detail_set(self->detail, result, "%s: cannot count what is in it",
+                               self->partial);
+    }
+    uint64_t left = info.entries - info.streams_incomplete;
+    uint64_t gone = left < self->report->salvaged ? self->report->salvaged - left : 0;
     self->report->salvaged -= gone;
     self->report->refused += gone;
     if (gone > 0) {
         tell_that(self, "%llu entries had to make room for others: cold_bytes is too small",
                   (unsigned long long)gone);
     }
+    return FIRN_OK;
 }
 
 static int close_new(salvage *self, const char *new_path, int result) {
     if (self->cold != NULL) {
+        firn_cold_stats stats;
+        firn_cold_get_stats(self->cold, &stats);
         int closed = firn_cold_close(self->cold, result == FIRN_OK);
         result = result == FIRN_OK ? closed : result;
+        if (result == FIRN_OK && stats.reclaimed > 0) {
+            result = count_left(self);
+        }
     }
     /* A writer may have come and gone; what it changed would be told wrong. */
     if (result == FIRN_OK && firn_lock_has_writer(&self->store->lock, NULL)) {
@@ -387,9 +409,6 @@ static int salvage_into(salvage *self, const char *new_path, uint64_t cold_bytes
     result = open_new(self, cold_bytes);
     if (result == FIRN_OK) {
         result = copy_all(self);
-    }
-    if (result == FIRN_OK) {
-        count_reclaimed(self);
     }
     result = close_new(self, new_path, result);
     firn_heap_free(self->heap, self->items, ITEMS_MAX * sizeof *self->items);

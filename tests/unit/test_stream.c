@@ -1,5 +1,6 @@
 /* Values as streams: what was written in pieces is read as it was, in little memory, or not at all.
  */
+#include <endian.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 
 #include <firn/firn.h>
 
+#include "base/hash.h"
+#include "cold/cold.h"
+#include "cold/pieces.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -428,7 +432,7 @@ START_TEST(a_damaged_piece_ends_the_reading_and_the_entry) {
 }
 END_TEST
 
-START_TEST(pieces_are_no_entries_for_cursors_and_from_outside) {
+START_TEST(pieces_are_no_entries_for_cursors) {
     char *path = scratch_path("stream-cursor");
     firn_options options = small_options();
     firn_cache *cache = open_with(path, &options);
@@ -455,18 +459,284 @@ START_TEST(pieces_are_no_entries_for_cursors_and_from_outside) {
     ck_assert_uint_eq(seen, 3);
     firn_cursor_close(cursor);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+static firn_store *open_store(const char *path) {
     firn_store *store;
-    char text[256];
-    ck_assert_int_eq(firn_store_open(&store, path, text, sizeof text), FIRN_OK);
-    firn_store_entry entry = {.size = sizeof entry};
-    seen = 0;
-    while (firn_store_next(store, 0, &entry) == FIRN_OK) {
-        ck_assert_uint_ge(entry.key_size, 5);
-        ck_assert_uint_le(entry.key_size, 6);
-        seen++;
+    char why[256] = "";
+    ck_assert_msg(firn_store_open(&store, path, why, sizeof why) == FIRN_OK, "%s", why);
+    return store;
+}
+
+static firn_verify_report verify(firn_store *store, int expected) {
+    firn_verify_report report = FIRN_VERIFY_REPORT_INIT;
+    ck_assert_int_eq(firn_store_verify(store, &report, NULL, NULL), expected);
+    return report;
+}
+
+/* All pieces of the entry are right, up to the first that gives another result, which is returned.
+ */
+static int check_pieces(firn_store *store, const firn_store_entry *entry, unsigned number) {
+    static unsigned char expected[PIECE];
+    uint64_t offset = 0;
+    const void *piece;
+    size_t size;
+    ck_assert_uint_le(entry->piece_size, sizeof expected);
+    for (uint64_t i = 0; i < entry->pieces; i++) {
+        int result = firn_store_get_piece(store, entry, i, &piece, &size);
+        if (result != FIRN_OK) {
+            ck_assert_ptr_null(piece);
+            ck_assert_uint_eq(size, 0);
+            ck_assert_str_ne(firn_store_message(store), "");
+            return result;
+        }
+        fill(expected, size, offset, number);
+        ck_assert(memcmp(piece, expected, size) == 0);
+        offset += size;
     }
-    ck_assert_uint_eq(seen, 3);
+    ck_assert_uint_eq(offset, entry->value_size);
+    return FIRN_OK;
+}
+
+START_TEST(from_outside_a_value_is_given_in_its_pieces) {
+    enum { LARGE = 10 * PIECE + 1234, OVERWRITTEN = 4 };
+    char *path = scratch_path("stream-outside");
+    firn_options options = small_options();
+    firn_cache *cache = open_with(path, &options);
+    ck_assert_int_eq(write_value(cache, "gone", OVERWRITTEN * PIECE, 3), FIRN_OK);
+    ck_assert_int_eq(write_value(cache, "large", LARGE, 1), FIRN_OK);
+    ck_assert_int_eq(write_value(cache, "medium", 2 * PIECE, 2), FIRN_OK);
+    ck_assert_int_eq(firn_put(cache, "small", 5, "three", 5, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_put(cache, "gone", 4, "", 0, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    ck_assert_uint_eq(cold_entries(cache), 4 + OVERWRITTEN + 11 + 2);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    unsigned seen = 0;
+    while (firn_store_next(store, FIRN_STORE_VALUES, &entry) == FIRN_OK) {
+        seen++;
+        ck_assert_uint_eq(entry.damaged + entry.incomplete, 0);
+        if (entry.key_size == 5 && memcmp(entry.key, "large", 5) == 0) {
+            ck_assert_uint_eq(entry.value_size, LARGE);
+            ck_assert_uint_eq(entry.pieces, 11);
+            ck_assert_uint_eq(entry.piece_size, PIECE);
+            ck_assert_str_eq(entry.codec, "stream");
+            ck_assert_ptr_null(entry.value);
+            ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_OK);
+            ck_assert_mem_eq(entry.key, "large", 5); /* and the walk goes on */
+        } else if (entry.key_size == 6) {
+            ck_assert_int_eq(check_pieces(store, &entry, 2), FIRN_OK);
+        } else {
+            ck_assert_uint_eq(entry.pieces, 0);
+            ck_assert_ptr_nonnull(entry.value);
+        }
+    }
+    ck_assert_uint_eq(seen, 4);
+    ck_assert_int_eq(firn_store_get(store, "large", 5, &entry), FIRN_OK);
+    ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_OK);
+    /* The number of a piece, and an entry without any. */
+    const void *piece;
+    size_t size;
+    ck_assert_int_eq(firn_store_get_piece(store, &entry, 11, &piece, &size), FIRN_EINVAL);
+    ck_assert_int_eq(firn_store_get_piece(store, NULL, 0, &piece, &size), FIRN_EINVAL);
+    ck_assert_int_eq(firn_store_get_piece(store, &entry, 0, NULL, &size), FIRN_EINVAL);
+    /* A piece has a key, under which there is no entry. */
+    uint64_t key[3] = {htole64(entry.hash), htole64(entry.stream), 0};
+    ck_assert_uint_eq(sizeof key, FIRN_PIECE_KEY_SIZE);
+    ck_assert_int_eq(firn_store_get(store, key, sizeof key, &entry), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_store_get(store, "small", 5, &entry), FIRN_OK);
+    ck_assert_int_eq(firn_store_get_piece(store, &entry, 0, &piece, &size), FIRN_EINVAL);
+
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.entries, 4);
+    ck_assert_uint_eq(info.streams, 2);
+    ck_assert_uint_eq(info.streams_incomplete, 0);
+    ck_assert_uint_eq(info.pieces, OVERWRITTEN + 11 + 2);
+    ck_assert_uint_eq(info.value_bytes, LARGE + (OVERWRITTEN + 2) * PIECE + 5);
+    ck_assert_uint_ge(info.stored_bytes, LARGE);
+    firn_verify_report report = verify(store, FIRN_OK);
+    ck_assert_uint_eq(report.entries, 4);
+    ck_assert_uint_eq(report.streams, 2);
+    ck_assert_uint_eq(report.streams_incomplete, 0);
+    ck_assert_uint_eq(report.pieces, OVERWRITTEN + 11 + 2);
     firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(from_outside_a_missing_piece_is_told_and_is_no_damage) {
+    char *path = scratch_path("stream-incomplete");
+    firn_options options = small_options();
+    options.cold_bytes = 16u << 20;
+    firn_cache *cache = open_with(path, &options);
+    ck_assert_int_eq(write_value(cache, "a", 4u << 20, 1), FIRN_OK);
+    churn(cache, 8u << 20);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    ck_assert_int_eq(firn_store_get(store, "a", 1, &entry), FIRN_OK);
+    while (!entry.incomplete) { /* the head stays for 4 MiB more than the first piece */
+        ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_OK);
+        firn_store_close(store);
+        cache = open_with(path, &options);
+        churn(cache, 1u << 20);
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+        store = open_store(path);
+        ck_assert_int_eq(firn_store_get(store, "a", 1, &entry), FIRN_OK);
+    }
+    ck_assert_uint_eq(entry.value_size, 4u << 20);
+    ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_NOT_FOUND);
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.streams, 1);
+    ck_assert_uint_eq(info.streams_incomplete, 1);
+    ck_assert_uint_gt(info.pieces, 0);
+    ck_assert_uint_lt(info.pieces, (4u << 20) / PIECE);
+    firn_verify_report report = verify(store, FIRN_OK);
+    ck_assert_uint_eq(report.streams_incomplete, 1);
+    ck_assert_uint_eq(report.pieces, info.pieces);
+    ck_assert_uint_eq(report.entries, info.entries);
+    firn_store_close(store);
+    char *to = scratch_path("stream-salvaged");
+    firn_salvage_report salvaged = FIRN_SALVAGE_REPORT_INIT;
+    ck_assert_int_eq(firn_store_salvage(path, to, NULL, &salvaged, NULL, NULL), FIRN_OK);
+    ck_assert_uint_eq(salvaged.incomplete, 1);
+    ck_assert_uint_eq(salvaged.salvaged, report.entries - 1);
+    remove_tree(to);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(from_outside_a_damaged_piece_is_told) {
+    char *path = scratch_path("stream-hurt");
+    firn_options options = small_options();
+    firn_cache *cache = open_with(path, &options);
+    ck_assert_int_eq(write_value(cache, "a", 8 * PIECE, 1), FIRN_OK);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    damage_byte(path, 3 * PIECE + 1000, 1);
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    ck_assert_int_eq(firn_store_get(store, "a", 1, &entry), FIRN_OK);
+    ck_assert_uint_eq(entry.incomplete, 0);
+    ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_ECORRUPT);
+    firn_verify_report report = verify(store, FIRN_ECORRUPT);
+    ck_assert_uint_eq(report.records_damaged, 1);
+    ck_assert_uint_eq(report.pieces, 7);
+    ck_assert_uint_eq(report.entries_missing, 0);
+    firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+/* With sound records, for the checksum is made of what is written. */
+START_TEST(a_head_that_makes_no_sense_is_damage_and_one_that_lies_is_incomplete) {
+    char *path = scratch_path("stream-heads");
+    firn_detail detail;
+    ck_assert_int_eq(firn_detail_init(&detail), 0);
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_cold_config config = {
+        .path = path, .heap = heap, .detail = &detail, .budget_bytes = 1 << 24};
+    firn_cold *cold;
+    ck_assert_int_eq(firn_cold_open(&cold, &config), FIRN_OK);
+    unsigned char heads[3][FIRN_STREAM_HEAD_SIZE];
+    firn_cold_item items[3];
+    firn_pieces pieces[3] = {
+        {.total = 2 * PIECE, .stream = 1, .piece = PIECE, .count = 3},
+        {.total = UINT64_MAX, .stream = 2, .piece = 4096, .count = UINT64_MAX / 4096 + 1},
+        {.total = 0, .stream = 3, .piece = PIECE, .count = 0},
+    };
+    for (unsigned i = 0; i < 3; i++) {
+        firn_pieces_write(&pieces[i], heads[i]);
+        items[i] = (firn_cold_item){.hash = firn_hash64(firn_cold_seed(cold), "abc" + i, 1),
+                                    .version = i + 1,
+                                    .key = "abc" + i,
+                                    .key_size = 1,
+                                    .value = heads[i],
+                                    .value_size = FIRN_STREAM_HEAD_SIZE,
+                                    .part = FIRN_PART_HEAD};
+    }
+    ck_assert_int_eq(firn_cold_write(cold, items, 3, 4), FIRN_OK);
+    ck_assert_int_eq(firn_cold_close(cold, true), FIRN_OK);
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    ck_assert_int_eq(firn_store_get(store, "a", 1, &entry), FIRN_ECORRUPT);
+    ck_assert_int_eq(firn_store_get(store, "b", 1, &entry), FIRN_OK);
+    ck_assert_uint_ne(entry.incomplete, 0);
+    ck_assert_uint_eq(entry.value_size, UINT64_MAX);
+    ck_assert_int_eq(check_pieces(store, &entry, 1), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_store_get(store, "c", 1, &entry), FIRN_ECORRUPT);
+    firn_verify_report report = verify(store, FIRN_ECORRUPT);
+    ck_assert_uint_eq(report.records_damaged, 2);
+    ck_assert_uint_eq(report.streams_incomplete, 1);
+    firn_store_close(store);
+    firn_detail_fini(&detail);
+    firn_heap_unref(heap);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(a_salvage_keeps_values_in_pieces) {
+    char *path = scratch_path("stream-salvage");
+    char *to = scratch_path("stream-salvaged");
+    firn_options options = small_options();
+    firn_cache *cache = open_with(path, &options);
+    firn_writer_options expiring = FIRN_WRITER_OPTIONS_INIT;
+    expiring.piece = PIECE;
+    expiring.ttl_ms = 3600 * 1000;
+    firn_writer *writer;
+    ck_assert_int_eq(write_value(cache, "large", 4u << 20, 1), FIRN_OK);
+    ck_assert_int_eq(firn_writer_open(cache, "expiring", 8, &expiring, &writer), FIRN_OK);
+    ck_assert_int_eq(write_bytes(writer, 0, 3 * PIECE + 1, 2), FIRN_OK);
+    ck_assert_int_eq(firn_writer_commit(writer), FIRN_OK);
+    ck_assert_int_eq(write_value(cache, "hurt", 8 * PIECE, 3), FIRN_OK);
+    ck_assert_int_eq(firn_put(cache, "small", 5, "three", 5, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    damage_byte(path, 3 * PIECE + 1000, 3);
+    firn_salvage_report report = FIRN_SALVAGE_REPORT_INIT;
+    ck_assert_int_eq(firn_store_salvage(path, to, NULL, &report, NULL, NULL), FIRN_OK);
+    ck_assert_uint_eq(report.salvaged, 3);
+    ck_assert_uint_eq(report.damaged, 1);
+    ck_assert_uint_eq(report.incomplete, 1);
+    ck_assert_uint_eq(report.refused, 0);
+    firn_store *old_store = open_store(path);
+    firn_store *store = open_store(to);
+    firn_store_entry was;
+    firn_store_entry entry;
+    ck_assert_int_eq(firn_store_get(old_store, "expiring", 8, &was), FIRN_OK);
+    ck_assert_int_eq(firn_store_get(store, "expiring", 8, &entry), FIRN_OK);
+    ck_assert_uint_eq(entry.expires_ms, was.expires_ms);
+    ck_assert_uint_eq(entry.version, was.version);
+    verify(store, FIRN_OK);
+    firn_store_close(old_store);
+    firn_store_close(store);
+    cache = open_with(to, &options);
+    check_value(cache, "large", 4u << 20, 1);
+    check_value(cache, "expiring", 3 * PIECE + 1, 2);
+    ck_assert_int_eq(firn_contains(cache, "hurt", 4), FIRN_NOT_FOUND);
+    firn_object *whole;
+    ck_assert_int_eq(firn_get(cache, "expiring", 8, &whole), FIRN_OK);
+    check_object(whole, 3 * PIECE + 1, 2);
+    firn_object_unref(whole);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    clear_tree(to);
+    /* What does not fit is not there by half. */
+    firn_salvage_options small = FIRN_SALVAGE_OPTIONS_INIT;
+    small.cold_bytes = 1 << 20;
+    report = (firn_salvage_report)FIRN_SALVAGE_REPORT_INIT;
+    ck_assert_int_eq(firn_store_salvage(path, to, &small, &report, NULL, NULL), FIRN_OK);
+    ck_assert_uint_eq(report.salvaged, 2);
+    ck_assert_uint_eq(report.refused, 1);
+    cache = open_with(to, &options);
+    check_value(cache, "expiring", 3 * PIECE + 1, 2);
+    firn_object *object;
+    ck_assert_int_eq(firn_get(cache, "large", 5, &object), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(to);
     remove_tree(path);
 }
 END_TEST
@@ -591,7 +861,12 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_piece_that_was_reclaimed_ends_the_reading_and_the_entry);
     tcase_add_test(tcase, reclaiming_keeps_the_pieces_of_what_is_there_and_no_others);
     tcase_add_test(tcase, a_damaged_piece_ends_the_reading_and_the_entry);
-    tcase_add_test(tcase, pieces_are_no_entries_for_cursors_and_from_outside);
+    tcase_add_test(tcase, pieces_are_no_entries_for_cursors);
+    tcase_add_test(tcase, from_outside_a_value_is_given_in_its_pieces);
+    tcase_add_test(tcase, from_outside_a_missing_piece_is_told_and_is_no_damage);
+    tcase_add_test(tcase, from_outside_a_damaged_piece_is_told);
+    tcase_add_test(tcase, a_head_that_makes_no_sense_is_damage_and_one_that_lies_is_incomplete);
+    tcase_add_test(tcase, a_salvage_keeps_values_in_pieces);
     tcase_add_test(tcase, a_value_much_larger_than_memory_passes_through);
     tcase_add_test(tcase, bad_arguments_are_told);
 }
