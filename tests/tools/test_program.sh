@@ -1,13 +1,14 @@
 #!/bin/sh
 # Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
-# with a word of help. Usage: test_program.sh FIRN ODD_STORE TRACE
+# with a word of help. Usage: test_program.sh FIRN ODD_STORE STREAMS_STORE TRACE
 set -u
 absolute() {
     echo "$(cd "$(dirname "$1")" && pwd)/${1##*/}"
 }
 firn=$(absolute "$1")
 odd_store=$(absolute "$2")
-trace=$(absolute "$3")
+streams_store=$(absolute "$3")
+trace=$(absolute "$4")
 work=$(mktemp -d)
 writer=
 trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
@@ -185,6 +186,66 @@ expect 1 "$firn" get odd short-lived
 expect 0 "$firn" get odd large
 is "$(wc -c <out | tr -d ' ')" 5000
 
+# --- values in pieces ---
+tab=$(printf '\t')
+expect 0 "$streams_store" streams
+expect 0 "$firn" dump streams
+cp out text
+is "$(grep -c "${tab}stream$tab" text)" 3
+has text "text${tab}18000${tab}-${tab}stream${tab}v"
+has text "bytes${tab}9000${tab}-${tab}stream${tab}v"
+is "$(grep -c "^lost${tab}2000000${tab}-${tab}stream${tab}v[0-9]*${tab}incomplete\$" text)" 1
+is "$(grep -c incomplete text)" 1
+is "$(cut -f 1 text | grep -vc '^filler [0-9]*$')" 4
+expect 0 "$firn" get streams text
+printf '\342\202\254\t\360\237\230\200.' >once
+for _ in 1 2 3 4 5 6 7 8 9 10; do cat once; done >ten
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do cat ten; done
+done >whole
+cmp -s out whole || { echo "FAILED: not the value that was written as a stream"; failed=1; }
+expect 0 "$firn" get --escape streams text
+is "$(wc -c <out | tr -d ' ')" 20001
+lacks out '\x'
+expect 0 "$firn" dump --values --prefix text streams
+is "$(wc -c <out | tr -d ' ')" $((20000 + $(grep "^text$tab" text | wc -c) + 1))
+lacks out '\x'
+expect 0 "$firn" dump --raw --prefix text streams
+is "$(wc -c <out | tr -d ' ')" 18001
+expect 1 "$firn" get streams lost
+has err incomplete
+is "$(cat out)" ""
+expect 1 "$firn" get --json streams lost
+is "$(cat out)" ""
+for how in --raw --values --json; do
+    expect 0 "$firn" dump "$how" --prefix lost streams
+    lacks err damaged
+done
+expect 0 "$firn" dump --raw --prefix lost streams
+is "$(cat out)" ""
+has err "is left out"
+expect 0 "$firn" stat streams
+has out "streams              3 in "
+has out "with pieces missing: 1"
+expect 0 "$firn" verify streams
+has out "streams            3"
+has out "streams_incomplete 1"
+has out "which is no damage"
+expect 0 "$firn" verify --repair=streams-saved streams
+has out "incomplete         1"
+expect 0 "$firn" get streams-saved text
+cmp -s out whole || { echo "FAILED: a stream was not salvaged"; failed=1; }
+expect 1 "$firn" get streams-saved lost
+# A byte of a piece: it is the last place of these bytes, for the log's end was written last.
+cp -R streams streams-hurt
+at=$(LC_ALL=C grep -abo 'plain' streams-hurt/firn.log | tail -n 1 | cut -d : -f 1)
+printf X | dd of=streams-hurt/firn.log bs=1 seek=$((at - 1000)) conv=notrunc 2>/dev/null
+expect 3 "$firn" get streams-hurt bytes
+has err "the value is cut off"
+expect 3 "$firn" dump --values streams-hurt
+has err "is not whole"
+expect 3 "$firn" verify --quiet streams-hurt
+
 # --- stat and verify ---
 expect 0 "$firn" stat odd
 has out "compression ratio"
@@ -211,6 +272,21 @@ assert $2, str(d)[:2000]" "$1" || { echo "FAILED: $1: $2"; failed=1; }
 base64.b64decode(e['key_base64']) == b'bytes\\0\\xff\\1'] == [b'\\xff\\xfe\\0\\x80']"
     json out "[e['value'] for e in d if e.get('key') == 'back\\\\slash\"quote'] == ['\\\\x41 is not A']"
     json out "[e['value'] for e in d if e.get('key') == 'turned\\u202e'] == ['\\u202exyz']"
+    expect 0 "$firn" dump --json --values --prefix text streams
+    json out "d[0]['value'] == '\u20ac\t\U0001f600.' * 2000 and d[0]['streamed'] is True"
+    json out "d[0]['value_size'] == 18000 and d[0]['stored_size'] is None and d[0]['pieces'] == 5"
+    expect 0 "$firn" get --json streams bytes
+    json out "base64.b64decode(d[0]['value_base64']) == b'\xff\0\xe2' * 3000"
+    expect 0 "$firn" dump --json streams
+    json out "[e['key'] for e in d if e['incomplete']] == ['lost']"
+    json out "sorted(e['key'] for e in d if e['streamed']) == ['bytes', 'lost', 'text']"
+    expect 0 "$firn" dump --json --values --prefix lost streams
+    json out "'value' not in d[0] and d[0]['incomplete'] is True"
+    expect 0 "$firn" stat --json streams
+    cp out once
+    expect 0 "$firn" verify --json streams
+    cat once >>out
+    json out "d[0]['entries'] == d[1]['entries'] and d[0]['pieces'] == d[1]['pieces'] > 7"
     expect 0 "$firn" get --json odd empty
     json out "d[0]['value'] == '' and d[0]['value_size'] == 0"
     expect 0 "$firn" stat --json odd
