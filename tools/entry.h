@@ -10,8 +10,8 @@
 #include "output.h"
 
 /* Writes the entry's value, which was asked for, to the standard output. FIRN_OK; FIRN_NOT_FOUND: a
- * piece was reclaimed; or what else firn_store_get_piece gave; in words: firn_store_message. *begun:
- * some of it was written before. */
+ * piece was reclaimed; or what else firn_store_get_piece gave; in words: firn_store_message.
+ * *begun: some of it was written before. */
 int print_value(firn_store *store, const firn_store_entry *entry, flow_form how, bool *begun);
 
 /* An object with all that is known of the entry, and a newline. Returns what print_value does;

@@ -75,7 +75,7 @@ typedef struct firn_cold_item {
 
 typedef struct firn_cold_stats {
     uint64_t budget_bytes;
-    uint64_t entries;
+    uint64_t entries; /* records, pieces too */
     uint64_t live_bytes;
     uint64_t file_bytes;
     uint64_t commits;
