@@ -29,7 +29,8 @@ unsigned firn_sketch_estimate(const firn_sketch *sketch, uint64_t hash) {
     unsigned least = COUNTER_MAX;
     for (unsigned row = 0; row < ROWS; row++) {
         unsigned shift;
-        unsigned count = (unsigned)(*word_of(line, mix, row, &shift) >> shift & COUNTER_MAX);
+        uint64_t word = *word_of(line, mix, row, &shift); /* first: it sets the shift */
+        unsigned count = (unsigned)(word >> shift & COUNTER_MAX);
         least = count < least ? count : least;
     }
     return least;
