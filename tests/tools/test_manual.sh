@@ -1,14 +1,16 @@
 #!/bin/sh
 # Compares the functions that the public headers declare with the synopsis of firn.3: each must be in
-# both, with the same result and parameters. Usage: test_manual.sh SOURCE_ROOT
+# both, with the same result and parameters; and each result code must be told there.
+# Usage: test_manual.sh SOURCE_ROOT
 set -eu
 root=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# RESULT NAME(PARAMETERS), one a line, with spaces as they are in the headers.
+# RESULT NAME(PARAMETERS), one a line, with spaces as they are in the headers. A type is one by
+# whichever of its names.
 tidy() {
-    sed -e 's/[[:space:]][[:space:]]*/ /g' -e 's/^ //' -e 's/ $//' -e 's/( /(/' -e 's/\* /*/g' |
+    sed -e 's/[[:space:]][[:space:]]*/ /g' -e 's/^ //' -e 's/ $//' -e 's/( /(/' -e 's/struct //g' -e 's/\* /*/g' |
         sort
 }
 
@@ -56,3 +58,9 @@ diff -u "$work/headers" "$work/manual" || {
     echo "FAILED: the public headers and firn.3 differ (first file: the headers)"
     exit 1
 }
+for code in $(sed -n 's/^ *\(FIRN_[A-Z]*\) *=.*/\1/p' "$root/include/firn/error.h"); do
+    grep -q "Dv $code\$" "$root/docs/man/firn.3" || {
+        echo "FAILED: firn.3 does not tell of $code"
+        exit 1
+    }
+done
