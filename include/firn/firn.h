@@ -10,6 +10,7 @@
 #include <firn/cache.h>
 #include <firn/cursor.h>
 #include <firn/error.h>
+#include <firn/link.h>
 #include <firn/object.h>
 #include <firn/options.h>
 #include <firn/policy.h>

@@ -136,12 +136,16 @@ typedef struct firn_put_options {
     size_t size;     /* sizeof(firn_put_options) */
     uint64_t ttl_ms; /* lifetime from now, milliseconds; 0: the cache's default; FIRN_TTL_NONE:
                         never expires */
-    const struct firn_type *type; /* of the value, registered with firn_register_type; NULL: bytes.
-                                     See firn/type.h */
+    const struct firn_type *type;  /* of the value, registered with firn_register_type; NULL: bytes.
+                                      See firn/type.h */
+    const struct firn_link *links; /* from this entry to others; read during the call. See
+                                      firn/link.h */
+    size_t link_count;
+    unsigned owned; /* not 0: the entry lives only as long as links keep it; see firn/link.h */
 } firn_put_options;
 
 #define FIRN_PUT_OPTIONS_INIT                                                                      \
-    { sizeof(firn_put_options), 0, NULL }
+    { sizeof(firn_put_options), 0, NULL, NULL, 0, 0 }
 
 /* The name of the eviction policy number `index`, counting from 0; NULL beyond the last. A static
  * string. Safe from any thread. */

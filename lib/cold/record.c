@@ -10,6 +10,7 @@
 #include <firn/options.h>
 
 #include "base/hash.h"
+#include "base/varint.h"
 
 enum {
     CHECKSUM_SIZE = 8,
@@ -22,46 +23,18 @@ enum {
     HAS_TYPE = 1,
     HAS_LINKS = 2,
     IS_OWNED = 4,
-    VARINT_MAX = 10,
 };
-
-static unsigned char *put_varint(unsigned char *to, uint64_t number) {
-    while (number >= 0x80) {
-        *to++ = (unsigned char)(number | 0x80);
-        number >>= 7;
-    }
-    *to++ = (unsigned char)number;
-    return to;
-}
-
-/* NULL: it does not end within the bytes, or does not fit into 64 bits. */
-static const unsigned char *get_varint(const unsigned char *from, const unsigned char *end,
-                                       uint64_t *number) {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < VARINT_MAX && from < end; i++) {
-        unsigned char byte = *from++;
-        if (i == VARINT_MAX - 1 && byte > 1) {
-            return NULL;
-        }
-        sum |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if (byte < 0x80) {
-            *number = sum;
-            return from;
-        }
-    }
-    return NULL;
-}
 
 static unsigned char *put_attributes(unsigned char *to, const firn_attributes *attributes) {
     bool typed = attributes->type != 0;
     bool linked = attributes->links_size > 0;
-    to = put_varint(to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
-                            (attributes->owned ? IS_OWNED : 0u));
+    to = firn_put_varint(to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
+                                 (attributes->owned ? IS_OWNED : 0u));
     if (typed) {
-        to = put_varint(to, attributes->type);
-        to = put_varint(to, attributes->type_version);
+        to = firn_put_varint(to, attributes->type);
+        to = firn_put_varint(to, attributes->type_version);
     }
-    return linked ? put_varint(to, attributes->links_size) : to;
+    return linked ? firn_put_varint(to, attributes->links_size) : to;
 }
 
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
@@ -74,16 +47,16 @@ size_t firn_record_head(const firn_record *record, unsigned char *head) {
     head[CHECKSUM_SIZE] = (unsigned char)kind;
     unsigned char *to = head + FIXED_SIZE;
     if (record->dictionary != 0) {
-        to = put_varint(to, record->dictionary);
+        to = firn_put_varint(to, record->dictionary);
     }
-    to = put_varint(to, record->key_size);
+    to = firn_put_varint(to, record->key_size);
     if (record->codec != FIRN_RECORD_CODEC_RAW) {
-        to = put_varint(to, record->value_size);
+        to = firn_put_varint(to, record->value_size);
     }
-    to = put_varint(to, record->version);
-    to = put_varint(to, record->written_ms);
+    to = firn_put_varint(to, record->version);
+    to = firn_put_varint(to, record->written_ms);
     if (record->expires_ms != 0) {
-        to = put_varint(to, record->expires_ms);
+        to = firn_put_varint(to, record->expires_ms);
     }
     if (attributes) {
         to = put_attributes(to, &record->attributes);
@@ -123,7 +96,7 @@ const char *firn_record_check(const void *bytes, size_t size, uint64_t sequence)
 /* A varint that stands there only if `present`. from NULL stays NULL. */
 static const unsigned char *get_if(bool present, const unsigned char *from,
                                    const unsigned char *end, uint64_t *number) {
-    return present && from != NULL ? get_varint(from, end, number) : from;
+    return present && from != NULL ? firn_get_varint(from, end, number) : from;
 }
 
 /* NULL: cut off, or not what we know. */

@@ -46,7 +46,7 @@ typedef struct firn_attributes {
     uint32_t type;         /* as firn_type_id gives it; 0: bytes */
     uint32_t type_version; /* of the value's encoding */
     bool owned;            /* lives only as long as links keep it */
-    const void *links;     /* see object/links.h for the form; lent */
+    const void *links;     /* see base/links.h for the form; lent */
     size_t links_size;     /* bytes; 0: none */
 } firn_attributes;
 

@@ -13,6 +13,7 @@ static void free_domain(firn_domain *domain) {
         firn_heap_free(heap, part->buckets, part->bucket_count * sizeof *part->buckets);
         pthread_mutex_destroy(&part->lock);
     }
+    pthread_mutex_destroy(&domain->links_lock);
     firn_heap_free_lines(heap, domain, sizeof *domain);
     firn_heap_unref(heap);
 }
@@ -39,7 +40,7 @@ int firn_domain_new(firn_heap *heap, firn_pool *pool) {
     }
     domain->heap = firn_heap_ref(heap);
     atomic_init(&domain->refs, 1);
-    int failed = 0;
+    int failed = firn_mutex_init(&domain->links_lock);
     for (unsigned i = 0; i < FIRN_HOLDER_LISTS; i++) {
         failed |= firn_mutex_init(&domain->holders[i].lock);
     }

@@ -233,7 +233,52 @@ firn_object *firn_object_ref(firn_object *object) {
     return object;
 }
 
+firn_links *firn_object_get_links(const firn_object *object) {
+    if (!firn_object_is_rich(object)) {
+        return NULL;
+    }
+    firn_domain *domain = firn_domain_of(object);
+    pthread_mutex_lock(&domain->links_lock);
+    firn_links *links = firn_object_rich_of(object)->links;
+    if (links != NULL) {
+        firn_links_ref(links);
+    }
+    pthread_mutex_unlock(&domain->links_lock);
+    return links;
+}
+
+void firn_object_set_links(firn_object *object, firn_links *links) {
+    firn_domain *domain = firn_domain_of(object);
+    firn_object_rich *rich = firn_object_rich_of(object);
+    pthread_mutex_lock(&domain->links_lock);
+    firn_links *before = rich->links;
+    rich->links = links;
+    pthread_mutex_unlock(&domain->links_lock);
+    firn_links_unref(before, domain->heap);
+}
+
+int firn_object_links(firn_object *object, int (*each)(void *context, const firn_link *link),
+                      void *context) {
+    if (object == NULL || each == NULL) {
+        return FIRN_EINVAL;
+    }
+    firn_links *links = firn_object_get_links(object);
+    int result = 0;
+    size_t at = 0;
+    firn_link link;
+    while (links != NULL && result == 0 && firn_links_next(links->bytes, links->size, &at, &link)) {
+        result = each(context, &link);
+    }
+    if (links != NULL) {
+        firn_links_unref(links, firn_domain_of(object)->heap);
+    }
+    return result;
+}
+
 void firn_object_free(firn_object *object) {
+    if (firn_object_is_rich(object)) {
+        firn_links_unref(firn_object_rich_of(object)->links, firn_domain_of(object)->heap);
+    }
     firn_pool_free(object, size_of(object));
 }
 

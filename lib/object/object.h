@@ -11,7 +11,7 @@
  * A small value has its key behind it where that saves the padding: 16 bytes of 150. A large one
  * has it in front, so that a look-up that compares the key touches one line and not two. The 16
  * bytes are there only for an entry that expires, or one of 1 MiB and more, or a rich one: an entry
- * with a type.
+ * with a type or links.
  *
  * The count is the only thing that frees an object. Each handle of the program and the write queue
  * hold one; what the index holds is told at FIRN_OBJECT_INDEXED. Knows nothing of tiers: what the
@@ -28,6 +28,7 @@
 #include <firn/object.h>
 #include <firn/type.h>
 
+#include "base/links.h"
 #include "base/pool.h"
 #include "object/entry.h"
 
@@ -94,9 +95,11 @@ typedef struct firn_object_extension {
 /* The rich part, behind the extension. */
 typedef struct firn_object_rich {
     _Alignas(16) const firn_type *type; /* immutable, lent for good; NULL: bytes */
-    size_t charge; /* bytes that the value takes beside its size; immutable once indexed */
-    bool live;     /* the value is the object's to drop; immutable once indexed */
-    bool listed;   /* among the domain's holders; changed by whoever makes or ends it */
+    size_t charge;     /* bytes that the value takes beside its size; immutable once indexed */
+    bool live;         /* the value is the object's to drop; immutable once indexed */
+    bool listed;       /* among the domain's holders; changed by whoever makes or ends it */
+    bool owned;        /* lives only as long as links keep it; immutable once indexed */
+    firn_links *links; /* NULL: none. Changed under the domain's links_lock */
     /* Of a value that visits: the list of such in the domain, under its lock there. Of an object
      * whose count came to 0: what waits for the thread's drops, its thread's own. */
     firn_object *next;
@@ -134,6 +137,11 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
  * caller keeps its memory from being freed meanwhile. */
 bool firn_object_try_ref(firn_object *object);
 
+/* The links of an object, with a reference for the caller; NULL: none. */
+firn_links *firn_object_get_links(const firn_object *object);
+/* Gives a rich object other links, whose reference it takes over; NULL: none. */
+void firn_object_set_links(firn_object *object, firn_links *links);
+
 /* The pool it is from. */
 firn_pool *firn_object_pool(const firn_object *object);
 /* Gives its memory back: its count came to 0, and its value is released. */
@@ -166,6 +174,10 @@ static inline firn_object_rich *firn_object_rich_of(const firn_object *object) {
 
 static inline bool firn_object_is_rich(const firn_object *object) {
     return (firn_object_flags(object) & FIRN_OBJECT_RICH) != 0;
+}
+
+static inline bool firn_object_is_owned(const firn_object *object) {
+    return firn_object_is_rich(object) && firn_object_rich_of(object)->owned;
 }
 
 static inline size_t firn_object_key_size(const firn_object *object) {
