@@ -14,13 +14,12 @@
 #include <firn/error.h>
 
 #include "base/file.h"
+#include "base/replace.h"
 
-enum { NAME_SIZE = sizeof FIRN_BLOB_PREFIX + 16 + 4, PREFIX = sizeof FIRN_BLOB_PREFIX - 1 };
+enum { NAME_SIZE = sizeof FIRN_BLOB_PREFIX + 16, PREFIX = sizeof FIRN_BLOB_PREFIX - 1 };
 
-#define BEING_WRITTEN ".tmp"
-
-static void name_of(uint64_t number, const char *suffix, char *name) {
-    snprintf(name, NAME_SIZE, FIRN_BLOB_PREFIX "%016" PRIx64 "%s", number, suffix);
+static void name_of(uint64_t number, char *name) {
+    snprintf(name, NAME_SIZE, FIRN_BLOB_PREFIX "%016" PRIx64, number);
 }
 
 /* False: it is no blob's name. */
@@ -43,10 +42,9 @@ static int failed(firn_detail *detail, const char *path, const char *what) {
                            strerror(error));
 }
 
-static char *path_of(const char *directory, uint64_t number, const char *suffix, firn_heap *heap,
-                     firn_detail *detail) {
+static char *path_of(const char *directory, uint64_t number, firn_heap *heap, firn_detail *detail) {
     char name[NAME_SIZE];
-    name_of(number, suffix, name);
+    name_of(number, name);
     char *path = firn_path_join(heap, directory, name);
     if (path == NULL) {
         firn_detail_set(detail, FIRN_ENOMEM, "%s: no memory for a file's name", directory);
@@ -54,42 +52,15 @@ static char *path_of(const char *directory, uint64_t number, const char *suffix,
     return path;
 }
 
-static int write_whole(const char *path, const void *bytes, size_t size, firn_detail *detail) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        return failed(detail, path, "write");
-    }
-    int result = firn_write_at(fd, bytes, size, 0) == 0 && fsync(fd) == 0
-                     ? FIRN_OK
-                     : failed(detail, path, "write");
-    close(fd);
-    return result;
-}
-
 int firn_blob_put(const char *directory, uint64_t number, const void *bytes, size_t size,
                   firn_heap *heap, firn_detail *detail) {
-    char *path = path_of(directory, number, "", heap, detail);
-    char *written = path_of(directory, number, BEING_WRITTEN, heap, detail);
-    int result = path != NULL && written != NULL ? FIRN_OK : FIRN_ENOMEM;
-    if (result == FIRN_OK) {
-        result = write_whole(written, bytes, size, detail);
-        if (result == FIRN_OK && rename(written, path) != 0) {
-            result = failed(detail, path, "rename");
-        }
-        if (result != FIRN_OK) {
-            (void)unlink(written);
-        }
-    }
-    if (result == FIRN_OK) {
-        (void)firn_sync_directory(directory); /* some file systems cannot */
-    }
-    firn_path_free(heap, path);
-    firn_path_free(heap, written);
-    return result;
+    char name[NAME_SIZE];
+    name_of(number, name);
+    return firn_replace_file(directory, name, bytes, size, heap, detail);
 }
 
 int firn_blob_remove(const char *directory, uint64_t number, firn_heap *heap, firn_detail *detail) {
-    char *path = path_of(directory, number, "", heap, detail);
+    char *path = path_of(directory, number, heap, detail);
     if (path == NULL) {
         return FIRN_ENOMEM;
     }
@@ -125,7 +96,7 @@ static int read_whole(int fd, const char *path, unsigned char **bytes, size_t *s
 int firn_blob_get(const char *directory, uint64_t number, unsigned char **bytes, size_t *size,
                   firn_heap *heap, firn_detail *detail) {
     *bytes = NULL;
-    char *path = path_of(directory, number, "", heap, detail);
+    char *path = path_of(directory, number, heap, detail);
     if (path == NULL) {
         return FIRN_ENOMEM;
     }

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,10 +22,10 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/replace.h"
 
-#define MAGIC     "FIRNFILT"
-#define NAME      "firn.filter"
-#define TEMPORARY "firn.filter.tmp"
+#define MAGIC "FIRNFILT"
+#define NAME  "firn.filter"
 
 enum { FORMAT = 1, BUFFERED = 8192 };
 
@@ -60,10 +59,31 @@ static uint64_t checksum_of(const header *head) {
 
 /* ---- saving ---- */
 
-/* Writes all but the header, which then says what was written. 0, or -1 with errno. */
-static int write_buckets(int fd, const firn_filter *filter, uint64_t *buffer, XXH3_state_t *hashing,
-                         header *head, const firn_filter_shape *shape) {
-    XXH3_64bits_reset(hashing);
+typedef struct saving {
+    firn_heap *heap;
+    uint64_t *buffer;
+    XXH3_state_t *hashing;
+} saving;
+
+static bool saving_init(saving *self, firn_heap *heap) {
+    *self = (saving){
+        .heap = heap,
+        .buffer = firn_heap_alloc(heap, BUFFERED * sizeof *self->buffer),
+        .hashing = XXH3_createState(),
+    };
+    return self->buffer != NULL && self->hashing != NULL;
+}
+
+static void saving_fini(saving *self) {
+    firn_heap_free(self->heap, self->buffer, BUFFERED * sizeof *self->buffer);
+    XXH3_freeState(self->hashing);
+}
+
+/* The buckets, and the header that says what was written. */
+static void write_parts(saving *self, firn_replacement *file, const firn_filter *filter,
+                        header *head, const firn_filter_shape *shape) {
+    uint64_t *buffer = self->buffer;
+    XXH3_64bits_reset(self->hashing);
     for (uint64_t at = 0; at < shape->buckets; at += BUFFERED) {
         uint64_t left = shape->buckets - at;
         size_t count = left < BUFFERED ? (size_t)left : BUFFERED;
@@ -71,73 +91,28 @@ static int write_buckets(int fd, const firn_filter *filter, uint64_t *buffer, XX
         for (size_t i = 0; i < count; i++) {
             buffer[i] = htole64(buffer[i]);
         }
-        XXH3_64bits_update(hashing, buffer, count * sizeof *buffer);
-        if (firn_write_at(fd, buffer, count * sizeof *buffer, sizeof *head + at * sizeof *buffer) !=
-            0) {
-            return -1;
-        }
+        XXH3_64bits_update(self->hashing, buffer, count * sizeof *buffer);
+        firn_replacement_write(file, buffer, count * sizeof *buffer,
+                               sizeof *head + at * sizeof *buffer);
     }
     head->buckets = htole64(shape->buckets);
     head->count = htole64(shape->count);
-    head->checksum = htole64(XXH3_64bits_digest(hashing));
+    head->checksum = htole64(XXH3_64bits_digest(self->hashing));
     head->own_checksum = htole64(checksum_of(head));
-    return firn_write_at(fd, head, sizeof *head, 0);
-}
-
-typedef struct saving {
-    firn_heap *heap;
-    char *path;
-    char *temporary;
-    uint64_t *buffer;
-    XXH3_state_t *hashing;
-} saving;
-
-static bool saving_init(saving *self, const char *directory, firn_heap *heap) {
-    *self = (saving){
-        .heap = heap,
-        .path = firn_path_join(heap, directory, NAME),
-        .temporary = firn_path_join(heap, directory, TEMPORARY),
-        .buffer = firn_heap_alloc(heap, BUFFERED * sizeof *self->buffer),
-        .hashing = XXH3_createState(),
-    };
-    return self->path != NULL && self->temporary != NULL && self->buffer != NULL &&
-           self->hashing != NULL;
-}
-
-static void saving_fini(saving *self) {
-    firn_path_free(self->heap, self->path);
-    firn_path_free(self->heap, self->temporary);
-    firn_heap_free(self->heap, self->buffer, BUFFERED * sizeof *self->buffer);
-    XXH3_freeState(self->hashing);
-}
-
-/* 0, or an errno. */
-static int save(saving *self, const firn_filter *filter, const char *directory, header *head,
-                const firn_filter_shape *shape) {
-    int fd = open(self->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        return errno;
-    }
-    int error = 0;
-    if (write_buckets(fd, filter, self->buffer, self->hashing, head, shape) != 0 ||
-        fsync(fd) != 0 || rename(self->temporary, self->path) != 0 ||
-        firn_sync_directory(directory) != 0) {
-        error = errno;
-        unlink(self->temporary);
-    }
-    close(fd);
-    return error;
+    firn_replacement_write(file, head, sizeof *head, 0);
 }
 
 static int save_known(const firn_filter *filter, const firn_filter_shape *shape,
                       const char *directory, header *head, firn_heap *heap, firn_detail *detail) {
-    int result = FIRN_ENOMEM;
     saving self;
-    if (saving_init(&self, directory, heap)) {
-        int error = save(&self, filter, directory, head, shape);
-        result = error == 0 ? FIRN_OK
-                            : firn_detail_set(detail, firn_code_of_errno(error),
-                                              "%s: cannot write: %s", self.path, strerror(error));
+    firn_replacement file;
+    int result = saving_init(&self, heap) ? FIRN_OK : FIRN_ENOMEM;
+    if (result == FIRN_OK) {
+        result = firn_replacement_begin(&file, directory, NAME, heap, detail);
+    }
+    if (result == FIRN_OK) {
+        write_parts(&self, &file, filter, head, shape);
+        result = firn_replacement_finish(&file);
     }
     saving_fini(&self);
     return result;

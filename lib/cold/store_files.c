@@ -13,17 +13,25 @@
 #include "base/file.h"
 #include "cold/blobs.h"
 #include "cold/journal.h"
+#include "cold/links_file.h"
 #include "cold/lock.h"
 #include "cold/log.h"
 #include "cold/type_names.h"
 
 /* In the order in which they are moved or removed. */
 static const char *const own_files[] = {
-    FIRN_DATA_FILE,       FIRN_DATA_FILE ".tmp",
-    "lock.mdb",           FIRN_LOG_FILE,
-    "firn.hot.tmp",       "firn.hot",
-    "firn.filter.tmp",    "firn.filter",
-    FIRN_TYPE_NAMES_FILE, FIRN_TYPE_NAMES_FILE ".tmp",
+    FIRN_DATA_FILE,
+    FIRN_DATA_FILE ".tmp",
+    "lock.mdb",
+    FIRN_LOG_FILE,
+    "firn.hot.tmp",
+    "firn.hot",
+    "firn.filter.tmp",
+    "firn.filter",
+    FIRN_LINKS_FILE ".tmp",
+    FIRN_LINKS_FILE,
+    FIRN_TYPE_NAMES_FILE ".tmp",
+    FIRN_TYPE_NAMES_FILE,
     FIRN_JOURNAL_FILE,
 };
 

@@ -1,7 +1,6 @@
 /* See type_names.h. */
 #include "cold/type_names.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,9 +9,9 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/replace.h"
 
-#define TITLE     "firn types 1\n"
-#define TEMPORARY FIRN_TYPE_NAMES_FILE ".tmp"
+#define TITLE "firn types 1\n"
 
 enum {
     LINE_MAX = FIRN_TYPE_NAME_MAX + 16,
@@ -122,44 +121,20 @@ int firn_type_names_read(firn_type_names *names, const char *path, firn_heap *he
     return result;
 }
 
-static int write_text(const char *temporary, const char *text, size_t size) {
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        return -1;
-    }
-    int failed = firn_write_at(fd, text, size, 0);
-    if (failed == 0) {
-        failed = fsync(fd);
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    return failed;
-}
-
 /* In place of the file there is. */
 static int write_file(const firn_type_names *names, const char *path, firn_heap *heap,
                       firn_detail *detail) {
     size_t room = sizeof TITLE + names->count * LINE_MAX;
     char *text = firn_heap_alloc(heap, room);
-    char *file = firn_path_join(heap, path, FIRN_TYPE_NAMES_FILE);
-    char *temporary = firn_path_join(heap, path, TEMPORARY);
-    int result = text != NULL && file != NULL && temporary != NULL ? FIRN_OK : FIRN_ENOMEM;
-    if (result == FIRN_OK) {
-        size_t size = (size_t)snprintf(text, room, "%s", TITLE);
-        for (size_t i = 0; i < names->count; i++) {
-            size += (size_t)snprintf(text + size, room - size, "%s %u\n", names->names[i].name,
-                                     names->names[i].version);
-        }
-        if (write_text(temporary, text, size) != 0 || rename(temporary, file) != 0 ||
-            firn_sync_directory(path) != 0) {
-            result = firn_detail_set(detail, firn_code_of_errno(errno), "%s: cannot write: %s",
-                                     file, strerror(errno));
-            unlink(temporary);
-        }
+    if (text == NULL) {
+        return FIRN_ENOMEM;
     }
-    firn_path_free(heap, temporary);
-    firn_path_free(heap, file);
+    size_t size = (size_t)snprintf(text, room, "%s", TITLE);
+    for (size_t i = 0; i < names->count; i++) {
+        size += (size_t)snprintf(text + size, room - size, "%s %u\n", names->names[i].name,
+                                 names->names[i].version);
+    }
+    int result = firn_replace_file(path, FIRN_TYPE_NAMES_FILE, text, size, heap, detail);
     firn_heap_free(heap, text, room);
     return result;
 }

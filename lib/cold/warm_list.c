@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +17,10 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/replace.h"
 
 #define MAGIC "FIRNWARM"
+#define NAME  "firn.hot"
 
 enum { FORMAT = 1, BUFFERED = 4096 };
 
@@ -33,13 +34,8 @@ typedef struct header {
 } header;
 
 struct firn_warm_writer {
-    firn_heap *heap;     /* lent */
-    firn_detail *detail; /* lent */
-    char *directory;
-    char *path;
-    char *temporary;
-    int fd;
-    int error; /* the first errno met; 0: none */
+    firn_heap *heap; /* lent */
+    firn_replacement file;
     uint64_t store_id;
     uint64_t count;
     XXH3_state_t *hashing;
@@ -57,13 +53,7 @@ struct firn_warm_list {
 };
 
 static void writer_free(firn_warm_writer *writer) {
-    if (writer->fd >= 0) {
-        close(writer->fd);
-    }
     XXH3_freeState(writer->hashing);
-    firn_path_free(writer->heap, writer->directory);
-    firn_path_free(writer->heap, writer->path);
-    firn_path_free(writer->heap, writer->temporary);
     firn_heap_free(writer->heap, writer, sizeof *writer);
 }
 
@@ -75,25 +65,16 @@ int firn_warm_writer_open(firn_warm_writer **out, const char *directory, uint64_
         return FIRN_ENOMEM;
     }
     writer->heap = heap;
-    writer->detail = detail;
     writer->store_id = store_id;
-    writer->fd = -1;
-    writer->directory = firn_heap_strdup(heap, directory);
-    writer->path = firn_path_join(heap, directory, "firn.hot");
-    writer->temporary = firn_path_join(heap, directory, "firn.hot.tmp");
     writer->hashing = XXH3_createState();
-    if (writer->directory == NULL || writer->path == NULL || writer->temporary == NULL ||
-        writer->hashing == NULL) {
-        writer_free(writer);
-        return FIRN_ENOMEM;
+    int result = writer->hashing != NULL ? FIRN_OK : FIRN_ENOMEM;
+    if (result == FIRN_OK) {
+        XXH3_64bits_reset(writer->hashing);
+        result = firn_replacement_begin(&writer->file, directory, NAME, heap, detail);
     }
-    XXH3_64bits_reset(writer->hashing);
-    writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (writer->fd < 0) {
-        int code = firn_detail_set(detail, firn_code_of_errno(errno), "%s: cannot write: %s",
-                                   writer->temporary, strerror(errno));
+    if (result != FIRN_OK) {
         writer_free(writer);
-        return code;
+        return result;
     }
     *out = writer;
     return FIRN_OK;
@@ -103,9 +84,7 @@ static void write_out(firn_warm_writer *writer) {
     size_t size = writer->used * sizeof writer->buffer[0];
     uint64_t offset = sizeof(header) + (writer->count - writer->used) * sizeof writer->buffer[0];
     XXH3_64bits_update(writer->hashing, writer->buffer, size);
-    if (writer->error == 0 && firn_write_at(writer->fd, writer->buffer, size, offset) != 0) {
-        writer->error = errno;
-    }
+    firn_replacement_write(&writer->file, writer->buffer, size, offset);
     writer->used = 0;
 }
 
@@ -126,19 +105,8 @@ int firn_warm_writer_finish(firn_warm_writer *writer) {
         .count = htole64(writer->count),
         .checksum = htole64(XXH3_64bits_digest(writer->hashing)),
     };
-    if (writer->error == 0 &&
-        (firn_write_at(writer->fd, &head, sizeof head, 0) != 0 || fsync(writer->fd) != 0 ||
-         rename(writer->temporary, writer->path) != 0 ||
-         firn_sync_directory(writer->directory) != 0)) {
-        writer->error = errno;
-    }
-    int result = FIRN_OK;
-    if (writer->error != 0) {
-        result = firn_detail_set(writer->detail, firn_code_of_errno(writer->error),
-                                 "%s: cannot write: %s", writer->path, strerror(writer->error));
-        unlink(writer->temporary);
-        unlink(writer->path);
-    }
+    firn_replacement_write(&writer->file, &head, sizeof head, 0);
+    int result = firn_replacement_finish_or_remove(&writer->file);
     writer_free(writer);
     return result;
 }
@@ -166,7 +134,7 @@ static int read_head(int fd, header *head, uint64_t store_id) {
 int firn_warm_list_open(firn_warm_list **out, const char *directory, uint64_t store_id,
                         firn_heap *heap) {
     *out = NULL;
-    char *path = firn_path_join(heap, directory, "firn.hot");
+    char *path = firn_path_join(heap, directory, NAME);
     if (path == NULL) {
         return FIRN_ENOMEM;
     }

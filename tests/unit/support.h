@@ -61,6 +61,14 @@ __attribute__((unused)) static void write_file(const char *path, const char *tex
     ck_assert_int_eq(fclose(file), 0);
 }
 
+/* Of an open file; the same once more takes it back. */
+__attribute__((unused)) static void change_byte(int fd, off_t offset, unsigned char mask) {
+    unsigned char byte;
+    ck_assert_int_eq(pread(fd, &byte, 1, offset), 1);
+    byte ^= mask;
+    ck_assert_int_eq(pwrite(fd, &byte, 1, offset), 1);
+}
+
 /* Opens a cache, and fails the test with the reason if it cannot. */
 __attribute__((unused)) static firn_cache *open_with(const char *path,
                                                      const firn_options *options) {
