@@ -80,12 +80,20 @@ typedef struct firn_stats {
     /* pins */
     uint64_t pinned_entries; /* now */
     uint64_t pinned_bytes;   /* of hot_bytes, now */
+
+    /* links */
+    uint64_t links;       /* now, also those of entries on disk */
+    uint64_t link_bytes;  /* memory for them, now, beside hot_bytes */
+    uint64_t invalidated; /* entries deleted because what they depend on changed */
+    uint64_t unkept;      /* owned entries deleted because nothing keeps them any more, and entries
+                             that were deleted with what they kept, when that was lost */
+    uint64_t circles;     /* owned entries deleted because only their like kept them */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0     \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

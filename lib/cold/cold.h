@@ -53,7 +53,9 @@ typedef struct firn_cold_config {
     /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
      * budget. Must not call back into the cold tier. */
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
-    void *reclaimed_context;
+    /* Asked about an entry that would be reclaimed: true, if it had better stay. NULL: none. */
+    bool (*kept)(void *context, uint64_t hash);
+    void *reclaimed_context; /* of both */
 } firn_cold_config;
 
 /* One change of a batch: a record to write, or the removal of what is there. */

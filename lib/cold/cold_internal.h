@@ -98,6 +98,7 @@ struct firn_cold {
     bool read_only;
     uint64_t filter_bytes_max;
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
+    bool (*kept)(void *context, uint64_t hash);
     void *reclaimed_context;
     uint64_t store_id;
     uint64_t seed;

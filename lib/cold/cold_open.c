@@ -84,6 +84,7 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->read_only = config->read_only;
     cold->filter_bytes_max = config->filter_bytes_max;
     cold->reclaimed = config->reclaimed;
+    cold->kept = config->kept;
     cold->reclaimed_context = config->reclaimed_context;
     cold->budget_bytes = config->budget_bytes;
     firn_dictionaries_init(&cold->dictionaries, config->heap);

@@ -18,8 +18,10 @@ enum {
     REMOVAL_BYTES = 32,      /* in the log, at the most */
     JOURNAL_REMOVALS = 1024, /* records that the journal removes in one commit, at the most */
     SECOND_LIFE_SHARE = 2,   /* of a segment's bytes, to records that were hit */
-    AHEAD = 8,               /* items whose memory is on its way */
-    FRAME_BYTES = 16,        /* that the backend adds to a record, at the most */
+    KEPT_NUM = 3,            /* as much as that of what they may take, to all that links keep */
+    KEPT_DEN = 2,
+    AHEAD = 8,        /* items whose memory is on its way */
+    FRAME_BYTES = 16, /* that the backend adds to a record, at the most */
     /* While less than three quarters of the log is valid, nothing valid is lost. */
     CLEAN_BELOW_NUM = 3,
     CLEAN_BELOW_DEN = 4,
@@ -252,6 +254,12 @@ typedef struct reclaim {
     uint64_t copied_max; /* of records that were hit */
 } reclaim;
 
+/* What links keep may take more than what was hit, but not all, or nothing would come free. */
+static bool is_kept(firn_cold *cold, const reclaim *self, uint64_t hash, size_t size) {
+    return cold->kept != NULL && self->copied + size <= self->copied_max / KEPT_DEN * KEPT_NUM &&
+           cold->kept(cold->reclaimed_context, hash);
+}
+
 /* What becomes of one record of the oldest part. */
 static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const firn_bytes *bytes) {
     firn_record record;
@@ -262,7 +270,8 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     uint64_t hash = firn_hash64(cold->seed, record.key, record.key_size);
     bool expired = record.expires_ms != 0 && record.expires_ms <= self->now_ms;
     bool hit = take_hit(cold, hash);
-    bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max);
+    bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max) ||
+                is_kept(cold, self, hash, bytes->size);
     if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record) &&
         firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
         int result = copy_forward(cold, hash, &record, *bytes);

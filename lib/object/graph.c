@@ -16,12 +16,13 @@ enum {
     BUCKETS_MIN = 1024, /* a power of two */
 
     /* Flags of a node; the first two are those of its image. */
-    PRESENT = 1,
-    OWNED = 2,
+    PRESENT = FIRN_GRAPH_IMAGE_PRESENT,
+    OWNED = FIRN_GRAPH_IMAGE_OWNED,
     DOOMED = 4, /* for `why` */
     LISTED = 8, /* in the list of the doomed, though it may have been pardoned */
     GREY = 16,  /* in the list of those whose links are to be followed */
     PINNED = 32,
+    CONDEMNED = 64, /* it was taken off that list to be deleted */
 };
 
 typedef struct node {
@@ -291,18 +292,21 @@ static void doom(firn_graph *graph, uint32_t number, firn_doom why) {
     atomic_fetch_add_explicit(&graph->doomed_count, 1, memory_order_relaxed);
 }
 
-static void pardon(node *doomed, firn_doom why) {
-    if ((doomed->flags & DOOMED) != 0 && (firn_doom)doomed->why == why) {
-        doomed->flags &= (uint8_t)~DOOMED;
+static bool pardon(node *doomed, firn_doom why) {
+    if ((doomed->flags & DOOMED) == 0 || (firn_doom)doomed->why != why) {
+        return false;
     }
+    doomed->flags &= (uint8_t)~DOOMED;
+    return true;
 }
 
 /* ---- marking ---- */
 
 static void shade(firn_graph *graph, uint32_t number) {
     node *shaded = node_at(graph, number);
-    pardon(shaded, FIRN_DOOM_CIRCLE);
-    if (graph->phase == IDLE || shaded->mark == graph->round) {
+    /* What was doomed as part of a circle is not, nor is what it keeps, also after the round. */
+    bool pardoned = pardon(shaded, FIRN_DOOM_CIRCLE);
+    if (!pardoned && (graph->phase == IDLE || shaded->mark == graph->round)) {
         return;
     }
     shaded->mark = graph->round;
@@ -427,6 +431,10 @@ static bool has_conflict(const firn_graph *graph, const firn_graph_link *links, 
     return false;
 }
 
+static bool is_doomed(const firn_graph *graph, uint64_t hash) {
+    return (node_at(graph, find(graph, hash))->flags & (DOOMED | CONDEMNED)) != 0;
+}
+
 /* All is reserved. */
 static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
                 const firn_graph_link *links, size_t count, bool changed) {
@@ -439,7 +447,7 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
     holder->flags |= PRESENT;
     holder->flags = (uint8_t)(owned ? holder->flags | OWNED : holder->flags & ~(OWNED | PINNED));
     if (changed) {
-        holder->flags &= (uint8_t)~DOOMED; /* that was of the value before */
+        holder->flags &= (uint8_t) ~(DOOMED | CONDEMNED); /* that was of the value before */
         change(graph, number);
     }
     for (size_t i = 0; i < count; i++) {
@@ -454,7 +462,7 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
 }
 
 static void end_entry(firn_graph *graph, uint32_t number) {
-    node_at(graph, number)->flags &= (uint8_t) ~(PRESENT | OWNED | DOOMED | PINNED);
+    node_at(graph, number)->flags &= (uint8_t) ~(PRESENT | OWNED | DOOMED | CONDEMNED | PINNED);
     node_at(graph, number)->version = 0;
     take_links(graph, number);
     drop_if_unused(graph, number);
@@ -504,7 +512,8 @@ int firn_graph_put(firn_graph *graph, uint64_t hash, uint64_t version, bool owne
         if (result == FIRN_OK) {
             result = reserve(graph, &graph->edges, count);
         }
-        if (result == FIRN_OK && has_conflict(graph, links, count)) {
+        if (result == FIRN_OK &&
+            (has_conflict(graph, links, count) || (!changed && known && is_doomed(graph, hash)))) {
             result = FIRN_CONFLICT;
         }
         if (result == FIRN_OK) {
@@ -563,6 +572,7 @@ bool firn_graph_next_doomed(firn_graph *graph, firn_doomed *doomed) {
             *doomed = (firn_doomed){first->hash, first->version, (firn_doom)first->why};
         }
         first->flags &= (uint8_t) ~(DOOMED | LISTED);
+        first->flags |= found ? CONDEMNED : 0;
         drop_if_unused(graph, number);
     }
     pthread_mutex_unlock(&graph->lock);

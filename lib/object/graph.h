@@ -73,8 +73,8 @@ void firn_graph_unwatch(firn_graph *graph, uint64_t target);
  * before it can be found. changed: it is another value, so what depends on it is doomed; else only
  * its links are others.
  *
- * FIRN_OK. FIRN_CONFLICT: a target changed since it was watched; nothing was done. FIRN_ENOMEM:
- * nothing was done. */
+ * FIRN_OK. FIRN_CONFLICT: a target changed since it was watched, or the value, which is to stay, is
+ * doomed; nothing was done. FIRN_ENOMEM: nothing was done. */
 int firn_graph_put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
                    const firn_graph_link *links, size_t count, bool changed);
 /* The entry is no more: deleted, expired or invalid. What depends on it is doomed. Shard locked. */
@@ -106,10 +106,12 @@ void firn_graph_get_stats(firn_graph *graph, firn_graph_stats *stats);
 
 /* ---- for keeping it over a restart ---- */
 
+enum { FIRN_GRAPH_IMAGE_PRESENT = 1, FIRN_GRAPH_IMAGE_OWNED = 2 };
+
 typedef struct firn_graph_node_image {
     uint64_t hash;
     uint64_t version;
-    uint32_t flags; /* 1: it is there, always; 2: owned */
+    uint32_t flags; /* FIRN_GRAPH_IMAGE_...; it is always there */
     uint32_t links; /* that follow */
 } firn_graph_node_image;
 

@@ -80,6 +80,11 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
         .value_size = firn_object_size(object),
         .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms),
     };
+    if (firn_object_is_rich(object)) {
+        /* They do not change while it is queued, but of what is never written. */
+        firn_links_attributes(firn_object_rich_of(object)->links, firn_object_is_owned(object),
+                              &item->attributes);
+    }
     bool typed = !item->remove && firn_object_type(object) != NULL;
     return typed ? encode(cache, object, item) : FIRN_OK;
 }
@@ -117,6 +122,9 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
     if (item->remove) {
         if (!tombstone) {
             firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
+            if (indexed) {
+                firn_links_remove_locked(cache, item->hash);
+            }
         }
         resident = false;
     } else if (item->result == FIRN_OK) {
@@ -132,6 +140,9 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
                    item->result == FIRN_ETYPE ? FIRN_EVENT_DROPPED_UNENCODED
                                               : FIRN_EVENT_DROPPED_TOO_LARGE,
                    1);
+        if (indexed) {
+            firn_links_lose_locked(cache, item->hash, item->version);
+        }
     }
     if (!indexed || resident) {
         return NULL;
@@ -213,31 +224,35 @@ int firn_write_until(firn_cache *cache, uint64_t ticket) {
 }
 
 /* Puts the placeholder in the table: from then on the entry is neither the old nor the new one. */
-static int place_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
-                        firn_object *placeholder, firn_object **old) {
+static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_direct *direct,
+                        firn_object **old) {
     size_t key_size;
-    const void *key = firn_object_key(placeholder, &key_size);
-    *old = firn_hot_find_locked(shard, hash, key, key_size);
-    int result = *old == NULL ? firn_hot_reserve_locked(shard, hash) : FIRN_OK;
+    const void *key = firn_object_key(direct->placeholder, &key_size);
+    *old = firn_hot_find_locked(shard, direct->hash, key, key_size);
+    int result = *old == NULL ? firn_hot_reserve_locked(shard, direct->hash) : FIRN_OK;
     if (result != FIRN_OK) {
         return result;
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-    result = firn_void_below_locked(cache, *old, hash, version);
+    result = firn_links_put_locked(cache, direct->hash, version, direct->plan, !direct->same_value);
+    if (result == FIRN_OK) {
+        result = firn_void_below_locked(cache, *old, direct->hash, version);
+    }
     if (result != FIRN_OK) {
         return result;
     }
-    firn_object_set_version(placeholder, version);
-    firn_hot_insert_locked(shard, hash, placeholder, *old, FIRN_TOMBSTONE | FIRN_QUEUED);
+    firn_object_set_version(direct->placeholder, version);
+    firn_hot_insert_locked(shard, direct->hash, direct->placeholder, *old,
+                           FIRN_TOMBSTONE | FIRN_QUEUED);
     return FIRN_OK;
 }
 
 /* write_lock is held. */
-static int place(firn_cache *cache, uint64_t hash, firn_object *placeholder) {
+static int place(firn_cache *cache, const firn_direct *direct) {
     for (;;) {
         firn_object *old = NULL;
-        firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-        int result = place_locked(cache, shard, hash, placeholder, &old);
+        firn_hot_shard *shard = firn_hot_lock(cache->hot, direct->hash);
+        int result = place_locked(cache, shard, direct, &old);
         firn_hot_unlock(shard);
         if (result == FIRN_OK) {
             firn_object_unref(old);
@@ -248,6 +263,7 @@ static int place(firn_cache *cache, uint64_t hash, firn_object *placeholder) {
         uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
         result = firn_cold_write(cache->cold, NULL, 0, version);
         if (result != FIRN_OK) {
+            firn_links_forsake(cache, direct->hash);
             return result;
         }
     }
@@ -275,6 +291,9 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
             queued = true;
         }
     }
+    if (result != FIRN_OK) {
+        firn_links_lose_locked(cache, item->hash, item->version);
+    }
     firn_hot_unlock(shard);
     firn_object_unref(gone);
     if (!queued) {
@@ -283,27 +302,29 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
     return result;
 }
 
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
-                      size_t value_size, uint64_t expires_ms, firn_part part) {
+int firn_write_direct(firn_cache *cache, const firn_direct *direct) {
     if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
     firn_lock(&cache->write_lock);
-    int result = place(cache, hash, placeholder);
+    int result = place(cache, direct);
     if (result == FIRN_OK) {
         size_t key_size;
-        const void *key = firn_object_key(placeholder, &key_size);
+        const void *key = firn_object_key(direct->placeholder, &key_size);
         firn_cold_item item = {
-            .hash = hash,
-            .version = firn_object_version(placeholder),
-            .expires_ms = expires_ms,
+            .hash = direct->hash,
+            .version = firn_object_version(direct->placeholder),
+            .expires_ms = direct->expires_ms,
             .key = key,
             .key_size = key_size,
-            .value = value,
-            .value_size = value_size,
-            .part = part,
+            .value = direct->value,
+            .value_size = direct->value_size,
+            .part = direct->part,
         };
-        result = write_placed(cache, placeholder, &item);
+        if (direct->plan != NULL) {
+            firn_links_attributes(direct->plan->block, direct->plan->owned, &item.attributes);
+        }
+        result = write_placed(cache, direct->placeholder, &item);
     } else {
         firn_queue_release(&cache->queue);
     }

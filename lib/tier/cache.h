@@ -6,10 +6,12 @@
  * tombstone until the commit that removed the record is done.
  *
  * Locks, in the order they are taken:
- *   1. write_lock     one batch at a time goes to the cold tier
- *   2. a shard        of the hot table, one at a time
- *   3. the queue's lock
- *   4. the cursors', the cold tier's and the detail's own, which call nobody
+ *   1. worker_lock, then settle_lock of the links: over a step of work
+ *   2. write_lock     one batch at a time goes to the cold tier
+ *   3. a shard        of the hot table, one at a time
+ *   4. the queue's lock
+ *   5. the graph's, the cursors', the cold tier's, the object layer's and the detail's own, which
+ *      call nobody
  */
 #ifndef FIRN_TIER_CACHE_H
 #define FIRN_TIER_CACHE_H
@@ -31,6 +33,7 @@
 #include "hot/hot.h"
 #include "object/drops.h"
 #include "observe/counters.h"
+#include "tier/links.h"
 #include "tier/queue.h"
 #include "tier/types.h"
 
@@ -60,7 +63,8 @@ struct firn_cache {
     uint64_t seed;        /* immutable; of the key hash in both tiers */
     firn_detail detail;   /* has a lock of its own */
     firn_counters *counters;
-    firn_types types; /* see there */
+    firn_types types;     /* see there */
+    firn_linking linking; /* see there */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
      * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread
@@ -179,7 +183,13 @@ int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t ke
 /* get.c: FIRN_ETYPE, with words: bytes were wanted, and the object is of a type. */
 int firn_refuse_typed(firn_cache *cache, const firn_object *object);
 
-/* put.c: deletes the entry if it has that version still; else FIRN_CONFLICT or FIRN_NOT_FOUND. */
+/* put.c: deletes the entry if it has that version still; else FIRN_CONFLICT or FIRN_NOT_FOUND. The
+ * second counts no delete and looks after no links; 0: whatever version. */
+int firn_delete_quietly(firn_cache *cache, const void *key, size_t key_size, uint64_t version);
+int firn_check_writable(firn_cache *cache);
+/* Puts the value that an entry has once more, with other links. FIRN_CONFLICT: it has another value
+ * by now, or see firn_graph_put. All others as firn_put. */
+int firn_put_same(firn_cache *cache, firn_object *object, const firn_link_plan *plan);
 int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version);
 
 /* stream.c: the value of a head that was read below, as one object. FIRN_OK; FIRN_ETOOLARGE: it is
@@ -201,6 +211,8 @@ typedef struct firn_raise {
     bool is_stream;      /* it is a head, which is filled in */
     firn_stream_head head;
     int result; /* why the place was refused */
+    bool owned;
+    firn_links *links; /* until the object has them */
     /* The value of a type: what decode needs to know. */
     const firn_type *type;
     uint32_t type_version;
@@ -242,9 +254,18 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
 int firn_write_batch(firn_cache *cache);
 /* Writes batches until the ticket is done. */
 int firn_write_until(firn_cache *cache, uint64_t ticket);
-/* Writes one value from the caller's memory as the entry of key. part: whole or a head. */
-int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash, const void *value,
-                      size_t value_size, uint64_t expires_ms, firn_part part);
+/* Writes one value from the caller's memory as an entry. */
+typedef struct firn_direct {
+    firn_object *placeholder; /* an empty object of the key */
+    uint64_t hash;
+    const void *value;
+    size_t value_size;
+    uint64_t expires_ms;
+    firn_part part;             /* whole or a head */
+    const firn_link_plan *plan; /* NULL: no links */
+    bool same_value;            /* as the entry has already */
+} firn_direct;
+int firn_write_direct(firn_cache *cache, const firn_direct *direct);
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
  * FIRN_OK, or FIRN_ENOMEM: not all. */
 int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);

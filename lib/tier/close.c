@@ -18,6 +18,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_pool_close(cache->pool);
     firn_encoder_clear(&cache->encoder, 0);
     firn_types_fini(&cache->types);
+    firn_linking_fini(cache);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
@@ -92,12 +93,20 @@ static int close_store(firn_cache *cache) {
     int queued = firn_enqueue_dirty(cache, &ticket);
     int result = firn_write_until(cache, ticket);
     result = result == FIRN_OK ? queued : result;
+    if (result == FIRN_OK && firn_graph_has_doomed(cache->linking.graph)) {
+        /* What was lost on the way down had links. */
+        firn_links_settle(cache);
+        result = firn_write_until(cache, firn_queue_look(&cache->queue).pushed);
+    }
     if (result == FIRN_OK) {
         /* An error here makes the next start colder, and loses nothing. */
         (void)firn_warm_save(cache);
     }
     firn_warm_end(cache);
     release_objects(cache);
+    if (result == FIRN_OK) {
+        firn_links_save(cache);
+    }
     int closed = firn_cold_close(cache->cold, result == FIRN_OK);
     cache->cold = NULL;
     return result != FIRN_OK ? result : closed;
@@ -108,6 +117,9 @@ int firn_close(firn_cache *cache) {
         return FIRN_OK;
     }
     firn_worker_stop(cache);
+    if (!cache->options.read_only) {
+        firn_links_settle(cache);
+    }
     /* Relaxed: this thread is the only one that is left. */
     atomic_store_explicit(&cache->closing, true, memory_order_relaxed);
     int result = FIRN_OK;

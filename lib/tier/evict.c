@@ -2,6 +2,8 @@
  * the queue; the writing itself is batch.c's. */
 #include "tier/cache.h"
 
+enum { SPARED_MAX = 8 /* victims that links keep, of one call */ };
+
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object) {
     firn_hot_change_locked(shard, object, 0, FIRN_QUEUED);
     uint64_t before;
@@ -22,6 +24,7 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
         bool queued = (state & FIRN_QUEUED) != 0;
         if (queued || firn_queue_reserve(&cache->queue) == FIRN_OK) {
             firn_hot_retire_locked(shard, object, false);
+            firn_links_remove_locked(cache, hash);
             if (!queued) {
                 firn_enqueue_locked(cache, shard, object);
             }
@@ -29,6 +32,7 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
         return NULL;
     }
     firn_hot_remove_locked(shard, hash, object, false);
+    firn_links_remove_locked(cache, hash);
     if (cache->cold == NULL) {
         /* With a cold tier the record is still to expire there, and is counted then. */
         firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
@@ -49,6 +53,7 @@ static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
     firn_object_set_version(tombstone, firn_object_version(victim));
     firn_hot_insert_locked(shard, hash, tombstone, victim, FIRN_TOMBSTONE);
     firn_enqueue_locked(cache, shard, tombstone);
+    firn_links_lose_locked(cache, hash, firn_object_version(victim));
     firn_object_unref(tombstone);
     firn_count(cache->counters, FIRN_EVENT_DROPPED_BACKPRESSURE, 1);
     return true;
@@ -74,7 +79,11 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
                                                    : FIRN_EVENT_DROPPED_MEMORY_ONLY;
         }
         firn_count(cache->counters, cause, 1);
-        firn_hot_remove_locked(shard, firn_object_hash(victim), victim, true);
+        uint64_t hash = firn_object_hash(victim);
+        firn_hot_remove_locked(shard, hash, victim, true);
+        if (cache->cold == NULL) {
+            firn_links_lose_locked(cache, hash, firn_object_version(victim));
+        }
         *gone = victim;
     } else if ((state & FIRN_QUEUED) != 0) {
         firn_hot_retire_locked(shard, victim, true);
@@ -112,9 +121,17 @@ void firn_victims_release(firn_victims *victims) {
 bool firn_evict_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t charge,
                        firn_victims *victims) {
     unsigned evicted = 0;
+    unsigned spared = 0;
     while (evicted < FIRN_VICTIMS_AT_ONCE && resident_over(cache, charge)) {
         firn_object *gone;
         firn_object *victim = firn_hot_victim_locked(shard);
+        /* Without a cold tier it would be lost, and what keeps it with it. */
+        if (cache->cold == NULL && victim != NULL && spared < SPARED_MAX &&
+            firn_links_keep(cache, firn_object_hash(victim))) {
+            firn_hot_hit_locked(shard, victim);
+            spared++;
+            continue;
+        }
         if (victim == NULL || !evict_locked(cache, shard, victim, &gone)) {
             break;
         }

@@ -24,8 +24,16 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
         firn_hot_change_locked(shard, object, FIRN_STORED, 0);
         firn_cursors_note_lifted(cache, hash);
         firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
+    } else if (firn_hot_find_hash_locked(shard, hash, 0) == NULL) {
+        firn_links_lose_locked(cache, hash, version);
     }
     firn_hot_unlock(shard);
+}
+
+/* Asked by the cold tier before it gives a record up. */
+static bool is_kept(void *context, uint64_t hash) {
+    firn_cache *cache = context;
+    return cache->hot != NULL && firn_links_keep(cache, hash);
 }
 
 static int open_cold(firn_cache *cache, const char *path, const struct firn_backend_ops *backend) {
@@ -45,6 +53,7 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
         .set_aside_damaged = cache->options.set_aside_damaged != 0,
         .backend = backend,
         .reclaimed = on_reclaimed,
+        .kept = is_kept,
         .reclaimed_context = cache,
     };
     int result = firn_cold_open(&cache->cold, &config);
@@ -135,6 +144,9 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
         version = firn_cold_version_next(cache->cold);
     }
     firn_encoder_init(&cache->encoder, cache->heap);
+    if (firn_linking_init(cache) != FIRN_OK) {
+        return FIRN_ENOMEM;
+    }
     result = firn_types_init(&cache->types, cache->heap,
                              path != NULL ? firn_cold_path(cache->cold) : NULL);
     if (result == FIRN_OK) {
@@ -149,6 +161,10 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     }
     atomic_init(&cache->version, version);
     cache->synced_ns = firn_monotonic_ns();
+    result = firn_links_load(cache);
+    if (result != FIRN_OK) {
+        return result;
+    }
     firn_warm_begin(cache);
     bool needs_thread = cache->cold != NULL && !cache->options.read_only;
     return needs_thread && cache->options.threads > 0 ? firn_worker_start(cache) : FIRN_OK;

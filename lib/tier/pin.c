@@ -36,7 +36,13 @@ static int pin_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash, f
     } else if ((firn_object_state(object) & FIRN_RESIDENT) == 0) {
         firn_hot_hit_locked(shard, object); /* on its way out: admitted again */
     }
-    return firn_hot_pin_locked(shard, object) ? FIRN_OK : FIRN_ETOOLARGE;
+    if (!firn_hot_pin_locked(shard, object)) {
+        return FIRN_ETOOLARGE;
+    }
+    if (firn_object_is_owned(object)) {
+        firn_graph_pin(cache->linking.graph, hash, true);
+    }
+    return FIRN_OK;
 }
 
 static int pin_once(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
@@ -107,6 +113,10 @@ int firn_unpin(firn_cache *cache, const void *key, size_t key_size) {
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     firn_object *indexed = firn_hot_find_locked(shard, hash, key, key_size);
     bool unpinned = indexed != NULL && firn_hot_unpin_locked(shard, indexed);
+    if (unpinned && (firn_object_state(indexed) & FIRN_PINNED) == 0 &&
+        firn_object_is_owned(indexed)) {
+        firn_graph_pin(cache->linking.graph, hash, false);
+    }
     firn_hot_unlock(shard);
     return unpinned ? FIRN_OK : FIRN_NOT_FOUND;
 }

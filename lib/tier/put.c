@@ -17,7 +17,9 @@ typedef struct change {
     const void *value;
     size_t value_size;
     uint64_t expires_ms;
-    const firn_type *type; /* NULL: bytes */
+    const firn_type *type;      /* NULL: bytes */
+    const firn_link_plan *plan; /* NULL: no links, and not owned */
+    bool same_value;            /* as the entry has already, whatever else changes */
     enum condition condition;
     uint64_t expected; /* IF_VERSION */
     uint64_t version;  /* out: what the entry got; not 0: the table has it, whatever came then */
@@ -156,7 +158,10 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
         return FIRN_ENOMEM;
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-    result = firn_void_below_locked(cache, old, put->hash, version);
+    result = firn_links_put_locked(cache, put->hash, version, put->plan, !put->same_value);
+    if (result == FIRN_OK) {
+        result = firn_void_below_locked(cache, old, put->hash, version);
+    }
     if (result != FIRN_OK) {
         if (queued) {
             firn_queue_release(&cache->queue);
@@ -166,6 +171,9 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     put->version = version;
     firn_object_set_version(object, version);
     firn_hot_insert_locked(shard, put->hash, object, old, resident ? FIRN_RESIDENT : 0);
+    if ((firn_object_state(object) & FIRN_PINNED) != 0) {
+        firn_graph_pin(cache->linking.graph, put->hash, true);
+    }
     if (queued) {
         *ticket = firn_enqueue_locked(cache, shard, object);
     }
@@ -191,6 +199,7 @@ static int publish(firn_cache *cache, change *put, firn_object *object, bool res
         } else if (result == FIRN_EBUSY) {
             int relieved = firn_relieve_journal(cache);
             if (relieved != FIRN_OK) {
+                firn_links_forsake(cache, put->hash);
                 return relieved;
             }
         } else {
@@ -263,14 +272,21 @@ static int put_below(firn_cache *cache, change *put) {
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
-    int result = firn_write_direct(cache, placeholder, put->hash, put->value, put->value_size,
-                                   put->expires_ms, FIRN_PART_WHOLE);
+    firn_direct direct = {.placeholder = placeholder,
+                          .hash = put->hash,
+                          .value = put->value,
+                          .value_size = put->value_size,
+                          .expires_ms = put->expires_ms,
+                          .part = FIRN_PART_WHOLE,
+                          .plan = put->plan,
+                          .same_value = put->same_value};
+    int result = firn_write_direct(cache, &direct);
     put->version = firn_object_version(placeholder);
     firn_object_unref(placeholder);
     return result;
 }
 
-static int check_writable(firn_cache *cache) {
+int firn_check_writable(firn_cache *cache) {
     if (atomic_load_explicit(&cache->closing, memory_order_relaxed)) {
         return firn_detail_set(&cache->detail, FIRN_EREADONLY, "the cache is being closed");
     }
@@ -289,7 +305,12 @@ static int sync_if_asked(firn_cache *cache) {
     return firn_cold_sync_journal(cache->cold);
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b) {
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 static int finish_put(firn_cache *cache, int result) {
+    firn_links_settle(cache);
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_PUT, 1);
         result = sync_if_asked(cache);
@@ -314,11 +335,21 @@ static int put_made(firn_cache *cache, change *put, firn_object *object) {
     return result;
 }
 
-static int put_typed(firn_cache *cache, change *put) {
+/* The object gets the plan's links. */
+static void set_links(firn_object *object, const firn_link_plan *plan) {
+    firn_object_set_links(object, plan->block != NULL ? firn_links_ref(plan->block) : NULL);
+}
+
+/* A value with a type or links. */
+static int put_rich(firn_cache *cache, change *put) {
     firn_object *object = firn_object_make_rich(cache->pool, put->key, put->key_size,
                                                 put->value_size, put->expires_ms, put->type);
     if (object == NULL) {
         return no_memory_for(cache, put->value_size);
+    }
+    if (put->plan != NULL) {
+        set_links(object, put->plan);
+        firn_object_rich_of(object)->owned = put->plan->owned;
     }
     if (put->value_size > 0) {
         memcpy(firn_object_body(object), put->value, put->value_size);
@@ -336,6 +367,24 @@ static int put_bytes(firn_cache *cache, change *put) {
     return to == TO_COLD_TIER ? put_below(cache, put) : put_copy(cache, put, to == TO_RESIDENTS);
 }
 
+/* Works the links out, and puts: a plan must have its end whatever comes. */
+static int put_planned(firn_cache *cache, change *put, const firn_put_options *options) {
+    firn_link_plan plan;
+    int result = firn_link_plan_begin(cache, &plan, options->links, options->link_count, 0,
+                                      options->owned != 0);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (firn_link_plan_any(&plan)) {
+        put->plan = &plan;
+        put->expires_ms = sooner(put->expires_ms, plan.expires_ms);
+    }
+    result = put->plan != NULL || put->type != NULL ? put_rich(cache, put) : put_bytes(cache, put);
+    firn_link_plan_end(cache, &plan);
+    put->plan = NULL;
+    return result;
+}
+
 /* The ways of putting: all checks, and the change. put: key, value and condition are filled in, and
  * the expiry if it is to be kept. */
 static int put_value(firn_cache *cache, change *put, const firn_put_options *options,
@@ -345,10 +394,10 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     }
     int result = firn_check_key(cache, put->key, put->key_size);
     if (result == FIRN_OK) {
-        result = check_writable(cache);
+        result = firn_check_writable(cache);
     }
+    firn_put_options full = FIRN_PUT_OPTIONS_INIT;
     if (result == FIRN_OK && !keep_expiry) {
-        firn_put_options full;
         result = firn_put_options_read(cache, options, &full, &put->expires_ms);
         put->type = full.type;
     }
@@ -357,7 +406,8 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     }
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
     firn_hot_prefetch(cache->hot, put->hash); /* while the object is made */
-    result = put->type != NULL ? put_typed(cache, put) : put_bytes(cache, put);
+    bool plain = full.type == NULL && full.link_count == 0 && full.owned == 0;
+    result = plain ? put_bytes(cache, put) : put_planned(cache, put, &full);
     return finish_put(cache, result);
 }
 
@@ -369,6 +419,24 @@ int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *va
                   .value_size = value_size,
                   .condition = ALWAYS};
     return put_value(cache, &put, options, false);
+}
+
+/* The links of an object that is still to be put: they are looked at then. */
+static int link_new(firn_cache *cache, const firn_put_options *options, firn_object **object) {
+    int result = firn_links_check(cache, options->links, options->link_count);
+    firn_links *block = NULL;
+    if (result == FIRN_OK && options->link_count > 0) {
+        block = firn_links_new(cache->heap, options->links, options->link_count);
+        result = block != NULL ? FIRN_OK : no_memory_for(cache, firn_object_size(*object));
+    }
+    if (result == FIRN_OK) {
+        firn_object_set_links(*object, block);
+        firn_object_rich_of(*object)->owned = options->owned != 0;
+    } else {
+        firn_object_unref(*object);
+        *object = NULL;
+    }
+    return result;
 }
 
 int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
@@ -388,11 +456,14 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
     if (result != FIRN_OK) {
         return result;
     }
-    *object =
-        full.type != NULL
-            ? firn_object_make_rich(cache->pool, key, key_size, value_size, expires_ms, full.type)
-            : firn_object_make(cache->pool, key, key_size, value_size, expires_ms);
-    return *object != NULL ? FIRN_OK : no_memory_for(cache, value_size);
+    bool plain = full.type == NULL && full.link_count == 0 && full.owned == 0;
+    *object = plain ? firn_object_make(cache->pool, key, key_size, value_size, expires_ms)
+                    : firn_object_make_rich(cache->pool, key, key_size, value_size, expires_ms,
+                                            full.type);
+    if (*object == NULL) {
+        return no_memory_for(cache, value_size);
+    }
+    return plain ? FIRN_OK : link_new(cache, &full, object);
 }
 
 int firn_put_object(firn_cache *cache, firn_object *object) {
@@ -404,7 +475,7 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
                                "firn_put_object takes an object that firn_object_new of this cache "
                                "made, and takes it once");
     }
-    int result = check_writable(cache);
+    int result = firn_check_writable(cache);
     if (result != FIRN_OK) {
         return result;
     }
@@ -415,7 +486,20 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
                   .expires_ms = firn_object_expires_ms(object)};
     put.key = firn_object_key(object, &put.key_size);
     put.hash = firn_hash64(cache->seed, put.key, put.key_size);
-    return finish_put(cache, put_made(cache, &put, object));
+    firn_link_plan plan;
+    result = firn_link_plan_of(cache, &plan, object, false);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (firn_link_plan_any(&plan)) {
+        put.plan = &plan;
+        put.expires_ms = sooner(put.expires_ms, plan.expires_ms);
+        set_links(object, &plan);
+        firn_object_set_expiry_locked(object, put.expires_ms); /* nobody else knows it */
+    }
+    result = put_made(cache, &put, object);
+    firn_link_plan_end(cache, &plan);
+    return finish_put(cache, result);
 }
 
 int firn_add(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -506,28 +590,6 @@ int firn_increment(firn_cache *cache, const void *key, size_t key_size, int64_t 
     }
 }
 
-/* Where the entry has room for an expiry and nothing below knows of it, that is all there is to
- * do. *done: it was. */
-static int touch_in_place(firn_cache *cache, const change *put, bool is_hit, bool *done) {
-    *done = false;
-    firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
-    firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
-    int result = FIRN_OK;
-    if (old != NULL) {
-        unsigned state = firn_object_state(old);
-        if ((state & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, old)) {
-            result = FIRN_NOT_FOUND;
-        } else if ((state & (FIRN_STORED | FIRN_QUEUED)) == 0 && (state & FIRN_RESIDENT) != 0) {
-            *done = firn_object_set_expiry_locked(old, put->expires_ms);
-            if (*done && is_hit) {
-                firn_hot_hit_locked(shard, old);
-            }
-        }
-    }
-    firn_hot_unlock(shard);
-    return result;
-}
-
 /* A value of a type is copied by way of its bytes. */
 static int put_clone(firn_cache *cache, change *put, const firn_object *found) {
     firn_encoder encoder;
@@ -543,14 +605,110 @@ static int put_clone(firn_cache *cache, change *put, const firn_object *found) {
     firn_encoder_clear(&encoder, 0);
     if (result != FIRN_OK) {
         return firn_detail_set(&cache->detail, result,
-                               "a value of type '%s' cannot be copied to get another lifetime",
+                               "a value of type '%s' cannot be copied to get another lifetime, or "
+                               "other links",
                                put->type->name);
+    }
+    if (put->plan != NULL) {
+        set_links(clone, put->plan);
+        firn_object_rich_of(clone)->owned = put->plan->owned;
     }
     enum destination to = destination_of(cache, put, firn_object_charge(clone));
     result = to == TO_RESIDENTS || to == TO_QUEUE
                  ? put_in_memory(cache, put, clone, to == TO_RESIDENTS)
                  : refuse(cache, put->value_size);
     firn_object_unref(clone);
+    return result;
+}
+
+/* Whether what is to change of the object itself, links or expiry, may be changed in it: nothing
+ * below knows of it, nor will before the writer has looked at it. */
+static bool may_change_locked(const firn_object *object) {
+    unsigned state = firn_object_state(object);
+    const firn_type *type = firn_object_type(object);
+    bool never_written = type != NULL && type->encode == NULL;
+    return (state & FIRN_RESIDENT) != 0 &&
+           ((state & (FIRN_STORED | FIRN_QUEUED)) == 0 || never_written);
+}
+
+/* *done: the entry that is there was changed in place. put->version: what it must be. */
+static int change_in_place(firn_cache *cache, const change *put, bool is_hit, bool *done) {
+    *done = false;
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, put->hash);
+    firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+    int result = FIRN_OK;
+    if (old == NULL) {
+        /* It is below, or gone. */
+    } else if ((firn_object_state(old) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, old)) {
+        result = FIRN_NOT_FOUND;
+    } else if (firn_object_version(old) != put->expected) {
+        result = FIRN_CONFLICT;
+    } else if (may_change_locked(old) && (put->plan == NULL || firn_object_is_rich(old))) {
+        if (put->plan != NULL) {
+            result = firn_links_put_locked(cache, put->hash, put->expected, put->plan, false);
+        }
+        uint64_t before_ms = firn_object_expires_ms(old);
+        *done = result == FIRN_OK && firn_object_set_expiry_locked(old, put->expires_ms);
+        if (*done && put->plan != NULL) {
+            set_links(old, put->plan);
+        }
+        if (*done && sooner(before_ms, put->expires_ms) != before_ms) {
+            firn_links_change_locked(cache, put->hash);
+        }
+        if (*done && is_hit) {
+            firn_hot_hit_locked(shard, old);
+        }
+    }
+    firn_hot_unlock(shard);
+    return result;
+}
+
+/* Puts the value of an object once more, with the expiry and the links of put: in place, or by a
+ * copy that the cold tier has yet to learn of. */
+static int put_again(firn_cache *cache, change *put, const firn_object *found, bool is_hit) {
+    bool done;
+    put->condition = IF_VERSION;
+    put->expected = firn_object_version(found);
+    put->same_value = sooner(firn_object_expires_ms(found), put->expires_ms) ==
+                      firn_object_expires_ms(found); /* else what depends on it has to know */
+    put->version = 0;
+    int result = change_in_place(cache, put, is_hit, &done);
+    if (result != FIRN_OK || done) {
+        return result;
+    }
+    put->value = firn_object_data(found);
+    put->value_size = firn_object_size(found);
+    put->type = firn_object_type(found);
+    result = put->type != NULL   ? put_clone(cache, put, found)
+             : put->plan != NULL ? put_rich(cache, put)
+                                 : put_bytes(cache, put);
+    return result == FIRN_OK ? sync_if_asked(cache) : result;
+}
+
+int firn_put_same(firn_cache *cache, firn_object *object, const firn_link_plan *plan) {
+    change put = {.plan = plan,
+                  .expires_ms = sooner(firn_object_expires_ms(object), plan->expires_ms)};
+    put.key = firn_object_key(object, &put.key_size);
+    put.hash = firn_hash64(cache->seed, put.key, put.key_size);
+    return put_again(cache, &put, object, false);
+}
+
+/* The links of the entry go on as they are. */
+static int touch_found(firn_cache *cache, change *put, const firn_object *found, bool is_hit) {
+    uint64_t expires_ms = put->expires_ms;
+    firn_link_plan plan;
+    int result = firn_link_plan_of(cache, &plan, found, true);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    if (firn_link_plan_any(&plan)) {
+        put->plan = &plan;
+        put->expires_ms = sooner(expires_ms, plan.expires_ms);
+    }
+    result = put_again(cache, put, found, is_hit);
+    firn_link_plan_end(cache, &plan);
+    put->plan = NULL;
+    put->expires_ms = expires_ms;
     return result;
 }
 
@@ -568,7 +726,7 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     }
     int result = firn_check_key(cache, key, key_size);
     if (result == FIRN_OK) {
-        result = check_writable(cache);
+        result = firn_check_writable(cache);
     }
     firn_put_options options = FIRN_PUT_OPTIONS_INIT;
     options.ttl_ms = ttl_ms;
@@ -588,19 +746,8 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
         if (result != FIRN_OK) {
             return result;
         }
-        bool done;
-        result = touch_in_place(cache, &put, object == NULL, &done);
-        if (result == FIRN_OK && !done) {
-            /* A copy that can expire, or that the cold tier has yet to learn of. */
-            put.condition = IF_VERSION;
-            put.expected = firn_object_version(found);
-            put.value = firn_object_data(found);
-            put.value_size = firn_object_size(found);
-            put.version = 0;
-            put.type = firn_object_type(found);
-            result = put.type != NULL ? put_clone(cache, &put, found) : put_bytes(cache, &put);
-            result = result == FIRN_OK ? sync_if_asked(cache) : result;
-        }
+        result = touch_found(cache, &put, found, object == NULL);
+        firn_links_settle(cache); /* also what stood against it, if it was doomed */
         if (result == FIRN_OK && object != NULL) {
             *object = found;
             return FIRN_OK;
@@ -630,6 +777,7 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     }
     if (cache->cold == NULL) {
         firn_hot_remove_locked(shard, put->hash, old, false);
+        firn_links_remove_locked(cache, put->hash);
         firn_victims_add(victims, old);
         return FIRN_OK;
     }
@@ -648,6 +796,7 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     }
     firn_object_set_version(tombstone, version);
     firn_hot_insert_locked(shard, put->hash, tombstone, old, FIRN_TOMBSTONE);
+    firn_links_remove_locked(cache, put->hash);
     firn_enqueue_locked(cache, shard, tombstone);
     if (old != NULL) {
         firn_victims_add(victims, old);
@@ -685,10 +834,7 @@ static int delete_with(firn_cache *cache, firn_object *tombstone, const change *
 }
 
 static int delete_if(firn_cache *cache, change *put) {
-    int result = firn_check_key(cache, put->key, put->key_size);
-    if (result == FIRN_OK) {
-        result = check_writable(cache);
-    }
+    int result = FIRN_OK;
     firn_object *tombstone = NULL;
     if (result == FIRN_OK && cache->cold != NULL) {
         result = firn_make_room(cache, firn_object_charge_for(cache->pool, put->key_size, 0, 0));
@@ -706,19 +852,38 @@ static int delete_if(firn_cache *cache, change *put) {
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
     result = delete_with(cache, tombstone, put);
     firn_object_unref(tombstone);
+    return result == FIRN_OK ? sync_if_asked(cache) : result;
+}
+
+static int delete_counted(firn_cache *cache, change *put) {
+    int result = firn_check_key(cache, put->key, put->key_size);
+    if (result == FIRN_OK) {
+        result = firn_check_writable(cache);
+    }
+    if (result == FIRN_OK) {
+        result = delete_if(cache, put);
+    }
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
-        result = sync_if_asked(cache);
     }
+    firn_links_settle(cache);
     return result;
 }
 
 int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
     change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT};
-    return cache != NULL ? delete_if(cache, &put) : FIRN_EINVAL;
+    return cache != NULL ? delete_counted(cache, &put) : FIRN_EINVAL;
 }
 
 int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version) {
     change put = {.key = key, .key_size = key_size, .condition = IF_VERSION, .expected = version};
+    return delete_counted(cache, &put);
+}
+
+int firn_delete_quietly(firn_cache *cache, const void *key, size_t key_size, uint64_t version) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .condition = version != 0 ? IF_VERSION : IF_PRESENT,
+                  .expected = version};
     return delete_if(cache, &put);
 }

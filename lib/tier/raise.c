@@ -26,6 +26,26 @@ static void *place_typed(firn_raise *self, const firn_cold_meta *meta) {
     return self->buffer + meta->key_size;
 }
 
+/* The links of the record. */
+static bool take_links(firn_raise *self, const firn_attributes *attributes) {
+    self->owned = attributes->owned;
+    if (attributes->links_size == 0) {
+        return true;
+    }
+    if (firn_links_count(attributes->links, attributes->links_size) == SIZE_MAX) {
+        self->result = FIRN_ECORRUPT;
+        return false;
+    }
+    self->links = firn_links_from(self->cache->heap, attributes->links, attributes->links_size);
+    return self->links != NULL;
+}
+
+static void give_links(firn_raise *self) {
+    firn_object_set_links(self->object, self->links);
+    firn_object_rich_of(self->object)->owned = self->owned;
+    self->links = NULL;
+}
+
 void *firn_raise_place(void *context, const firn_cold_meta *meta) {
     firn_raise *self = context;
     if (meta->part == FIRN_PART_HEAD) {
@@ -35,13 +55,23 @@ void *firn_raise_place(void *context, const firn_cold_meta *meta) {
         self->head.expires_ms = meta->expires_ms;
         return self->is_stream ? self->head.bytes : NULL;
     }
+    bool rich = firn_attributes_any(&meta->attributes);
+    if (rich && !take_links(self, &meta->attributes)) {
+        return NULL;
+    }
     if (meta->attributes.type != 0) {
         return place_typed(self, meta);
     }
-    self->object = firn_object_make(self->cache->pool, meta->key, meta->key_size, meta->value_size,
-                                    meta->expires_ms);
+    firn_pool *pool = self->cache->pool;
+    self->object = rich ? firn_object_make_rich(pool, meta->key, meta->key_size, meta->value_size,
+                                                meta->expires_ms, NULL)
+                        : firn_object_make(pool, meta->key, meta->key_size, meta->value_size,
+                                           meta->expires_ms);
     if (self->object == NULL) {
         return NULL;
+    }
+    if (rich) {
+        give_links(self);
     }
     firn_object_set_version(self->object, meta->version);
     return firn_object_body(self->object);
@@ -54,6 +84,7 @@ static int decode(firn_raise *self) {
                                    self->encoded_size, self->expires_ms, &self->object);
     if (result == FIRN_OK) {
         firn_object_set_version(self->object, self->version);
+        give_links(self);
     } else if (result == FIRN_ETYPE) {
         firn_count(cache->counters, FIRN_EVENT_DECODE_FAILURE, 1);
         firn_detail_set(&cache->detail, FIRN_ETYPE,
@@ -80,6 +111,8 @@ int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int re
         firn_heap_free(self->cache->heap, self->buffer, self->buffer_size);
         self->buffer = NULL;
     }
+    firn_links_unref(self->links, self->cache->heap); /* if nobody took them */
+    self->links = NULL;
     if (result != FIRN_OK) {
         firn_object_unref(self->object);
         self->object = NULL;

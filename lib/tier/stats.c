@@ -57,6 +57,11 @@ static const struct {
     FIELD(decode_failures),
     FIELD(pinned_entries),
     FIELD(pinned_bytes),
+    FIELD(links),
+    FIELD(link_bytes),
+    FIELD(invalidated),
+    FIELD(unkept),
+    FIELD(circles),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -106,6 +111,8 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
     }
     firn_queue_state queue = firn_queue_look(&cache->queue);
     firn_hot_totals hot = firn_hot_total(cache->hot);
+    firn_graph_stats graph;
+    firn_graph_get_stats(cache->linking.graph, &graph);
     firn_pool_stats pool;
     firn_pool_get_stats(cache->pool, &pool);
     const firn_domain *domain = firn_pool_companion(cache->pool);
@@ -144,6 +151,11 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .backpressure_ns = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_NS),
         .pinned_entries = hot.pinned_entries,
         .pinned_bytes = hot.pinned_bytes,
+        .links = graph.links,
+        .link_bytes = graph.bytes,
+        .invalidated = firn_counted(counters, FIRN_EVENT_INVALIDATED),
+        .unkept = firn_counted(counters, FIRN_EVENT_UNKEPT),
+        .circles = firn_counted(counters, FIRN_EVENT_COLLECTED),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {

@@ -329,8 +329,13 @@ static int write_head_entry(firn_writer *writer) {
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
-    result = firn_write_direct(cache, placeholder, writer->stream.hash, bytes, sizeof bytes,
-                               writer->expires_ms, FIRN_PART_HEAD);
+    firn_direct direct = {.placeholder = placeholder,
+                          .hash = writer->stream.hash,
+                          .value = bytes,
+                          .value_size = sizeof bytes,
+                          .expires_ms = writer->expires_ms,
+                          .part = FIRN_PART_HEAD};
+    result = firn_write_direct(cache, &direct);
     if (result == FIRN_OK) {
         result = check_pieces(cache, &writer->stream);
         if (result != FIRN_OK) {

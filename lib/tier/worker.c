@@ -76,6 +76,7 @@ static int tidy(firn_cache *cache) {
 static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     uint64_t now_ns = firn_monotonic_ns();
     *wait_ns = IDLE_MS * NS_PER_MS;
+    firn_links_settle(cache);
     if (cache->cold == NULL || cache->options.read_only) {
         return FIRN_OK;
     }
