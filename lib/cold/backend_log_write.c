@@ -205,7 +205,7 @@ int firn_write_commit(firn_backend *backend) {
     if (result == FIRN_OK) {
         result = firn_log_publish(backend->log);
         if (result == FIRN_OK && backend->sync_commits) {
-            result = firn_log_sync(backend->log);
+            result = firn_sync_log(backend);
         }
         if (result != FIRN_OK) {
             firn_log_take_back(backend->log, staging->begin);

@@ -387,8 +387,12 @@ int firn_cold_sync_journal(firn_cold *cold) {
                            FIRN_JOURNAL_FILE, strerror(errno));
 }
 
-int firn_cold_sync(firn_cold *cold) {
-    int result = cold->ops->sync(cold->backend);
+int firn_cold_sync(firn_cold *cold, bool writer) {
+    int result = cold->ops->sync(cold->backend, writer);
+    if (result == FIRN_ECORRUPT) {
+        firn_cold_count(&cold->counters.damaged, 1);
+        return FIRN_EIO;
+    }
     if (result == FIRN_OK) {
         result = firn_cold_sync_journal(cold);
     }

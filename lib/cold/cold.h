@@ -194,8 +194,11 @@ size_t firn_cold_journal_room(const firn_cold *cold);
 size_t firn_cold_journal_capacity(const firn_cold *cold);
 /* Pushes the journal to the device. FIRN_OK, FIRN_EIO. */
 int firn_cold_sync_journal(firn_cold *cold);
-/* Pushes all commits and the journal to the device. FIRN_OK, FIRN_EIO, FIRN_ENOSPC. */
-int firn_cold_sync(firn_cold *cold);
+/* Pushes all commits and the journal to the device. writer: the caller is the writer. FIRN_OK.
+ * FIRN_AGAIN: an earlier one failed, and what it may have lost is to be seen to: the writer has to
+ * call. FIRN_EIO: or something that an earlier one failed to push is lost, which is counted and is
+ * told once. FIRN_ENOSPC, FIRN_ENOMEM. */
+int firn_cold_sync(firn_cold *cold, bool writer);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
 

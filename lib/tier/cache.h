@@ -248,6 +248,9 @@ int firn_write_direct(firn_cache *cache, firn_object *placeholder, uint64_t hash
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
  * FIRN_OK, or FIRN_ENOMEM: not all. */
 int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);
+/* Pushes what the cold tier was given to the device. No lock is held. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOSPC, FIRN_ENOMEM. */
+int firn_sync_cold(firn_cache *cache);
 
 /* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
  * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
