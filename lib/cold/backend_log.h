@@ -257,8 +257,8 @@ int firn_pack_closed(const char *directory, firn_heap *heap, firn_detail *detail
 /* backend_log_sync.c */
 /* See firn_backend_ops.sync. */
 int firn_sync(firn_backend *backend, bool writer);
-/* [writer] Brings the log to the device, whatever was before. FIRN_ECORRUPT: it is there, but what
- * an earlier sync could not push is lost. */
+/* [writer] Between transactions: brings the log to the device, whatever was before. FIRN_ECORRUPT:
+ * it is there, but what an earlier sync could not push is lost. */
 int firn_sync_log(firn_backend *backend);
 int firn_sync_index(firn_backend *backend);
 

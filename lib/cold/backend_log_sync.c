@@ -2,8 +2,8 @@
  *
  * After a sync of the log that failed, what was written since the last good one is read back.
  * Frames that are sound are written again, so that the next sync means them too; the others are
- * lost, which is told by one error. A checkpoint is made then, for a replay must not begin before
- * the damage.
+ * lost, which is told by one error. The log goes on with the next segment then, for the header of
+ * this one may be lost as well, and a checkpoint is made, for a replay must not meet the damage.
  *
  * The index has no checksums, so what is left of it cannot be told. It serves on, but the log notes
  * that it is not to be believed at the next open, which makes it anew from the log. With that note
@@ -53,12 +53,23 @@ static int write_again(firn_backend *backend, uint64_t from, uint64_t *lost) {
     return result == FIRN_NOT_FOUND ? FIRN_OK : result;
 }
 
+static int leave_damage(firn_backend *backend) {
+    uint64_t end = firn_log_end(backend->log);
+    uint64_t begun = end % backend->payload;
+    if (begun != 0) {
+        firn_log_set_end(backend->log, end - begun + backend->payload);
+        backend->known = firn_log_end(backend->log);
+    }
+    int result = firn_log_publish(backend->log);
+    return result == FIRN_OK ? firn_checkpoint(backend) : result;
+}
+
 int firn_sync_log(firn_backend *backend) {
     uint64_t from = firn_log_doubt(backend->log);
     uint64_t lost = 0;
     int result = from != 0 ? write_again(backend, from, &lost) : FIRN_OK;
     if (result == FIRN_OK && lost > 0) {
-        result = firn_checkpoint(backend);
+        result = leave_damage(backend);
     }
     if (result != FIRN_OK) {
         return result;

@@ -65,6 +65,12 @@ int firn_write_begin(firn_backend *backend) {
             return result;
         }
     }
+    if (backend->sync_commits && firn_log_doubt(backend->log) != 0) {
+        int result = firn_sync_log(backend);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
     reset(&backend->staging, backend->heap);
     backend->staging.begin = firn_log_end(backend->log);
     backend->staging.room = firn_log_room(backend->log);
@@ -205,7 +211,11 @@ int firn_write_commit(firn_backend *backend) {
     if (result == FIRN_OK) {
         result = firn_log_publish(backend->log);
         if (result == FIRN_OK && backend->sync_commits) {
-            result = firn_sync_log(backend);
+            result = firn_log_sync(backend->log);
+        }
+        if (result == FIRN_AGAIN) { /* another thread's failed meanwhile; begin sees to it */
+            result = firn_detail_set(backend->detail, FIRN_EIO, "%s: its log could not be synced",
+                                     backend->directory);
         }
         if (result != FIRN_OK) {
             firn_log_take_back(backend->log, staging->begin);

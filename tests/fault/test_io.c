@@ -2,9 +2,10 @@
  *
  * What must hold whatever fails: memory goes on serving; each error is one that is promised, with
  * words; what a flush acknowledged is there after reopening, and what was overwritten or deleted
- * never is; and when the cause is gone, all goes on as if it had not been. First each kind of
- * failure by itself, then every call of a long scenario in turn, in a process of its own. See
- * io_faults.h for how calls fail. */
+ * never is; and when the cause is gone, all goes on as if it had not been. What a flush
+ * acknowledged is there after a power loss too, also if a sync failed before and the system dropped
+ * what it could not write. First each kind of failure by itself, then every call of a long scenario
+ * in turn, in a process of its own. See io_faults.h for how calls fail. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -43,6 +44,7 @@ typedef struct model {
     expected keys[KEYS];
     unsigned generation;
     unsigned before; /* values up to this one may have been reclaimed, or lost with the process */
+    uint64_t reclaimed; /* as counted, when that was last looked at */
     bool opened;
     long failed;     /* calls */
     char wrong[200]; /* what was found that must not be; "": nothing */
@@ -177,10 +179,15 @@ static void get_some(model *self, firn_cache *cache) {
 
 /* ---- the scenario ---- */
 
+/* Of this size nothing is ever reclaimed. */
+#define LARGE_STORE (UINT64_C(16) << 20)
+
+static uint64_t cold_bytes = FIRN_COLD_BYTES_MIN;
+
 static firn_options small_store(void) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 64 << 10;
-    options.cold_bytes = FIRN_COLD_BYTES_MIN;
+    options.cold_bytes = cold_bytes;
     options.threads = 0;
     options.compression_level = FIRN_COMPRESSION_OFF;
     return options;
@@ -206,11 +213,25 @@ static void run(model *self, firn_cache *cache) {
     }
 }
 
-/* Reclaiming may take what was flushed before. */
-static void churn(model *self, firn_cache *cache) {
-    for (unsigned i = 0; i < KEYS; i++) {
-        self->keys[i].flushed = 0;
+static firn_stats stats_of(firn_cache *cache) {
+    firn_stats stats = FIRN_STATS_INIT;
+    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
+    return stats;
+}
+
+/* Reclaiming may take what was flushed before; nothing else may. */
+static void look_for_reclaim(model *self, firn_cache *cache) {
+    uint64_t reclaimed = stats_of(cache).reclaimed;
+    if (reclaimed != self->reclaimed) {
+        self->reclaimed = reclaimed;
+        self->before = self->generation;
+        for (unsigned i = 0; i < KEYS; i++) {
+            self->keys[i].flushed = 0;
+        }
     }
+}
+
+static void churn(model *self, firn_cache *cache) {
     for (unsigned i = SMALL; i < KEYS; i++) {
         put(self, cache, i);
         if (i % 16 == 0) {
@@ -222,7 +243,7 @@ static void churn(model *self, firn_cache *cache) {
             put(self, cache, LARGE);
         }
     }
-    self->before = self->generation;
+    look_for_reclaim(self, cache);
 }
 
 static void use(model *self, firn_cache *cache) {
@@ -258,7 +279,7 @@ typedef enum ending {
 } ending;
 
 /* The cause is gone: what waits is written, and all is well. */
-static void use_without_faults(model *self, firn_cache *cache) {
+static void write_without_faults(model *self, firn_cache *cache) {
     if (flush(self, cache) != FIRN_OK) {
         blame(self, "flush when the cause is gone");
     }
@@ -268,6 +289,11 @@ static void use_without_faults(model *self, firn_cache *cache) {
     if (flush(self, cache) != FIRN_OK) {
         blame(self, "second flush when the cause is gone");
     }
+    look_for_reclaim(self, cache);
+}
+
+static void use_without_faults(model *self, firn_cache *cache) {
+    write_without_faults(self, cache);
     get_all(self, cache, true);
 }
 
@@ -277,6 +303,7 @@ static void live_once_more(model *self, const char *path, bool killed) {
     if (cache == NULL) {
         return;
     }
+    self->reclaimed = 0;
     self->opened = true;
     get_some(self, cache);
     put(self, cache, 5);
@@ -288,7 +315,19 @@ static void live_once_more(model *self, const char *path, bool killed) {
     }
 }
 
-static void live(model *self, const char *path, const io_rule *rule, ending end) {
+/* What a power loss leaves stands beside what is left otherwise. */
+static char *lost_power_path(const char *path) {
+    char *beside;
+    ck_assert_int_gt(asprintf(&beside, "%s-power", path), 0);
+    return beside;
+}
+
+/* lost_power: out, what must be there of what a power loss leaves; NULL: it is not looked at. */
+static void live(model *self, model *lost_power, const char *path, const io_rule *rule,
+                 ending end) {
+    if (lost_power != NULL) {
+        io_device_on(path);
+    }
     io_faults_on(rule);
     firn_cache *cache = try_open(self, path);
     if (cache != NULL) {
@@ -296,7 +335,14 @@ static void live(model *self, const char *path, const io_rule *rule, ending end)
         use(self, cache);
         if (end == FAULTS_END || (end == ONE_FAULT && io_faults_failed() > 0)) {
             self->failed = io_faults_off();
-            use_without_faults(self, cache);
+            write_without_faults(self, cache);
+            if (lost_power != NULL) {
+                char *beside = lost_power_path(path);
+                io_device_copy(beside);
+                *lost_power = *self;
+                free(beside);
+            }
+            get_all(self, cache, true);
         }
         (void)firn_close(cache);
     }
@@ -304,12 +350,16 @@ static void live(model *self, const char *path, const io_rule *rule, ending end)
     self->failed += io_faults_off();
 }
 
-static void live_in_child(model *self, const char *path, const io_rule *rule, ending end) {
+static void live_in_child(model *self, model *lost_power, const char *path, const io_rule *rule,
+                          ending end) {
     *self = (model){0};
+    if (lost_power != NULL) {
+        *lost_power = (model){0};
+    }
     pid_t pid = fork();
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
-        live(self, path, rule, end);
+        live(self, lost_power, path, rule, end);
         _exit(0);
     }
     int status;
@@ -365,36 +415,66 @@ static void check_what_is_left(model *self, const char *path) {
     if (result != FIRN_OK) {
         blame(self, "close after it: %s", firn_strerror(result));
     }
-    verify(self, path);
+}
+
+/* The copy of a store comes up on a machine that was started anew. sound: nothing is damaged. */
+static void check_what_power_loss_left(model *self, const char *path, bool sound) {
+    char *beside = lost_power_path(path);
+    char *journal = join(beside, "firn.journal");
+    int fd = open(journal, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        unsigned char other_boot[16] = {1, 2, 3};
+        ck_assert_int_eq((int)pwrite(fd, other_boot, sizeof other_boot, 40), 16);
+        close(fd);
+        check_what_is_left(self, beside);
+        if (sound) {
+            verify(self, beside);
+        }
+    }
+    free(journal);
+    remove_tree(beside);
 }
 
 /* ---- every call in turn ---- */
 
-static model *shared_model(void) {
+/* Two, of which the second is for what a power loss leaves. */
+static model *shared_models(void) {
     void *memory =
-        mmap(NULL, sizeof(model), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, 2 * sizeof(model), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(memory, MAP_FAILED);
     return memory;
 }
 
 enum { SINGLY = 48 }; /* of the first calls each one fails, of the later ones some */
 
-static void fail_each(unsigned calls, int error) {
+/* rule: folder, first and count are set here. stride: later calls are as far from another as their
+ * number divided by it. */
+static void fail_each_as(io_rule rule, bool device, long stride) {
     char *path = scratch_path("io");
-    model *self = shared_model();
+    model *self = shared_models();
+    unsigned calls = rule.calls;
+    int error = rule.error;
     long runs = 0;
     long wrong = 0;
     static const char *const names[] = {"one", "all until switched off", "all", "all, killed"};
     for (ending end = 0; end < ENDINGS; end++) {
-        for (long n = 0;; n += n < SINGLY ? 1 : 1 + n / 16) {
-            io_rule rule = {path, NULL, calls, n, end == ONE_FAULT, error};
+        for (long n = 0;; n += n < SINGLY && stride >= 16 ? 1 : 1 + n / stride) {
+            rule.folder = path;
+            rule.first = n;
+            rule.count = end == ONE_FAULT;
             clear_tree(path);
-            live_in_child(self, path, &rule, end);
+            live_in_child(self, device ? self + 1 : NULL, path, &rule, end);
             check_what_is_left(self, path);
+            verify(self, path);
+            if (device) {
+                check_what_power_loss_left(self + 1, path, true);
+            }
             runs++;
-            if (self->wrong[0] != '\0') {
-                printf("calls %u, %s, %s, from %ld: %s\n", calls,
-                       error == 0 ? "half" : strerror(error), names[end], n, self->wrong);
+            const char *found = self->wrong[0] == '\0' && device ? self[1].wrong : self->wrong;
+            if (found[0] != '\0') {
+                printf("calls %u, %s, %s, from %ld: %s%s\n", calls,
+                       error == 0 ? "half" : strerror(error), names[end], n,
+                       found == self->wrong ? "" : "power loss: ", found);
                 wrong++;
             }
             if (self->failed == 0) {
@@ -405,10 +485,31 @@ static void fail_each(unsigned calls, int error) {
     }
     printf("calls %u, %s: %ld runs\n", calls, error == 0 ? "half" : strerror(error), runs);
     fflush(stdout);
-    munmap(self, sizeof *self);
+    munmap(self, 2 * sizeof *self);
     remove_tree(path);
     ck_assert_msg(wrong == 0, "%ld of %ld runs went wrong", wrong, runs);
 }
+
+static void fail_each(unsigned calls, int error) {
+    fail_each_as((io_rule){.calls = calls, .error = error}, false, 16);
+}
+
+START_TEST(what_was_flushed_is_all_there_where_nothing_is_reclaimed) {
+    cold_bytes = LARGE_STORE;
+    fail_each_as((io_rule){.calls = IO_WRITE, .error = EIO}, false, 3);
+    fail_each_as((io_rule){.calls = IO_WRITE, .error = 0}, false, 3);
+    fail_each_as((io_rule){.calls = IO_SYNC | IO_MSYNC, .error = EIO}, false, 3);
+    cold_bytes = FIRN_COLD_BYTES_MIN;
+}
+END_TEST
+
+START_TEST(a_sync_that_fails_may_drop_what_was_written) {
+    for (unsigned i = 0; i < 2; i++) {
+        cold_bytes = i == 0 ? LARGE_STORE : FIRN_COLD_BYTES_MIN;
+        fail_each_as((io_rule){.calls = IO_SYNC, .error = EIO, .drops = true}, true, 6);
+    }
+}
+END_TEST
 
 START_TEST(any_write_may_find_the_disk_full) {
     fail_each(IO_WRITE, ENOSPC);
@@ -477,12 +578,6 @@ static void end(bench *self) {
     remove_tree(self->path);
 }
 
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
-}
-
 static void assert_message_names(firn_cache *cache, const char *file) {
     char text[400] = "";
     firn_last_message(cache, text, sizeof text);
@@ -504,7 +599,7 @@ static void refuse_writes_to(const char *file, unsigned calls, int error, int ex
         put(&self.model, self.cache, i);
     }
     ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
-    io_rule rule = {self.path, file, calls, 0, 0, error};
+    io_rule rule = {.folder = self.path, .name = file, .calls = calls, .error = error};
     io_faults_on(&rule);
     churn(&self.model, self.cache); /* more than the store holds */
     put(&self.model, self.cache, 7);
@@ -549,11 +644,118 @@ START_TEST(a_device_that_does_not_sync_is_told_and_got_over) {
 }
 END_TEST
 
+/* A sync of one file fails once, and what it was to push is dropped by the system. */
+static void drop_at_sync(bench *self, const char *file, bool evicts, bool churned) {
+    firn_options options = small_store();
+    begin(self, "io-drop", &options);
+    io_device_on(self->path);
+    for (unsigned i = 0; i < SMALL; i++) {
+        put(&self->model, self->cache, i);
+    }
+    ck_assert_int_eq(flush(&self->model, self->cache), FIRN_OK);
+    if (churned) { /* the index is written when the log goes round */
+        churn(&self->model, self->cache);
+    }
+    for (unsigned i = 0; i < SMALL; i += 2) {
+        put(&self->model, self->cache, i);
+    }
+    delete (&self->model, self->cache, 1);
+    io_rule rule = {.folder = self->path,
+                    .name = file,
+                    .calls = IO_SYNC,
+                    .count = 1,
+                    .error = EIO,
+                    .drops = true,
+                    .evicts = evicts};
+    io_faults_on(&rule);
+    ck_assert_int_eq(flush(&self->model, self->cache), FIRN_EIO);
+    assert_message_names(self->cache, file);
+    ck_assert_int_eq(io_faults_off(), 1);
+}
+
+static void lose_power(bench *self, bool sound) {
+    char *beside = lost_power_path(self->path);
+    io_device_copy(beside);
+    io_device_off();
+    free(beside);
+    model copy = self->model;
+    check_what_power_loss_left(&copy, self->path, sound);
+    ck_assert_str_eq(copy.wrong, "");
+}
+
+START_TEST(a_flush_after_a_sync_that_failed_means_what_that_one_dropped) {
+    bench self;
+    drop_at_sync(&self, "firn.log", false, false);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    ck_assert_uint_eq(stats_of(self.cache).damaged, 0);
+    lose_power(&self, true);
+    end(&self);
+}
+END_TEST
+
+START_TEST(an_index_that_a_sync_dropped_is_not_believed) {
+    bench self;
+    drop_at_sync(&self, "data.mdb", false, true);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    lose_power(&self, true);
+    firn_options options = small_store();
+    reopen(&self, &options);
+    char text[400] = "";
+    firn_last_message(self.cache, text, sizeof text);
+    ck_assert_msg(strstr(text, "made anew") != NULL, "%s", text);
+    get_all(&self.model, self.cache, true);
+    reopen(&self, &options);
+    firn_last_message(self.cache, text, sizeof text);
+    ck_assert_msg(strstr(text, "made anew") == NULL, "%s", text);
+    end(&self);
+}
+END_TEST
+
+START_TEST(the_doubt_after_a_sync_that_failed_outlives_the_process) {
+    bench self;
+    drop_at_sync(&self, "firn.log", false, false);
+    io_rule rule = {.folder = self.path, .calls = IO_SYNC, .error = EIO};
+    io_faults_on(&rule);
+    ck_assert_int_eq(firn_close(self.cache), FIRN_EIO);
+    ck_assert_int_gt(io_faults_off(), 0);
+    firn_options options = small_store();
+    self.cache = open_with(self.path, &options);
+    put(&self.model, self.cache, 3);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    lose_power(&self, true);
+    end(&self);
+}
+END_TEST
+
+START_TEST(what_a_sync_dropped_and_cannot_be_read_is_told_once_and_missing) {
+    bench self;
+    drop_at_sync(&self, "firn.log", true, false);
+    for (unsigned i = 0; i < SMALL; i++) {
+        self.model.keys[i].flushed = 0;
+    }
+    self.model.before = self.model.generation;
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_EIO);
+    assert_message_names(self.cache, "lost");
+    ck_assert_uint_gt(stats_of(self.cache).damaged, 0);
+    for (unsigned i = SMALL; i < SMALL + 20; i++) {
+        put(&self.model, self.cache, i);
+    }
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    get_all(&self.model, self.cache, false);
+    ck_assert_str_eq(self.model.wrong, "");
+    lose_power(&self, false);
+    use_without_faults(&self.model, self.cache);
+    ck_assert_str_eq(self.model.wrong, "");
+    ck_assert_int_eq(firn_close(self.cache), FIRN_OK);
+    remove_tree(self.path);
+}
+END_TEST
+
 START_TEST(while_the_disk_is_full_memory_serves_and_its_bound_holds) {
     firn_options options = small_store();
     bench self;
     begin(&self, "io-memory", &options);
-    io_rule rule = {self.path, NULL, IO_WRITE, 0, 0, ENOSPC};
+    io_rule rule = {.folder = self.path, .calls = IO_WRITE, .error = ENOSPC};
     io_faults_on(&rule);
     unsigned refused = 0;
     for (unsigned i = SMALL; i < KEYS; i++) {
@@ -583,7 +785,7 @@ START_TEST(a_read_that_fails_is_told_and_does_not_last) {
     put(&self.model, self.cache, LARGE); /* it is never in memory */
     put(&self.model, self.cache, 5);
     ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
-    io_rule rule = {self.path, "firn.log", IO_READ, 0, 0, EIO};
+    io_rule rule = {.folder = self.path, .name = "firn.log", .calls = IO_READ, .error = EIO};
     io_faults_on(&rule);
     firn_object *object;
     unsigned key = LARGE;
@@ -728,18 +930,40 @@ END_TEST
 
 START_TEST(without_a_fault_nothing_is_missing) {
     char *path = scratch_path("io-none");
-    model *self = shared_model();
-    io_rule rule = {path, NULL, 0, 0, 0, 0};
-    live_in_child(self, path, &rule, FAULTS_REMAIN);
+    model *self = shared_models();
+    io_rule rule = {.folder = path};
+    live_in_child(self, NULL, path, &rule, FAULTS_REMAIN);
     check_what_is_left(self, path);
+    verify(self, path);
     ck_assert_str_eq(self->wrong, "");
     unsigned flushed = 0;
     for (unsigned i = 0; i < KEYS; i++) {
         flushed += self->keys[i].flushed != 0;
     }
     ck_assert_uint_gt(flushed, 5);
-    munmap(self, sizeof *self);
+    munmap(self, 2 * sizeof *self);
     remove_tree(path);
+}
+END_TEST
+
+START_TEST(without_a_fault_and_without_reclaim_all_is_there) {
+    cold_bytes = LARGE_STORE;
+    char *path = scratch_path("io-none-large");
+    model *self = shared_models();
+    io_rule rule = {.folder = path};
+    live_in_child(self, NULL, path, &rule, FAULTS_REMAIN);
+    unsigned flushed = 0;
+    for (unsigned i = SMALL; i < KEYS - 1; i++) {
+        flushed += self->keys[i].flushed != 0;
+    }
+    ck_assert_uint_eq(flushed, KEYS - 1 - SMALL);
+    ck_assert_uint_eq(self->reclaimed, 0);
+    check_what_is_left(self, path);
+    verify(self, path);
+    ck_assert_str_eq(self->wrong, "");
+    munmap(self, 2 * sizeof *self);
+    remove_tree(path);
+    cold_bytes = FIRN_COLD_BYTES_MIN;
 }
 END_TEST
 
@@ -750,6 +974,13 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_bad_sector_under_the_log_is_told_and_got_over);
     tcase_add_test(tcase, a_bad_sector_under_the_index_is_told_and_got_over);
     tcase_add_test(tcase, a_device_that_does_not_sync_is_told_and_got_over);
+    tcase_add_test(tcase, without_a_fault_and_without_reclaim_all_is_there);
+    tcase_add_test(tcase, a_flush_after_a_sync_that_failed_means_what_that_one_dropped);
+    tcase_add_test(tcase, an_index_that_a_sync_dropped_is_not_believed);
+    tcase_add_test(tcase, the_doubt_after_a_sync_that_failed_outlives_the_process);
+    tcase_add_test(tcase, what_a_sync_dropped_and_cannot_be_read_is_told_once_and_missing);
+    tcase_add_test(tcase, what_was_flushed_is_all_there_where_nothing_is_reclaimed);
+    tcase_add_test(tcase, a_sync_that_fails_may_drop_what_was_written);
     tcase_add_test(tcase, while_the_disk_is_full_memory_serves_and_its_bound_holds);
     tcase_add_test(tcase, a_read_that_fails_is_told_and_does_not_last);
     tcase_add_test(tcase, a_log_that_is_cut_gives_misses);
