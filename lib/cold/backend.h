@@ -158,6 +158,9 @@ typedef struct firn_backend_ops {
     int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
     /* [writer] How many valid records begin in that part. */
     uint64_t (*oldest_valid)(const firn_backend *backend);
+    /* [writer] Whether, since a call of oldest with from 0, some of that part was passed over
+     * because it is damaged. */
+    bool (*oldest_damaged)(const firn_backend *backend);
     /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */

@@ -598,6 +598,7 @@ const firn_backend_ops firn_backend_log = {
     .room = firn_write_room,
     .oldest = firn_write_oldest,
     .oldest_valid = firn_write_oldest_valid,
+    .oldest_damaged = firn_write_oldest_damaged,
     .drop = firn_write_drop,
     .clear = firn_write_clear,
     .set_meta = log_set_meta,

@@ -153,6 +153,7 @@ struct firn_backend_session {
     firn_scan scan;
     uint64_t after;      /* sequence of the last record of next_record */
     uint64_t next;       /* and where the frame behind it begins */
+    bool skipped;        /* next_record met damage, and went on with a later segment */
     bool locked;         /* holds follow_lock */
     unsigned char *blob; /* what get_blob or next_blob gave */
     size_t blob_size;
@@ -243,6 +244,7 @@ int firn_write_commit(firn_backend *backend);
 void firn_write_abort(firn_backend *backend);
 uint64_t firn_write_room(firn_backend *backend, bool spare);
 int firn_write_oldest(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
+bool firn_write_oldest_damaged(const firn_backend *backend);
 int firn_write_drop(firn_backend *backend);
 /* The index holds nothing, and knows the log up to its end. */
 int firn_write_empty_index(firn_backend *backend);

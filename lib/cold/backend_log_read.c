@@ -293,15 +293,18 @@ int firn_session_next_record(firn_backend_session *session, uint64_t from, uint6
         firn_frame frame;
         result = firn_scan_frame(backend, &session->scan, position, &frame);
         if (result == FIRN_ECORRUPT) {
+            session->skipped = true;
             result = firn_scan_skip(backend, position, &position);
             continue;
         }
         if (result != FIRN_OK) {
             return result;
         }
+        uint64_t end = frame.end;
         bool wanted = !frame.removal && position >= from;
         uint64_t next;
         result = firn_scan_next(backend, &session->scan, &frame, &next);
+        session->skipped = session->skipped || result != FIRN_OK || next != end;
         if (wanted) {
             session->after = position;
             session->next = result == FIRN_OK ? next : firn_log_end(backend->log);

@@ -267,9 +267,18 @@ int firn_write_oldest(firn_backend *backend, uint64_t from, uint64_t *sequence,
     if (!can_drop(backend)) {
         return FIRN_NOT_FOUND;
     }
-    from = from == 0 ? segment_end - backend->payload : from;
+    if (from == 0) {
+        uint64_t first;
+        backend->own->skipped = firn_log_first_frame(backend->log, firn_log_tail(backend->log),
+                                                     &first) == FIRN_ECORRUPT;
+        from = segment_end - backend->payload;
+    }
     int result = firn_session_next_record(backend->own, from, sequence, record);
     return result == FIRN_OK && *sequence >= segment_end ? FIRN_NOT_FOUND : result;
+}
+
+bool firn_write_oldest_damaged(const firn_backend *backend) {
+    return backend->own->skipped;
 }
 
 uint64_t firn_write_oldest_valid(const firn_backend *backend) {

@@ -391,6 +391,9 @@ int firn_cold_sync(firn_cold *cold, bool writer) {
     int result = cold->ops->sync(cold->backend, writer);
     if (result == FIRN_ECORRUPT) {
         firn_cold_count(&cold->counters.damaged, 1);
+        if (cold->reclaimed != NULL) {
+            cold->reclaimed(cold->reclaimed_context, 0, 0);
+        }
         return FIRN_EIO;
     }
     if (result == FIRN_OK) {

@@ -51,7 +51,9 @@ typedef struct firn_cold_config {
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
     /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
-     * budget. Must not call back into the cold tier. */
+     * budget. version 0: records went of which it cannot be told whose they were, because they
+     * were damaged; they may be anybody's. By firn_cold_sync too, for what is found to be lost.
+     * Must not call back into the cold tier. */
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     void *reclaimed_context;
 } firn_cold_config;

@@ -844,6 +844,57 @@ START_TEST(a_log_that_is_cut_gives_misses) {
 }
 END_TEST
 
+/* Entries that memory and the first segment of the log hold lose the latter, in which bytes from
+ * `from` on were spoilt: all are written again before the log goes round. */
+static void lose_below(off_t from, size_t size) {
+    enum { KEPT = 10 };
+    firn_options options = small_store();
+    options.hot_bytes = 1 << 20;
+    bench self;
+    begin(&self, "io-spoilt", &options);
+    for (unsigned i = 0; i < KEPT; i++) {
+        put(&self.model, self.cache, i);
+    }
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    unsigned char noise[20000];
+    memset(noise, '#', sizeof noise);
+    char *file = join(self.path, "firn.log");
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    ck_assert_int_eq((int)pwrite(fd, noise, size, 4096 + 32 + from), (int)size);
+    close(fd);
+    free(file);
+    for (unsigned i = SMALL; i < KEYS; i++) {
+        put(&self.model, self.cache, i);
+        get(&self.model, self.cache, i % KEPT, true);
+        if (i % 20 == 0) {
+            ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+        }
+    }
+    ck_assert_uint_gt(stats_of(self.cache).reclaimed, 0);
+    ck_assert_uint_ge(stats_of(self.cache).reclaimed_hot, KEPT);
+    reopen(&self, &options);
+    for (unsigned i = 0; i < KEPT; i++) {
+        ck_assert_int_eq(firn_contains(self.cache, &i, sizeof i), FIRN_OK);
+    }
+    get_all(&self.model, self.cache, false);
+    end(&self);
+}
+
+START_TEST(a_record_that_is_damaged_and_reclaimed_is_written_again_from_memory) {
+    lose_below(40, 1); /* of the first record alone */
+}
+END_TEST
+
+START_TEST(a_segment_that_is_damaged_and_reclaimed_is_written_again_from_memory) {
+    lose_below(-32, 16000);
+}
+END_TEST
+
+START_TEST(a_part_of_a_segment_that_is_damaged_is_written_again_from_memory) {
+    lose_below(100, 12000);
+}
+END_TEST
+
 START_TEST(an_index_that_is_cut_gives_errors_and_is_made_anew) {
     firn_options options = small_store();
     bench self;
@@ -984,6 +1035,9 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, while_the_disk_is_full_memory_serves_and_its_bound_holds);
     tcase_add_test(tcase, a_read_that_fails_is_told_and_does_not_last);
     tcase_add_test(tcase, a_log_that_is_cut_gives_misses);
+    tcase_add_test(tcase, a_record_that_is_damaged_and_reclaimed_is_written_again_from_memory);
+    tcase_add_test(tcase, a_segment_that_is_damaged_and_reclaimed_is_written_again_from_memory);
+    tcase_add_test(tcase, a_part_of_a_segment_that_is_damaged_is_written_again_from_memory);
     tcase_add_test(tcase, an_index_that_is_cut_gives_errors_and_is_made_anew);
     tcase_add_test(tcase, a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back);
     tcase_add_test(tcase, a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing);
