@@ -188,8 +188,8 @@ int firn_cold_locate(firn_cold *cold, uint64_t hash);
 int firn_cold_walk(firn_cold *cold, uint64_t from, uint64_t *hashes, size_t most, size_t *count);
 
 /* Records in the journal that what the store holds of this hash below this version is void. Takes
- * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
- * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */
+ * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK;
+ * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it; FIRN_EIO: somebody cut it. */
 int firn_cold_invalidate(firn_cold *cold, uint64_t hash, uint64_t version);
 /* Entries the journal has room for, and has in all. */
 size_t firn_cold_journal_room(const firn_cold *cold);

@@ -253,7 +253,8 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);
 int firn_sync_cold(firn_cache *cache);
 
 /* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
- * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
+ * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK, FIRN_EBUSY or
+ * FIRN_EIO. */
 int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
                            uint64_t version);
 /* After FIRN_EBUSY, with no lock held: makes room in the journal. */

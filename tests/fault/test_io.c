@@ -921,6 +921,39 @@ START_TEST(an_index_that_is_cut_gives_errors_and_is_made_anew) {
 }
 END_TEST
 
+/* Lines of the journal wait while it is cut, and a disk that is full keeps it so for a while. */
+START_TEST(a_journal_that_is_cut_is_made_anew) {
+    firn_options options = small_store();
+    for (unsigned round = 0; round < 3; round++) {
+        static const off_t lengths[] = {0, 50, 8192};
+        bench self;
+        begin(&self, "io-cut-journal", &options);
+        fill_below(&self, &options);
+        for (unsigned i = 0; i < SMALL; i += 2) {
+            put(&self.model, self.cache, i);
+        }
+        io_rule rule = {.folder = self.path, .calls = IO_ALLOCATE, .error = ENOSPC};
+        io_faults_on(&rule);
+        cut(&self, "firn.journal", lengths[round]);
+        unsigned key = 7;
+        ck_assert_int_eq(firn_put(self.cache, &key, sizeof key, "x", 1, NULL), FIRN_EIO);
+        assert_message_names(self.cache, "firn.journal");
+        get_all(&self.model, self.cache, false);
+        ck_assert_int_lt(firn_flush(self.cache), FIRN_OK);
+        ck_assert_int_gt(io_faults_off(), 0);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        self.model.before = 0; /* nothing was lost */
+        use_without_faults(&self.model, self.cache);
+        ck_assert_uint_eq(stats_of(self.cache).damaged, 1);
+        ck_assert_uint_eq(stats_of(self.cache).journal_entries, 0);
+        ck_assert_uint_eq(file_size(self.path, "firn.journal"), 4096 + 65536 * 16);
+        reopen(&self, &options);
+        get_all(&self.model, self.cache, true);
+        end(&self);
+    }
+}
+END_TEST
+
 START_TEST(a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back) {
     firn_options options = small_store();
     bench self;
@@ -1039,6 +1072,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_segment_that_is_damaged_and_reclaimed_is_written_again_from_memory);
     tcase_add_test(tcase, a_part_of_a_segment_that_is_damaged_is_written_again_from_memory);
     tcase_add_test(tcase, an_index_that_is_cut_gives_errors_and_is_made_anew);
+    tcase_add_test(tcase, a_journal_that_is_cut_is_made_anew);
     tcase_add_test(tcase, a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back);
     tcase_add_test(tcase, a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing);
     tcase_add_test(tcase, any_write_may_find_the_disk_full);
