@@ -8,7 +8,10 @@
  * in turn, in a process of its own. See io_faults.h for how calls fail. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,6 +21,7 @@
 
 #include <firn/firn.h>
 
+#include "cold/index.h"
 #include "fault/io_faults.h"
 #include "unit/suite.h"
 #include "unit/support.h"
@@ -1010,6 +1014,99 @@ START_TEST(a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing) {
 }
 END_TEST
 
+/* ---- threads ---- */
+
+enum { INDEX_READERS = 2, INDEX_ENTRIES = 500, INDEX_TURNS = 60 };
+
+typedef struct index_reader {
+    firn_index *index;
+    atomic_bool *stop;
+    _Atomic unsigned *reads;
+} index_reader;
+
+/* Entry i is at place i or, when a commit was done, at a later one that tells i too. */
+static void *read_index(void *context) {
+    const index_reader *self = context;
+    firn_index_reader *reader;
+    ck_assert_int_eq(firn_index_reader_new(self->index, &reader), FIRN_OK);
+    for (uint64_t i = 1; !atomic_load(self->stop); i = i % INDEX_ENTRIES + 1) {
+        int result = firn_index_read_begin(reader);
+        if (result == FIRN_OK) {
+            uint64_t place;
+            ck_assert_int_eq(firn_index_get(reader, i, &place), FIRN_OK);
+            ck_assert_uint_eq(place % (INDEX_ENTRIES + 1), i);
+            firn_index_read_end(reader);
+            atomic_fetch_add(self->reads, 1);
+        } else {
+            ck_assert_int_eq(result, FIRN_EIO); /* for a moment it could not be opened anew */
+        }
+    }
+    firn_index_reader_free(reader);
+    return NULL;
+}
+
+static int commit_index(firn_index *index, uint64_t turn) {
+    int result = firn_index_begin(index);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    for (uint64_t i = 1; i <= INDEX_ENTRIES && result == FIRN_OK; i++) {
+        result = firn_index_put(index, i, turn * (INDEX_ENTRIES + 1) + i);
+    }
+    if (result != FIRN_OK) {
+        firn_index_abort(index);
+        return result;
+    }
+    return firn_index_commit(index);
+}
+
+/* Whichever of its writes a commit fails at: after that of a head, LMDB is opened anew beneath who
+ * reads. */
+START_TEST(an_index_is_opened_anew_beneath_its_readers) {
+    char *path = scratch_path("io-renew");
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_backend_config config = {.directory = path, .heap = heap, .create = true};
+    firn_index *index;
+    ck_assert_int_eq(firn_index_open(&index, &config, 16 << 20), FIRN_OK);
+    ck_assert_int_eq(commit_index(index, 0), FIRN_OK);
+    atomic_bool stop = false;
+    _Atomic unsigned reads = 0;
+    pthread_t threads[INDEX_READERS];
+    index_reader reader = {index, &stop, &reads};
+    for (unsigned i = 0; i < INDEX_READERS; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, read_index, &reader), 0);
+    }
+    long failed = 0;
+    for (unsigned turn = 1; turn <= INDEX_TURNS; turn++) {
+        io_rule rule = {.folder = path,
+                        .name = "data.mdb",
+                        .calls = IO_WRITE,
+                        .first = turn % 6,
+                        .count = 2, /* LMDB tries to put an old head back */
+                        .error = EIO};
+        io_faults_on(&rule);
+        int result = commit_index(index, turn);
+        long now = io_faults_off();
+        ck_assert_int_eq(result, now > 0 ? FIRN_EIO : FIRN_OK);
+        failed += now;
+        ck_assert_int_eq(commit_index(index, turn), FIRN_OK);
+        unsigned before = atomic_load(&reads); /* somebody reads what is there now */
+        while (atomic_load(&reads) < before + 2) {
+            sched_yield();
+        }
+    }
+    ck_assert_int_gt(failed, INDEX_TURNS / 3);
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < INDEX_READERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    }
+    firn_index_close(index);
+    firn_heap_unref(heap);
+    remove_tree(path);
+}
+END_TEST
+
 /* ---- the whole ---- */
 
 START_TEST(without_a_fault_nothing_is_missing) {
@@ -1074,6 +1171,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, an_index_that_is_cut_gives_errors_and_is_made_anew);
     tcase_add_test(tcase, a_journal_that_is_cut_is_made_anew);
     tcase_add_test(tcase, a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back);
+    tcase_add_test(tcase, an_index_is_opened_anew_beneath_its_readers);
     tcase_add_test(tcase, a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing);
     tcase_add_test(tcase, any_write_may_find_the_disk_full);
     tcase_add_test(tcase, any_write_may_fail);
@@ -1085,6 +1183,12 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, any_change_of_a_files_size_or_name_may_fail);
 }
 
+static void add_threads(TCase *tcase) {
+    tcase_add_test(tcase, an_index_is_opened_anew_beneath_its_readers);
+}
+
+/* The tests of threads by themselves, for the thread sanitizer. */
 int main(void) {
-    return run_suite("io", add, 300);
+    return getenv("FIRN_THREADS_ONLY") != NULL ? run_suite("io threads", add_threads, 300)
+                                               : run_suite("io", add, 300);
 }
