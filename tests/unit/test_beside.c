@@ -1,6 +1,8 @@
-/* A read-only handle beside a writer of another process: each entry that is live all the while is
- * found at every moment, while the writer cleans segments, gives them up and moves them. */
+/* Readers beside a writer, in another process or in threads: each entry that is live all the while
+ * is found at every moment, while the writer cleans segments, gives them up and moves them. */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -17,7 +19,7 @@ enum {
     CHURNED = 24, /* that are overwritten over and over */
     CHURNED_BYTES = 6000,
     TURNS = 60, /* a turn writes about a seventh of the log */
-    TINY = 9000,
+    TINY = 4000,
 };
 
 static char *path;
@@ -40,7 +42,7 @@ static firn_options small_options(void) {
 }
 
 static unsigned char *value_of(unsigned key, size_t size) {
-    static unsigned char value[CHURNED_BYTES];
+    static _Thread_local unsigned char value[CHURNED_BYTES];
     for (size_t i = 0; i < size; i++) {
         value[i] = (unsigned char)(key * 31 + i * 7 + (i >> 8));
     }
@@ -169,12 +171,56 @@ START_TEST(what_is_live_is_found_while_segments_are_moved) {
 }
 END_TEST
 
-static void add(TCase *tcase) {
+typedef struct finder {
+    firn_cache *cache;
+    atomic_bool *stop;
+    uint64_t found;
+} finder;
+
+static void *find_on(void *context) {
+    finder *self = context;
+    while (!atomic_load(self->stop)) {
+        find_stable(self->cache, &self->found);
+    }
+    return NULL;
+}
+
+START_TEST(what_is_live_is_found_by_other_threads) {
+    enum { FINDERS = 2 };
+    firn_options options = small_options();
+    firn_cache *cache = open_with(path, &options);
+    begin_writing(cache);
+    atomic_bool stop = false;
+    pthread_t threads[FINDERS];
+    finder finders[FINDERS];
+    for (unsigned i = 0; i < FINDERS; i++) {
+        finders[i] = (finder){cache, &stop, 0};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, find_on, &finders[i]), 0);
+    }
+    churn(cache);
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < FINDERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        ck_assert_uint_gt(finders[i].found, 0);
+    }
+    ck_assert_uint_eq(reclaimed_of(cache), 0);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
+static void add_threads(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, what_is_live_is_found_by_other_threads);
+}
+
+static void add(TCase *tcase) {
+    add_threads(tcase);
     tcase_add_test(tcase, what_is_live_is_found_while_segments_are_cleaned);
     tcase_add_test(tcase, what_is_live_is_found_while_segments_are_moved);
 }
 
+/* The tests of threads by themselves, for the thread sanitizer. */
 int main(void) {
-    return run_suite("beside", add, 300);
+    return getenv("FIRN_THREADS_ONLY") != NULL ? run_suite("beside threads", add_threads, 300)
+                                               : run_suite("beside", add, 300);
 }
