@@ -393,6 +393,12 @@ static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery 
                                backend->directory);
     }
     int result = firn_log_scan(backend->log, true);
+    /* What was reclaimed and is not overwritten yet must not come back: a delete of it left no
+     * trace. */
+    while (result == FIRN_OK && firn_log_tail(backend->log) < firn_log_told_tail(backend->log) &&
+           (firn_log_tail(backend->log) + 1) * backend->payload <= firn_log_end(backend->log)) {
+        firn_log_drop(backend->log);
+    }
     if (result == FIRN_OK) {
         result = firn_lives_reserve(backend);
     }

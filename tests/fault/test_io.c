@@ -250,6 +250,104 @@ static void churn(model *self, firn_cache *cache) {
     look_for_reclaim(self, cache);
 }
 
+/* ---- streams and cursors ---- */
+
+enum { STREAM_BYTES = 60000, STREAM_PIECE = FIRN_PIECE_BYTES_MIN };
+
+static const char stream_key[] = "stream";
+
+static unsigned char stream_byte(size_t i) {
+    return (unsigned char)(i * 7 + (i >> 8));
+}
+
+static void write_stream(model *self, firn_cache *cache) {
+    firn_writer_options options = FIRN_WRITER_OPTIONS_INIT;
+    options.piece = STREAM_PIECE;
+    firn_writer *writer;
+    int result = firn_writer_open(cache, stream_key, sizeof stream_key, &options, &writer);
+    if (result != FIRN_OK) {
+        check_error(self, cache, result, "writer");
+        return;
+    }
+    unsigned char bytes[STREAM_BYTES];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = stream_byte(i);
+    }
+    result = firn_writer_write(writer, bytes, sizeof bytes);
+    if (result == FIRN_OK) {
+        result = firn_writer_commit(writer);
+    } else {
+        firn_writer_abort(writer);
+    }
+    if (result != FIRN_OK) {
+        check_error(self, cache, result, "stream");
+    }
+}
+
+static void read_on(model *self, firn_cache *cache, firn_reader *reader) {
+    size_t offset = 0;
+    const void *piece;
+    size_t size;
+    int result;
+    while ((result = firn_reader_next(reader, &piece, &size)) == FIRN_OK) {
+        for (size_t i = 0; i < size; i++) {
+            if (((const unsigned char *)piece)[i] != stream_byte(offset + i)) {
+                blame(self, "byte %zu of the stream", offset + i);
+            }
+        }
+        offset += size;
+    }
+    if (result == FIRN_NOT_FOUND && offset != STREAM_BYTES) {
+        blame(self, "the stream ends after %zu bytes", offset);
+    } else if (result != FIRN_NOT_FOUND && result != FIRN_ECORRUPT) {
+        check_error(self, cache, result, "stream");
+    }
+}
+
+/* What there is of the stream is right, and is all of it unless that is told. */
+static void read_stream(model *self, firn_cache *cache) {
+    firn_reader *reader;
+    int result = firn_reader_open(cache, stream_key, sizeof stream_key, &reader);
+    if (result == FIRN_OK) {
+        read_on(self, cache, reader);
+        firn_reader_close(reader);
+    } else if (result != FIRN_NOT_FOUND) {
+        check_error(self, cache, result, "reader");
+    }
+}
+
+/* No entry twice, and none with another value than may be found of it. An error ends it early, for
+ * a device that never gets well gives one without end. */
+static void walk(model *self, firn_cache *cache) {
+    firn_cursor *cursor;
+    int result = firn_cursor_open(cache, NULL, 0, 0, &cursor);
+    bool seen[KEYS] = {false};
+    firn_object *object;
+    unsigned errors = 0;
+    while (result == FIRN_OK && errors < KEYS) {
+        result = firn_cursor_next(cursor, &object);
+        if (result == FIRN_OK) {
+            unsigned key = 0;
+            size_t size;
+            const void *bytes = firn_object_key(object, &size);
+            memcpy(&key, bytes, sizeof key);
+            bool own = size == sizeof key && key < KEYS;
+            if (own && seen[key]) {
+                blame(self, "key %u is given twice", key);
+            } else if (own) {
+                seen[key] = true;
+                check_value(self, object, key);
+            }
+            firn_object_unref(object);
+        } else if (result != FIRN_NOT_FOUND) {
+            check_error(self, cache, result, "cursor");
+            errors++;
+            result = FIRN_OK;
+        }
+    }
+    firn_cursor_close(cursor);
+}
+
 static void use(model *self, firn_cache *cache) {
     for (unsigned i = 0; i < SMALL; i++) {
         put(self, cache, i);
@@ -260,8 +358,11 @@ static void use(model *self, firn_cache *cache) {
         delete (self, cache, i + 1);
     }
     get(self, cache, LARGE, false);
+    write_stream(self, cache);
     (void)flush(self, cache);
     run(self, cache);
+    walk(self, cache);
+    read_stream(self, cache);
     churn(self, cache);
     for (unsigned i = 1; i < SMALL; i += 4) {
         put(self, cache, i);
@@ -271,6 +372,7 @@ static void use(model *self, firn_cache *cache) {
     (void)flush(self, cache);
     put(self, cache, 2); /* in memory alone, and something of it below */
     get_some(self, cache);
+    read_stream(self, cache);
 }
 
 /* How a run ends. */
@@ -310,6 +412,8 @@ static void live_once_more(model *self, const char *path, bool killed) {
     self->reclaimed = 0;
     self->opened = true;
     get_some(self, cache);
+    walk(self, cache);
+    read_stream(self, cache);
     put(self, cache, 5);
     delete (self, cache, 9);
     (void)flush(self, cache);
