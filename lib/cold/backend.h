@@ -118,8 +118,10 @@ typedef struct firn_backend_ops {
     int (*recover)(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
 
     int (*fingerprint)(firn_backend *backend, firn_fingerprint *fingerprint);
-    /* Pushes all commits to the device. */
-    int (*sync)(firn_backend *backend);
+    /* Pushes all commits to the device. writer: the caller is the writer. FIRN_AGAIN: an earlier
+     * one failed, so the writer has to call. FIRN_ECORRUPT: all that can be read is there, but
+     * what that one could not push is lost. FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
+    int (*sync)(firn_backend *backend, bool writer);
     void (*usage)(firn_backend *backend, firn_backend_usage *usage);
 
     /* [writer] One transaction at a time. After any error within it but FIRN_NOT_FOUND it can only
@@ -156,6 +158,9 @@ typedef struct firn_backend_ops {
     int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
     /* [writer] How many valid records begin in that part. */
     uint64_t (*oldest_valid)(const firn_backend *backend);
+    /* [writer] Whether, since a call of oldest with from 0, some of that part was passed over
+     * because it is damaged. */
+    bool (*oldest_damaged)(const firn_backend *backend);
     /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */

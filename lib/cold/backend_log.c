@@ -63,6 +63,7 @@ static void log_close(firn_backend *backend) {
         firn_heap_free(heap, backend->directory, strlen(backend->directory) + 1);
     }
     pthread_rwlock_destroy(&backend->follow_lock);
+    pthread_mutex_destroy(&backend->sync_lock);
     firn_heap_free(heap, backend, sizeof *backend);
 }
 
@@ -119,6 +120,10 @@ static int open_log(firn_backend *backend, const firn_backend_config *config) {
     int result = firn_log_open(&backend->log, &to);
     if (result == FIRN_OK) {
         backend->payload = firn_log_payload(backend->log);
+        atomic_init(&backend->index_doubt, firn_log_index_doubt(backend->log) && !config->rebuild);
+        if (config->clean) {
+            firn_log_trust(backend->log);
+        }
     }
     return result;
 }
@@ -204,6 +209,7 @@ static int log_open(firn_backend **out, const firn_backend_config *config) {
         return firn_detail_set(config->detail, FIRN_ENOMEM, "%s: no memory to open it",
                                config->directory);
     }
+    pthread_mutex_init(&backend->sync_lock, NULL);
     backend->heap = config->heap;
     backend->detail = config->detail;
     backend->read_only = config->read_only;
@@ -387,6 +393,12 @@ static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery 
                                backend->directory);
     }
     int result = firn_log_scan(backend->log, true);
+    /* What was reclaimed and is not overwritten yet must not come back: a delete of it left no
+     * trace. */
+    while (result == FIRN_OK && firn_log_tail(backend->log) < firn_log_told_tail(backend->log) &&
+           (firn_log_tail(backend->log) + 1) * backend->payload <= firn_log_end(backend->log)) {
+        firn_log_drop(backend->log);
+    }
     if (result == FIRN_OK) {
         result = firn_lives_reserve(backend);
     }
@@ -502,13 +514,13 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
 /* ---- what it tells of itself ---- */
 
 static int log_fingerprint(firn_backend *backend, firn_fingerprint *fingerprint) {
+    if (atomic_load_explicit(&backend->index_doubt, memory_order_relaxed)) {
+        return firn_detail_set(backend->detail, FIRN_ECORRUPT,
+                               "%s: a sync of its index failed; open it for writing, which makes "
+                               "the index anew",
+                               backend->directory);
+    }
     return firn_index_fingerprint(backend->index, fingerprint);
-}
-
-/* The log first: an index that is newer than the log it speaks of would be the worse half. */
-static int log_sync(firn_backend *backend) {
-    int result = firn_log_sync(backend->log);
-    return result == FIRN_OK ? firn_index_sync(backend->index) : result;
 }
 
 static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
@@ -577,7 +589,7 @@ const firn_backend_ops firn_backend_log = {
     .read_meta = log_read_meta,
     .recover = log_recover,
     .fingerprint = log_fingerprint,
-    .sync = log_sync,
+    .sync = firn_sync,
     .usage = log_usage,
     .begin = firn_write_begin,
     .prefetch = firn_write_prefetch,
@@ -592,6 +604,7 @@ const firn_backend_ops firn_backend_log = {
     .room = firn_write_room,
     .oldest = firn_write_oldest,
     .oldest_valid = firn_write_oldest_valid,
+    .oldest_damaged = firn_write_oldest_damaged,
     .drop = firn_write_drop,
     .clear = firn_write_clear,
     .set_meta = log_set_meta,

@@ -1,8 +1,8 @@
 /* What the files of the log backend share. backend_log.c opens, recovers and tells of itself,
  * backend_log_write.c writes, reclaims and makes checkpoints, backend_log_read.c is for readers,
  * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk,
- * backend_log_pack.c gives space back. For
- * no other file.
+ * backend_log_pack.c gives space back, backend_log_sync.c brings all to the device. For no other
+ * file.
  *
  * The log is the truth. Its frames, in order, say everything; the index on disk is what they come
  * to as of a checkpoint, and the delta is what came since. A hash is looked for in
@@ -138,6 +138,10 @@ struct firn_backend {
     bool filter_too_small;         /* for all the entries there are */
 
     pthread_rwlock_t follow_lock; /* of read-only handles. read: a session reads */
+
+    pthread_mutex_t sync_lock; /* held over each sync, so that an error is not taken by another */
+    /* The index is not to be believed by the next open. Set with sync_lock; relaxed. */
+    atomic_bool index_doubt;
 };
 
 struct firn_backend_session {
@@ -149,6 +153,7 @@ struct firn_backend_session {
     firn_scan scan;
     uint64_t after;      /* sequence of the last record of next_record */
     uint64_t next;       /* and where the frame behind it begins */
+    bool skipped;        /* next_record met damage, and went on with a later segment */
     bool locked;         /* holds follow_lock */
     unsigned char *blob; /* what get_blob or next_blob gave */
     size_t blob_size;
@@ -239,6 +244,7 @@ int firn_write_commit(firn_backend *backend);
 void firn_write_abort(firn_backend *backend);
 uint64_t firn_write_room(firn_backend *backend, bool spare);
 int firn_write_oldest(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
+bool firn_write_oldest_damaged(const firn_backend *backend);
 int firn_write_drop(firn_backend *backend);
 /* The index holds nothing, and knows the log up to its end. */
 int firn_write_empty_index(firn_backend *backend);
@@ -249,6 +255,14 @@ uint64_t firn_write_oldest_valid(const firn_backend *backend);
 /* backend_log_pack.c */
 int firn_pack(firn_backend *backend);
 int firn_pack_closed(const char *directory, firn_heap *heap, firn_detail *detail);
+
+/* backend_log_sync.c */
+/* See firn_backend_ops.sync. */
+int firn_sync(firn_backend *backend, bool writer);
+/* [writer] Between transactions: brings the log to the device, whatever was before. FIRN_ECORRUPT:
+ * it is there, but what an earlier sync could not push is lost. */
+int firn_sync_log(firn_backend *backend);
+int firn_sync_index(firn_backend *backend);
 
 /* backend_log_filter.c */
 int firn_filter_open(firn_backend *backend, uint64_t bytes_max);

@@ -247,8 +247,12 @@ static int follow_once(firn_backend *backend, bool *again) {
     if (result == FIRN_OK) {
         result = firn_replay(backend, false, reload_in_replay, &recovery);
     }
-    /* Frames that were overwritten while they were read look damaged. */
-    *again = result == FIRN_ECORRUPT;
+    /* Frames that were overwritten while they were read look damaged. And a writer that found
+     * damage goes on behind it, with a stored index that knows that. */
+    if (result == FIRN_ECORRUPT) {
+        *again = true;
+        backend->known = 0;
+    }
     return result;
 }
 

@@ -23,13 +23,16 @@ static int forget_slots(firn_backend *backend) {
         return result;
     }
     result = firn_index_commit(backend->index);
-    return result == FIRN_OK ? firn_index_sync(backend->index) : result;
+    return result == FIRN_OK ? firn_sync_index(backend) : result;
 }
 
 int firn_pack(firn_backend *backend) {
     int result = firn_checkpoint(backend);
     if (result == FIRN_OK) {
         result = forget_slots(backend);
+    }
+    if (result == FIRN_OK) { /* the moves sync it themselves, which in doubt they could not */
+        result = firn_sync_log(backend);
     }
     if (result == FIRN_OK) {
         result = firn_log_set_slots(backend->log, firn_log_slots_used(backend->log));
@@ -38,7 +41,7 @@ int firn_pack(firn_backend *backend) {
         result = firn_log_cut(backend->log);
     }
     if (result == FIRN_OK) {
-        result = firn_log_sync(backend->log);
+        result = firn_sync_log(backend);
     }
     /* They are stored again, all of them, whether they moved or not. */
     backend->moves_stored = UINT64_MAX;

@@ -198,16 +198,9 @@ static int locate_followed(firn_backend_session *session, uint64_t hash, uint64_
     return FIRN_NOT_FOUND;
 }
 
-int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
-                        firn_bytes *record) {
+/* Before anything is looked at that a writer may change. */
+static void note_changes(firn_backend_session *session) {
     session->changes = firn_log_changes(session->backend->log);
-    uint64_t place;
-    int result = locate_followed(session, firn_index_hash(hash), &place);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    *sequence = firn_place_position(place);
-    return firn_read_place(session, place, record);
 }
 
 int firn_session_lookup_many(firn_backend_session *session, size_t count, const uint64_t *hashes,
@@ -215,7 +208,7 @@ int firn_session_lookup_many(firn_backend_session *session, size_t count, const 
     firn_backend *backend = session->backend;
     int result = FIRN_OK;
     bool any = false;
-    session->changes = firn_log_changes(backend->log);
+    note_changes(session);
     for (size_t i = 0; i < count && backend->filter != NULL; i++) {
         firn_filter_prefetch(backend->filter, firn_index_hash(hashes[i]));
     }
@@ -258,10 +251,40 @@ bool firn_session_overtaken(firn_backend_session *session) {
     return firn_log_changes(session->backend->log) != session->changes;
 }
 
+/* One whose segment went between the look-up and the reading may have been written once more before
+ * that: then it is looked for again. */
+int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
+                        firn_bytes *record) {
+    int result = FIRN_NOT_FOUND;
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        uint64_t place = 0;
+        note_changes(session);
+        result = locate_followed(session, firn_index_hash(hash), &place);
+        *sequence = firn_place_position(place);
+        if (result == FIRN_OK) {
+            result = firn_read_place(session, place, record);
+        }
+        if (result != FIRN_NOT_FOUND || place == 0 || !firn_session_overtaken(session)) {
+            return result;
+        }
+    }
+    return result;
+}
+
 int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence) {
-    uint64_t place;
-    int result = locate_followed(session, firn_index_hash(hash), &place);
-    *sequence = result == FIRN_OK ? firn_place_position(place) : 0;
+    int result = FIRN_NOT_FOUND;
+    *sequence = 0;
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        uint64_t place = 0;
+        note_changes(session);
+        result = locate_followed(session, firn_index_hash(hash), &place);
+        if (result == FIRN_OK) {
+            *sequence = firn_place_position(place);
+        }
+        if (result != FIRN_NOT_FOUND || place == 0 || !firn_session_overtaken(session)) {
+            return result;
+        }
+    }
     return result;
 }
 
@@ -293,15 +316,18 @@ int firn_session_next_record(firn_backend_session *session, uint64_t from, uint6
         firn_frame frame;
         result = firn_scan_frame(backend, &session->scan, position, &frame);
         if (result == FIRN_ECORRUPT) {
+            session->skipped = true;
             result = firn_scan_skip(backend, position, &position);
             continue;
         }
         if (result != FIRN_OK) {
             return result;
         }
+        uint64_t end = frame.end;
         bool wanted = !frame.removal && position >= from;
         uint64_t next;
         result = firn_scan_next(backend, &session->scan, &frame, &next);
+        session->skipped = session->skipped || result != FIRN_OK || next != end;
         if (wanted) {
             session->after = position;
             session->next = result == FIRN_OK ? next : firn_log_end(backend->log);

@@ -65,6 +65,12 @@ int firn_write_begin(firn_backend *backend) {
             return result;
         }
     }
+    if (backend->sync_commits && firn_log_doubt(backend->log) != 0) {
+        int result = firn_sync_log(backend);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
     reset(&backend->staging, backend->heap);
     backend->staging.begin = firn_log_end(backend->log);
     backend->staging.room = firn_log_room(backend->log);
@@ -207,6 +213,10 @@ int firn_write_commit(firn_backend *backend) {
         if (result == FIRN_OK && backend->sync_commits) {
             result = firn_log_sync(backend->log);
         }
+        if (result == FIRN_AGAIN) { /* another thread's failed meanwhile; begin sees to it */
+            result = firn_detail_set(backend->detail, FIRN_EIO, "%s: its log could not be synced",
+                                     backend->directory);
+        }
         if (result != FIRN_OK) {
             firn_log_take_back(backend->log, staging->begin);
             (void)firn_log_publish(backend->log); /* the first error is the one to tell */
@@ -257,9 +267,18 @@ int firn_write_oldest(firn_backend *backend, uint64_t from, uint64_t *sequence,
     if (!can_drop(backend)) {
         return FIRN_NOT_FOUND;
     }
-    from = from == 0 ? segment_end - backend->payload : from;
+    if (from == 0) {
+        uint64_t first;
+        backend->own->skipped = firn_log_first_frame(backend->log, firn_log_tail(backend->log),
+                                                     &first) == FIRN_ECORRUPT;
+        from = segment_end - backend->payload;
+    }
     int result = firn_session_next_record(backend->own, from, sequence, record);
     return result == FIRN_OK && *sequence >= segment_end ? FIRN_NOT_FOUND : result;
+}
+
+bool firn_write_oldest_damaged(const firn_backend *backend) {
+    return backend->own->skipped;
 }
 
 uint64_t firn_write_oldest_valid(const firn_backend *backend) {

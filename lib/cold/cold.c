@@ -367,7 +367,14 @@ bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash) {
 /* ---- invalidation ---- */
 
 int firn_cold_invalidate(firn_cold *cold, uint64_t hash, uint64_t version) {
-    return cold->read_only ? FIRN_EREADONLY : firn_journal_append(cold->journal, hash, version);
+    if (cold->read_only) {
+        return FIRN_EREADONLY;
+    }
+    int result = firn_journal_append(cold->journal, hash, version);
+    return result == FIRN_EIO
+               ? firn_detail_set(cold->detail, FIRN_EIO, "%s/%s: was cut off by somebody",
+                                 cold->path, FIRN_JOURNAL_FILE)
+               : result;
 }
 
 size_t firn_cold_journal_room(const firn_cold *cold) {
@@ -387,8 +394,15 @@ int firn_cold_sync_journal(firn_cold *cold) {
                            FIRN_JOURNAL_FILE, strerror(errno));
 }
 
-int firn_cold_sync(firn_cold *cold) {
-    int result = cold->ops->sync(cold->backend);
+int firn_cold_sync(firn_cold *cold, bool writer) {
+    int result = cold->ops->sync(cold->backend, writer);
+    if (result == FIRN_ECORRUPT) {
+        firn_cold_count(&cold->counters.damaged, 1);
+        if (cold->reclaimed != NULL) {
+            cold->reclaimed(cold->reclaimed_context, 0, 0);
+        }
+        return FIRN_EIO;
+    }
     if (result == FIRN_OK) {
         result = firn_cold_sync_journal(cold);
     }
@@ -482,7 +496,7 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .reclaimed = get(&from->reclaimed),
         .expired = get(&from->expired),
         .collisions = get(&from->collisions),
-        .damaged = get(&from->damaged),
+        .damaged = get(&from->damaged) + firn_journal_mended(cold->journal),
         .write_errors = get(&from->write_errors),
         .read_errors = get(&from->read_errors),
         .syncs = get(&from->syncs),

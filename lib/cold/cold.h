@@ -51,7 +51,9 @@ typedef struct firn_cold_config {
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
     /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
-     * budget. Must not call back into the cold tier. */
+     * budget. version 0: records went of which it cannot be told whose they were, because they
+     * were damaged; they may be anybody's. By firn_cold_sync too, for what is found to be lost.
+     * Must not call back into the cold tier. */
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     /* Asked about an entry that would be reclaimed: true, if it had better stay. NULL: none. */
     bool (*kept)(void *context, uint64_t hash);
@@ -188,16 +190,19 @@ int firn_cold_locate(firn_cold *cold, uint64_t hash);
 int firn_cold_walk(firn_cold *cold, uint64_t from, uint64_t *hashes, size_t most, size_t *count);
 
 /* Records in the journal that what the store holds of this hash below this version is void. Takes
- * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK, or
- * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it. */
+ * nanoseconds, survives kill -9. Two calls for one hash must be ordered by the caller. FIRN_OK;
+ * FIRN_EBUSY: the journal is full, and a firn_cold_write empties it; FIRN_EIO: somebody cut it. */
 int firn_cold_invalidate(firn_cold *cold, uint64_t hash, uint64_t version);
 /* Entries the journal has room for, and has in all. */
 size_t firn_cold_journal_room(const firn_cold *cold);
 size_t firn_cold_journal_capacity(const firn_cold *cold);
 /* Pushes the journal to the device. FIRN_OK, FIRN_EIO. */
 int firn_cold_sync_journal(firn_cold *cold);
-/* Pushes all commits and the journal to the device. FIRN_OK, FIRN_EIO, FIRN_ENOSPC. */
-int firn_cold_sync(firn_cold *cold);
+/* Pushes all commits and the journal to the device. writer: the caller is the writer. FIRN_OK.
+ * FIRN_AGAIN: an earlier one failed, and what it may have lost is to be seen to: the writer has to
+ * call. FIRN_EIO: or something that an earlier one failed to push is lost, which is counted and is
+ * told once. FIRN_ENOSPC, FIRN_ENOMEM. */
+int firn_cold_sync(firn_cold *cold, bool writer);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
 

@@ -237,7 +237,7 @@ static int replay_journal(firn_cold *cold) {
     if (scan.entries > 0) {
         result = firn_cold_replay_journal(cold);
         if (result == FIRN_OK) {
-            result = cold->ops->sync(cold->backend);
+            result = cold->ops->sync(cold->backend, true);
         }
     }
     if (result == FIRN_OK) {
@@ -316,7 +316,7 @@ static int make_backend(firn_cold *cold, uint64_t store_id) {
         return result;
     }
     firn_fingerprint fingerprint;
-    result = cold->ops->sync(cold->backend);
+    result = cold->ops->sync(cold->backend, true);
     if (result == FIRN_OK) {
         result = cold->ops->fingerprint(cold->backend, &fingerprint);
     }
@@ -455,7 +455,7 @@ int firn_cold_close(firn_cold *cold, bool clean) {
             result = firn_cold_conclude(cold);
         }
         if (result == FIRN_OK) {
-            result = firn_cold_sync(cold);
+            result = firn_cold_sync(cold, true);
         }
         if (result == FIRN_OK) {
             firn_journal_set_clean(cold->journal);

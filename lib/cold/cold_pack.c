@@ -171,7 +171,7 @@ int firn_cold_pack(firn_cold *cold, int (*progress)(void *context, uint64_t done
         result = cold->ops->pack(cold->backend);
     }
     if (result == FIRN_OK) {
-        result = cold->ops->sync(cold->backend);
+        result = cold->ops->sync(cold->backend, true);
     }
     if (result == FIRN_OK) {
         result = firn_cold_reopen(cold, pack_closed);

@@ -252,6 +252,7 @@ typedef struct reclaim {
     uint64_t expired;
     uint64_t copied;     /* bytes, in all */
     uint64_t copied_max; /* of records that were hit */
+    bool damaged;        /* some are, so that it cannot be told whose they are */
 } reclaim;
 
 /* What links keep may take more than what was hit, but not all, or nothing would come free. */
@@ -263,8 +264,10 @@ static bool is_kept(firn_cold *cold, const reclaim *self, uint64_t hash, size_t 
 /* What becomes of one record of the oldest part. */
 static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const firn_bytes *bytes) {
     firn_record record;
-    if (firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
+    if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
+        firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
         cold->tally.damaged++;
+        self->damaged = true;
         return FIRN_OK;
     }
     uint64_t hash = firn_hash64(cold->seed, record.key, record.key_size);
@@ -272,8 +275,7 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     bool hit = take_hit(cold, hash);
     bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max) ||
                 is_kept(cold, self, hash, bytes->size);
-    if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record) &&
-        firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
+    if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record)) {
         int result = copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;
         self->copied += result == FIRN_OK ? bytes->size : 0;
@@ -362,6 +364,7 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
             return result;
         }
     }
+    self.damaged = self.damaged || cold->ops->oldest_damaged(cold->backend);
     uint64_t before = entries_now(cold);
     result = cold->ops->drop(cold->backend);
     if (result != FIRN_OK) {
@@ -373,6 +376,9 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
     publish(cold);
     for (size_t i = 0; cold->reclaimed != NULL && i < cold->losses_used; i++) {
         cold->reclaimed(cold->reclaimed_context, cold->losses[i].hash, cold->losses[i].version);
+    }
+    if (cold->reclaimed != NULL && self.damaged && lost > 0) {
+        cold->reclaimed(cold->reclaimed_context, 0, 0);
     }
     return FIRN_OK;
 }

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 
 #include <firn/error.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 
@@ -23,6 +25,7 @@ enum {
     BYTE_ORDER_SWAPPED = 0x04030201,
     IMMUTABLE_SIZE = 24,
     CHECK_BITS = 16,
+    PAGE_SLOTS = 256, /* in the least page there is */
 };
 
 typedef struct header {
@@ -62,6 +65,17 @@ struct firn_journal {
     firn_heap *heap;
     uint64_t store_id;
     bool writable;
+    int fd;
+    _Atomic uint64_t looked_ns; /* when the file's length was last looked at; relaxed */
+    atomic_bool cut;            /* it was too short then, and could not be made longer; relaxed */
+    _Atomic uint64_t mended;    /* relaxed */
+    uint32_t state;             /* as set last; the writer's, as the next */
+    uint32_t durability;
+    pthread_mutex_t lock;    /* making it whole, and syncing */
+    _Atomic uint64_t wanted; /* syncs; acquire and release: what was stored before one of these
+                                is seen by whoever does it */
+    uint64_t synced;         /* of these; lock, as the next */
+    bool sync_failed;        /* the system may have dropped pages */
     _Alignas(64) _Atomic uint64_t head;
     _Alignas(64) _Atomic uint64_t tail;
 };
@@ -197,13 +211,14 @@ static int map_file(firn_journal **out, const char *path, bool writable, firn_he
                                      strerror(errno));
         }
     }
-    close(fd);
     if (result != FIRN_OK) {
+        close(fd);
         return result;
     }
     firn_journal *journal = firn_heap_alloc_lines(heap, sizeof *journal);
     if (journal == NULL) {
         munmap(map, FIRN_JOURNAL_FILE_SIZE);
+        close(fd);
         return firn_detail_set(detail, FIRN_ENOMEM, "%s: no memory to open it", path);
     }
     journal->header = map;
@@ -211,6 +226,9 @@ static int map_file(firn_journal **out, const char *path, bool writable, firn_he
     journal->heap = heap;
     journal->store_id = le64toh(journal->header->store_id);
     journal->writable = writable;
+    journal->fd = fd;
+    journal->state = le32toh(atomic_load_explicit(&journal->header->state, memory_order_relaxed));
+    pthread_mutex_init(&journal->lock, NULL);
     *out = journal;
     return FIRN_OK;
 }
@@ -249,8 +267,74 @@ bool firn_journal_is_unfinished(const char *directory, bool has_data, firn_heap 
 void firn_journal_close(firn_journal *journal) {
     if (journal != NULL) {
         munmap(journal->header, FIRN_JOURNAL_FILE_SIZE);
+        close(journal->fd);
+        pthread_mutex_destroy(&journal->lock);
         firn_heap_free_lines(journal->heap, journal, sizeof *journal);
     }
+}
+
+/* ---- a file that is cut ---- */
+
+static uint64_t length_of(const firn_journal *journal) {
+    struct stat status;
+    return fstat(journal->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+/* A slot that was taken and is empty now would be waited for. One that says nothing sound is passed
+ * over; who is just filling it does so all the same. */
+static void fill_taken(firn_journal *journal) {
+    uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&journal->head, memory_order_acquire);
+    uint64_t word = htole64(UINT64_C(1) << CHECK_BITS | (check_of(journal->store_id, 0, 1) ^ 1));
+    for (; tail != head; tail++) {
+        uint64_t empty = 0;
+        atomic_compare_exchange_strong_explicit(&journal->slots[tail % FIRN_JOURNAL_SLOTS].word,
+                                                &empty, word, memory_order_release,
+                                                memory_order_relaxed);
+    }
+}
+
+/* lock is held. The room comes first: see create_file. */
+static bool make_whole(firn_journal *journal) {
+    uint64_t length = length_of(journal);
+    if (length >= FIRN_JOURNAL_FILE_SIZE) {
+        return true;
+    }
+    if (!journal->writable || posix_fallocate(journal->fd, 0, FIRN_JOURNAL_FILE_SIZE) != 0) {
+        return false;
+    }
+    if (length < sizeof(header)) {
+        header *head = journal->header;
+        fill_header(head, journal->store_id);
+        atomic_store_explicit(&head->durability, htole32(journal->durability),
+                              memory_order_release);
+        firn_boot_id(head->boot_id);
+        atomic_store_explicit(&head->state, htole32(journal->state), memory_order_release);
+    }
+    fill_taken(journal);
+    atomic_fetch_add_explicit(&journal->mended, 1, memory_order_relaxed);
+    return true;
+}
+
+/* Before the map is touched: false if that would end the process. */
+static bool is_whole(const firn_journal *shared) {
+    firn_journal *journal = (firn_journal *)(uintptr_t)shared; /* what it notes is no change */
+    uint64_t now_ns = firn_coarse_ns();
+    if (atomic_load_explicit(&journal->looked_ns, memory_order_relaxed) != now_ns) {
+        atomic_store_explicit(&journal->looked_ns, now_ns, memory_order_relaxed);
+        bool whole = length_of(journal) >= FIRN_JOURNAL_FILE_SIZE;
+        if (!whole) {
+            pthread_mutex_lock(&journal->lock);
+            whole = make_whole(journal);
+            pthread_mutex_unlock(&journal->lock);
+        }
+        atomic_store_explicit(&journal->cut, !whole, memory_order_relaxed);
+    }
+    return !atomic_load_explicit(&journal->cut, memory_order_relaxed);
+}
+
+uint64_t firn_journal_mended(const firn_journal *journal) {
+    return atomic_load_explicit(&journal->mended, memory_order_relaxed);
 }
 
 static uint64_t get64(const _Atomic uint64_t *field) {
@@ -296,6 +380,9 @@ void firn_journal_scan_all(const firn_journal *journal, firn_journal_scan *scan,
                                         bool damaged),
                            void *context) {
     *scan = (firn_journal_scan){0};
+    if (!is_whole(journal)) {
+        return;
+    }
     for (uint64_t i = 0; i < FIRN_JOURNAL_SLOTS; i++) {
         firn_journal_entry entry;
         bool damaged;
@@ -316,6 +403,9 @@ void firn_journal_scan_all(const firn_journal *journal, firn_journal_scan *scan,
 }
 
 bool firn_journal_voids(const firn_journal *journal, uint64_t hash, uint64_t version) {
+    if (!is_whole(journal)) {
+        return true;
+    }
     if (atomic_load_explicit(&journal->header->clean, memory_order_acquire) != 0) {
         return false;
     }
@@ -336,11 +426,18 @@ bool firn_journal_voids(const firn_journal *journal, uint64_t hash, uint64_t ver
 }
 
 void firn_journal_set_state(firn_journal *journal, uint32_t state) {
+    journal->state = state;
+    if (!is_whole(journal)) {
+        return;
+    }
     atomic_store_explicit(&journal->header->state, htole32(state), memory_order_release);
 }
 
 void firn_journal_set_fingerprint(firn_journal *journal, const firn_fingerprint *fingerprint) {
     header *head = journal->header;
+    if (!is_whole(journal)) {
+        return;
+    }
     atomic_store_explicit(&head->file_bytes, htole64(fingerprint->file_bytes),
                           memory_order_release);
     atomic_store_explicit(&head->mtime_ns, htole64(fingerprint->mtime_ns), memory_order_release);
@@ -350,13 +447,19 @@ void firn_journal_set_fingerprint(firn_journal *journal, const firn_fingerprint 
 
 void firn_journal_set_dirty(firn_journal *journal, uint32_t durability) {
     header *head = journal->header;
+    journal->durability = durability;
+    if (!is_whole(journal)) {
+        return;
+    }
     atomic_store_explicit(&head->clean, 0, memory_order_release);
     atomic_store_explicit(&head->durability, htole32(durability), memory_order_release);
     firn_boot_id(head->boot_id);
 }
 
 void firn_journal_set_clean(firn_journal *journal) {
-    atomic_store_explicit(&journal->header->clean, htole32(1), memory_order_release);
+    if (is_whole(journal)) {
+        atomic_store_explicit(&journal->header->clean, htole32(1), memory_order_release);
+    }
 }
 
 static void empty_slots(firn_journal *journal, uint64_t begin, uint64_t end) {
@@ -368,8 +471,9 @@ static void empty_slots(firn_journal *journal, uint64_t begin, uint64_t end) {
 }
 
 void firn_journal_reset(firn_journal *journal) {
+    bool whole = is_whole(journal);
     /* Only what is not empty is written: pages of an empty journal stay untouched. */
-    for (uint64_t i = 0; i < FIRN_JOURNAL_SLOTS; i++) {
+    for (uint64_t i = 0; whole && i < FIRN_JOURNAL_SLOTS; i++) {
         slot *one = &journal->slots[i];
         if (atomic_load_explicit(&one->word, memory_order_relaxed) != 0 ||
             atomic_load_explicit(&one->hash, memory_order_relaxed) != 0) {
@@ -381,6 +485,9 @@ void firn_journal_reset(firn_journal *journal) {
 }
 
 int firn_journal_append(firn_journal *journal, uint64_t hash, uint64_t version) {
+    if (!is_whole(journal)) {
+        return FIRN_EIO;
+    }
     uint64_t position = atomic_load_explicit(&journal->head, memory_order_relaxed);
     do {
         /* Acquire, against the release in firn_journal_release: slots before the tail are seen
@@ -411,6 +518,9 @@ void firn_journal_range(const firn_journal *journal, uint64_t *begin, uint64_t *
     uint64_t head = atomic_load_explicit(&journal->head, memory_order_acquire);
     *begin = atomic_load_explicit(&journal->tail, memory_order_relaxed);
     *end = *begin;
+    if (!is_whole(journal)) {
+        return;
+    }
     /* A slot that somebody has claimed but not yet filled ends the range. */
     while (*end < head && atomic_load_explicit(&journal->slots[*end % FIRN_JOURNAL_SLOTS].word,
                                                memory_order_acquire) != 0) {
@@ -421,19 +531,51 @@ void firn_journal_range(const firn_journal *journal, uint64_t *begin, uint64_t *
 firn_journal_entry firn_journal_at(const firn_journal *journal, uint64_t position) {
     firn_journal_entry entry = {0, 0};
     bool damaged = false;
-    if (!read_slot(journal, position, &entry, &damaged) || damaged) {
+    if (!is_whole(journal) || !read_slot(journal, position, &entry, &damaged) || damaged) {
         entry.version = 0; /* voids nothing */
     }
     return entry;
 }
 
 void firn_journal_release(firn_journal *journal, uint64_t end) {
+    if (!is_whole(journal)) {
+        return; /* they are applied once more when it is */
+    }
     empty_slots(journal, atomic_load_explicit(&journal->tail, memory_order_relaxed), end);
     atomic_store_explicit(&journal->tail, end, memory_order_release);
 }
 
+/* Makes every page dirty, without a change. */
+static void touch_pages(firn_journal *journal) {
+    atomic_fetch_add_explicit(&journal->header->state, 0, memory_order_relaxed);
+    for (uint64_t i = 0; i < FIRN_JOURNAL_SLOTS; i += PAGE_SLOTS) {
+        atomic_fetch_add_explicit(&journal->slots[i].word, 0, memory_order_relaxed);
+    }
+}
+
+/* lock is held. After a sync that failed the system takes pages for clean that are not: they are in
+ * memory as they were, and are written again. */
+static int sync_locked(firn_journal *journal) {
+    uint64_t wanted = atomic_load_explicit(&journal->wanted, memory_order_acquire);
+    if (journal->sync_failed) {
+        touch_pages(journal);
+    }
+    journal->sync_failed = msync(journal->header, FIRN_JOURNAL_FILE_SIZE, MS_SYNC) != 0;
+    journal->synced = journal->sync_failed ? journal->synced : wanted;
+    return journal->sync_failed ? FIRN_EIO : FIRN_OK;
+}
+
 int firn_journal_sync(firn_journal *journal) {
-    return !journal->writable || msync(journal->header, FIRN_JOURNAL_FILE_SIZE, MS_SYNC) == 0
-               ? FIRN_OK
-               : FIRN_EIO;
+    if (!journal->writable) {
+        return FIRN_OK;
+    }
+    if (!is_whole(journal)) {
+        errno = EIO;
+        return FIRN_EIO;
+    }
+    uint64_t own = atomic_fetch_add_explicit(&journal->wanted, 1, memory_order_acq_rel) + 1;
+    pthread_mutex_lock(&journal->lock);
+    int result = journal->synced >= own ? FIRN_OK : sync_locked(journal);
+    pthread_mutex_unlock(&journal->lock);
+    return result;
 }

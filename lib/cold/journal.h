@@ -15,6 +15,10 @@
  * with the store id. Integers are little-endian. Because the map is shared, a store to it survives
  * the process; only a power loss can take it, and then a torn slot shows by its check.
  *
+ * A map of a file that somebody cuts ends the process when it is touched. So the file's length is
+ * looked at first, once in some milliseconds; what is missing is made anew then, without the
+ * entries that stood there, of which a crash might bring something back until they are applied.
+ *
  * Knows a file and 64-bit numbers, nothing of records. */
 #ifndef FIRN_COLD_JOURNAL_H
 #define FIRN_COLD_JOURNAL_H
@@ -92,8 +96,8 @@ void firn_journal_scan_all(const firn_journal *journal, firn_journal_scan *scan,
                            void (*each)(void *context, const firn_journal_entry *entry,
                                         bool damaged),
                            void *context);
-/* Whether a slot says that this version of this hash is void. For read-only handles: reads all
- * slots unless the store was closed clean. */
+/* Whether a slot says that this version of this hash is void, or none can be read. For read-only
+ * handles: reads all slots unless the store was closed clean. */
 bool firn_journal_voids(const firn_journal *journal, uint64_t hash, uint64_t version);
 
 /* [writer] Fields of the header. Each is one store that survives kill -9. */
@@ -105,9 +109,11 @@ void firn_journal_set_clean(firn_journal *journal);
 /* [writer] Empties all slots, before any append. */
 void firn_journal_reset(firn_journal *journal);
 
-/* Adds an entry. Lock-free, safe from any thread. FIRN_OK, or FIRN_EBUSY: full. version must be
- * below 2^48 and not 0. */
+/* Adds an entry. Lock-free, safe from any thread. FIRN_OK; FIRN_EBUSY: full; FIRN_EIO: the file was
+ * cut and cannot be made whole. version must be below 2^48 and not 0. */
 int firn_journal_append(firn_journal *journal, uint64_t hash, uint64_t version);
+/* How often the file was found cut, and was made whole. Safe from any thread. */
+uint64_t firn_journal_mended(const firn_journal *journal);
 /* Slots that are free. Safe from any thread. */
 size_t firn_journal_room(const firn_journal *journal);
 
@@ -119,7 +125,7 @@ firn_journal_entry firn_journal_at(const firn_journal *journal, uint64_t positio
 /* [writer] Empties the slots before end, when their entries are applied and committed. */
 void firn_journal_release(firn_journal *journal, uint64_t end);
 
-/* Pushes it to the device. FIRN_OK, FIRN_EIO. */
+/* Pushes it to the device. Safe from any thread; several share a sync. FIRN_OK, FIRN_EIO. */
 int firn_journal_sync(firn_journal *journal);
 
 #endif

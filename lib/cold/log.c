@@ -15,12 +15,14 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "cold/doubt.h"
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_acquire)
 #define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
 
 enum {
     POSITION_AT = 64,
+    DOUBT_AT = 96,
     MAGIC = 0x47455346, /* "FSEG" */
     RING_MIN = 64,
     COPY_BYTES = 256 << 10,
@@ -92,6 +94,8 @@ struct firn_log {
     uint32_t slots;      /* the file may have so many */
     uint32_t reached;    /* slots behind have no space on the device */
     uint64_t moves;
+
+    firn_doubt doubt; /* has a lock of its own */
 };
 
 /* ---- sizes ---- */
@@ -313,6 +317,7 @@ void firn_log_close(firn_log *log) {
     }
     firn_heap_free(log->heap, log->used, log->used_size);
     firn_path_free(log->heap, log->path);
+    firn_doubt_fini(&log->doubt);
     firn_heap_free(log->heap, log, sizeof *log);
 }
 
@@ -390,6 +395,9 @@ static uint64_t slots_in_file(const firn_log *log) {
 static int set_up(firn_log *log, const firn_log_config *config) {
     int flags = config->read_only ? O_RDONLY : config->create ? O_RDWR | O_CREAT | O_TRUNC : O_RDWR;
     log->fd = open(log->path, flags | O_CLOEXEC, 0666);
+    log->doubt.fd = log->fd;
+    log->doubt.at = DOUBT_AT;
+    log->doubt.seed = log->store_id;
     if (log->fd < 0) {
         return errno == ENOENT ? firn_detail_set(log->detail, FIRN_ECORRUPT,
                                                  "%s: is missing; "
@@ -408,6 +416,7 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     position_line line = {first, first * log->payload, 0, 0}; /* position 0 means none */
     if (!config->create) {
         result = read_position(log, &line);
+        firn_doubt_read(&log->doubt);
     }
     log->told_tail = result == FIRN_OK ? line.tail : 0;
     log->told_end = result == FIRN_OK ? line.end : 0;
@@ -443,7 +452,8 @@ static int set_up(firn_log *log, const firn_log_config *config) {
 int firn_log_open(firn_log **out, const firn_log_config *config) {
     *out = NULL;
     firn_log *log = firn_heap_zalloc(config->heap, sizeof *log);
-    if (log == NULL) {
+    if (log == NULL || firn_doubt_init(&log->doubt) != 0) {
+        firn_heap_free(config->heap, log, sizeof *log);
         return firn_detail_set(config->detail, FIRN_ENOMEM, "%s: no memory to open it",
                                config->directory);
     }
@@ -643,6 +653,7 @@ int firn_log_follow(firn_log *log, bool *changed) {
 void firn_log_set_end(firn_log *log, uint64_t end) {
     uint64_t before = head_after(log);
     STORE(log->end, end);
+    firn_doubt_lower(&log->doubt, end);
     for (uint64_t number = head_after(log); number < before; number++) {
         uint32_t slot = ring_get(log, number);
         ring_set(log, number, FIRN_LOG_NO_SLOT);
@@ -961,6 +972,7 @@ int firn_log_set_slots(firn_log *log, uint32_t slots) {
         }
         result = move_in_front(log, slots, buffer);
         firn_heap_free(log->heap, buffer, COPY_BYTES);
+        firn_doubt_lower(&log->doubt, 0); /* segments anywhere were written */
         /* The copies are on the device before what they were made from is given up. */
         if (result == FIRN_OK) {
             result = firn_log_publish(log); /* who reads beside us looks for it anew */
@@ -989,6 +1001,77 @@ int firn_log_cut(firn_log *log) {
     return FIRN_OK;
 }
 
+/* ---- what is on the device ---- */
+
 int firn_log_sync(firn_log *log) {
-    return log->read_only || fdatasync(log->fd) == 0 ? FIRN_OK : failed(log, "sync");
+    if (log->read_only) {
+        return FIRN_OK;
+    }
+    errno = firn_doubt_sync(&log->doubt, &log->end);
+    return errno == 0 ? FIRN_OK : errno == EAGAIN ? FIRN_AGAIN : failed(log, "sync");
+}
+
+uint64_t firn_log_doubt(firn_log *log) {
+    return firn_doubt_from(&log->doubt);
+}
+
+void firn_log_trust(firn_log *log) {
+    firn_doubt_trust(&log->doubt, LOAD(log->end));
+}
+
+void firn_log_end_doubt(firn_log *log) {
+    firn_doubt_end(&log->doubt);
+}
+
+void firn_log_set_index_doubt(firn_log *log, bool doubt) {
+    firn_doubt_set_other(&log->doubt, doubt);
+}
+
+bool firn_log_index_doubt(firn_log *log) {
+    return firn_doubt_other(&log->doubt);
+}
+
+int firn_log_rewrite(firn_log *log, uint64_t position, const void *bytes, size_t size) {
+    const unsigned char *from = bytes;
+    while (size > 0) {
+        uint64_t offset = position % log->payload;
+        size_t part = size < log->payload - offset ? size : (size_t)(log->payload - offset);
+        uint32_t slot = firn_log_slot(log, position / log->payload);
+        if (slot != FIRN_LOG_NO_SLOT && write_part(log, slot, NULL, from, offset, part) != 0) {
+            return failed(log, "write");
+        }
+        from += part;
+        position += part;
+        size -= part;
+    }
+    return FIRN_OK;
+}
+
+int firn_log_rewrite_headers(firn_log *log, uint64_t from, uint64_t *lost) {
+    file_header header;
+    *lost = 0;
+    int result = read_header(log, &header);
+    if (result == FIRN_OK && firn_write_at(log->fd, &header, sizeof header, 0) != 0) {
+        result = failed(log, "write");
+    }
+    if (result == FIRN_OK) {
+        firn_doubt_forget_line(&log->doubt);
+        result = firn_log_publish(log);
+    }
+    uint64_t number = from / log->payload;
+    number = number > LOAD(log->tail) ? number : LOAD(log->tail);
+    for (; number < head_after(log) && result == FIRN_OK; number++) {
+        uint32_t slot = ring_get(log, number);
+        segment_header head;
+        int found = slot != FIRN_LOG_NO_SLOT ? read_segment_header(log, slot, &head) : FIRN_OK;
+        if (found == FIRN_NOT_FOUND || (found == FIRN_OK && head.number != number)) {
+            *lost += slot != FIRN_LOG_NO_SLOT;
+        } else if (found != FIRN_OK) {
+            result = found;
+        } else if (slot != FIRN_LOG_NO_SLOT &&
+                   firn_write_at(log->fd, &head, sizeof head, slot_at(log, slot)) != 0) {
+            result = failed(log, "write");
+        }
+    }
+    return result;
 }

@@ -9,6 +9,7 @@
  *             24   u64 seed of the key hash
  *             32   u64 when the store was made, ms since 1970
  *             40   u64 XXH3-64 of bytes 0-39
+ *             96   what is in doubt: see doubt.h. The other file is the index; seeded likewise
  *     offset 4096  slots, each of a segment's bytes:
  *              0   u32 "FSEG"                   16  u32 how often it was moved
  *              4   u32 offset of the first      20  u32 0
@@ -154,7 +155,25 @@ uint32_t firn_log_slots(const firn_log *log);
 uint32_t firn_log_slots_used(const firn_log *log);
 /* Whether the file is still as long as its segments need it. */
 bool firn_log_is_whole(const firn_log *log);
-/* Pushes it to the device. */
+
+/* Pushes it to the device. Safe from any thread. FIRN_OK; FIRN_AGAIN: it is in doubt, because an
+ * earlier sync failed: see doubt.h; FIRN_EIO, FIRN_ENOSPC: it is from here on. */
 int firn_log_sync(firn_log *log);
+/* The position from which on it is in doubt, 0: it is not. Safe from any thread. */
+uint64_t firn_log_doubt(firn_log *log);
+/* [writer] All that there is was on the device when the log was opened. */
+void firn_log_trust(firn_log *log);
+/* [writer] Writes bytes that were read at a position there again. FIRN_OK, FIRN_ENOSPC, FIRN_EIO.
+ */
+int firn_log_rewrite(firn_log *log, uint64_t position, const void *bytes, size_t size);
+/* [writer] The same of the file's header and those of the segments from a position on. *lost: how
+ * many of them are damaged. FIRN_OK, FIRN_ENOSPC, FIRN_EIO. */
+int firn_log_rewrite_headers(firn_log *log, uint64_t from, uint64_t *lost);
+/* [writer] All of it was written again, and may be synced. */
+void firn_log_end_doubt(firn_log *log);
+/* Whether the index is in doubt is kept here, for the index can be made anew from the log: it is on
+ * the device with the next sync. Safe from any thread. */
+void firn_log_set_index_doubt(firn_log *log, bool doubt);
+bool firn_log_index_doubt(firn_log *log);
 
 #endif

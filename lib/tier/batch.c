@@ -352,6 +352,17 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket) {
     return result;
 }
 
+/* Without the writer's lock, unless it has to be. */
+int firn_sync_cold(firn_cache *cache) {
+    int result = firn_cold_sync(cache->cold, false);
+    if (result == FIRN_AGAIN) {
+        pthread_mutex_lock(&cache->write_lock);
+        result = firn_cold_sync(cache->cold, true);
+        pthread_mutex_unlock(&cache->write_lock);
+    }
+    return result;
+}
+
 int firn_flush(firn_cache *cache) {
     if (cache == NULL) {
         return FIRN_EINVAL;
@@ -368,5 +379,5 @@ int firn_flush(firn_cache *cache) {
     int result = firn_enqueue_dirty(cache, &ticket);
     int written = firn_write_until(cache, ticket);
     result = result == FIRN_OK ? written : result;
-    return result == FIRN_OK ? firn_cold_sync(cache->cold) : result;
+    return result == FIRN_OK ? firn_sync_cold(cache) : result;
 }

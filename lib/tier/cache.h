@@ -269,9 +269,13 @@ int firn_write_direct(firn_cache *cache, const firn_direct *direct);
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.
  * FIRN_OK, or FIRN_ENOMEM: not all. */
 int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);
+/* Pushes what the cold tier was given to the device. No lock is held. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOSPC, FIRN_ENOMEM. */
+int firn_sync_cold(firn_cache *cache);
 
 /* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
- * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK or FIRN_EBUSY. */
+ * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK, FIRN_EBUSY or
+ * FIRN_EIO. */
 int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
                            uint64_t version);
 /* After FIRN_EBUSY, with no lock held: makes room in the journal. */

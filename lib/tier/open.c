@@ -12,18 +12,45 @@ enum {
 };
 
 /* Told by the cold tier, after the commit: an entry is no longer below. */
+/* The shard is locked. */
+static void lift(firn_cache *cache, firn_hot_shard *shard, firn_object *object, uint64_t hash) {
+    firn_hot_change_locked(shard, object, FIRN_STORED, 0);
+    firn_cursors_note_lifted(cache, hash);
+    firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
+}
+
+/* The counters first: what is promoted by a read that began before is seen by the walk or refused.
+ */
+static void lift_all(firn_cache *cache) {
+    for (unsigned i = 0; i < FIRN_REMOVAL_COUNTERS; i++) {
+        firn_removals_bump(cache, i);
+    }
+    for (unsigned i = 0; i < firn_hot_shard_count(cache->hot); i++) {
+        firn_hot_shard *shard = firn_hot_lock_number(cache->hot, i);
+        firn_object *object = NULL;
+        while ((object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
+            if ((firn_object_state(object) & FIRN_STORED) != 0) {
+                lift(cache, shard, object, firn_object_hash(object));
+            }
+        }
+        firn_hot_unlock(shard);
+    }
+}
+
 static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
     firn_cache *cache = context;
     if (cache->hot == NULL) {
         return; /* still opening: nothing is in memory */
     }
+    if (version == 0) {
+        lift_all(cache);
+        return;
+    }
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     firn_removals_bump(cache, hash);
     firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
     if (object != NULL && (firn_object_state(object) & FIRN_STORED) != 0) {
-        firn_hot_change_locked(shard, object, FIRN_STORED, 0);
-        firn_cursors_note_lifted(cache, hash);
-        firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
+        lift(cache, shard, object, hash);
     } else if (firn_hot_find_hash_locked(shard, hash, 0) == NULL) {
         firn_links_lose_locked(cache, hash, version);
     }

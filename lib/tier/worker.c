@@ -55,7 +55,7 @@ static uint64_t sync_waits(const firn_cache *cache, uint64_t now_ns) {
 static int sync_now(firn_cache *cache) {
     firn_cold_stats stats;
     firn_cold_get_stats(cache->cold, &stats);
-    int result = firn_cold_sync(cache->cold);
+    int result = firn_sync_cold(cache);
     cache->synced_ns = firn_monotonic_ns();
     if (result == FIRN_OK) {
         cache->synced_commits = stats.commits;

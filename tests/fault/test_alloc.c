@@ -35,6 +35,78 @@ static bool is_fine(int result) {
     return result == FIRN_OK || result == FIRN_NOT_FOUND || result == FIRN_ENOMEM;
 }
 
+/* Byte i of the stream's value. */
+static unsigned char stream_byte(size_t i) {
+    return (unsigned char)(i * 7 + (i >> 8));
+}
+
+enum { STREAM_BYTES = 150000, PIECE = FIRN_PIECE_BYTES_MIN };
+
+static void write_stream(firn_cache *cache) {
+    firn_writer_options options = FIRN_WRITER_OPTIONS_INIT;
+    options.piece = PIECE;
+    firn_writer *writer;
+    int result = firn_writer_open(cache, "stream", 6, &options, &writer);
+    ck_assert(is_fine(result));
+    if (result != FIRN_OK) {
+        ck_assert_ptr_null(writer);
+        return;
+    }
+    static unsigned char bytes[STREAM_BYTES];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = stream_byte(i);
+    }
+    result = firn_writer_write(writer, bytes, sizeof bytes);
+    ck_assert(is_fine(result));
+    if (result == FIRN_OK) {
+        ck_assert(is_fine(firn_writer_commit(writer)));
+    } else {
+        firn_writer_abort(writer);
+    }
+}
+
+/* What memory there is not for one piece may be there for it at the next call. */
+static void read_stream(firn_cache *cache) {
+    firn_reader *reader;
+    int result = firn_reader_open(cache, "stream", 6, &reader);
+    ck_assert(is_fine(result));
+    if (result != FIRN_OK) {
+        ck_assert_ptr_null(reader);
+        return;
+    }
+    size_t offset = 0;
+    do {
+        const void *piece;
+        size_t size;
+        result = firn_reader_next(reader, &piece, &size);
+        ck_assert(is_fine(result));
+        for (size_t i = 0; i < size; i++) {
+            ck_assert_uint_eq(((const unsigned char *)piece)[i], stream_byte(offset + i));
+        }
+        offset += size;
+    } while (result != FIRN_NOT_FOUND);
+    ck_assert_uint_eq(offset, STREAM_BYTES);
+    firn_reader_close(reader);
+}
+
+/* An entry that cannot be given for want of memory is passed over; no other is. */
+static void walk(firn_cache *cache) {
+    firn_cursor *cursor;
+    int result = firn_cursor_open(cache, NULL, 0, 0, &cursor);
+    ck_assert(is_fine(result));
+    if (result != FIRN_OK) {
+        ck_assert_ptr_null(cursor);
+        return;
+    }
+    do {
+        firn_object *object;
+        result = firn_cursor_next(cursor, &object);
+        ck_assert(is_fine(result));
+        firn_object_unref(object);
+    } while (result != FIRN_NOT_FOUND);
+    firn_cursor_close(cursor);
+}
+
 static void scenario(const char *path, faulty *memory, unsigned threads) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 64 << 10;
@@ -58,6 +130,9 @@ static void scenario(const char *path, faulty *memory, unsigned threads) {
             ck_assert(is_fine(firn_delete(cache, &i, sizeof i)));
         }
     }
+    if (path != NULL) {
+        write_stream(cache);
+    }
     int flushed = path == NULL ? FIRN_OK : firn_flush(cache);
     ck_assert(is_fine(flushed));
     for (unsigned i = 0; i < 120; i++) {
@@ -69,6 +144,10 @@ static void scenario(const char *path, faulty *memory, unsigned threads) {
             firn_object_unref(object);
         }
     }
+    if (path != NULL) {
+        read_stream(cache);
+    }
+    walk(cache);
     ck_assert(is_fine(firn_close(cache)));
 }
 

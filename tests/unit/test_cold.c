@@ -1089,7 +1089,7 @@ static int faulty(int result) {
 FAULTY(open, (firn_backend * *b, const firn_backend_config *c), (b, c))
 FAULTY(read_meta, (firn_backend * b, firn_backend_meta *m), (b, m))
 FAULTY(recover, (firn_backend * b, bool p, firn_backend_recovery *r), (b, p, r))
-FAULTY(sync, (firn_backend * b), (b))
+FAULTY(sync, (firn_backend * b, bool w), (b, w))
 FAULTY(begin, (firn_backend * b), (b))
 FAULTY(find, (firn_backend * b, uint64_t h, uint64_t *s, firn_bytes *r), (b, h, s, r))
 FAULTY(put, (firn_backend * b, uint64_t h, size_t n, uint64_t *s, void **p), (b, h, n, s, p))

@@ -1,7 +1,9 @@
 /* Values as streams: what was written in pieces is read as it was, in little memory, or not at all.
  */
 #include <endian.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +60,8 @@ static firn_writer *open_writer(firn_cache *cache, const char *key) {
 }
 
 static int write_bytes(firn_writer *writer, uint64_t from, uint64_t to, unsigned number) {
-    static unsigned char bytes[50000]; /* neither divides a piece nor is divided by it */
+    static _Thread_local unsigned char
+        bytes[50000]; /* neither divides a piece nor is divided by it */
     int result = FIRN_OK;
     while (from < to && result == FIRN_OK) {
         size_t some = to - from < sizeof bytes ? (size_t)(to - from) : sizeof bytes;
@@ -87,7 +90,7 @@ static firn_reader *open_reader(firn_cache *cache, const char *key) {
 
 /* Reads to the end or an error, which is returned; all that is read has to be right. */
 static int read_on(firn_reader *reader, uint64_t *offset, unsigned number) {
-    static unsigned char expected[FIRN_PIECE_BYTES_MAX];
+    static _Thread_local unsigned char expected[FIRN_PIECE_BYTES_MAX];
     const void *piece;
     size_t size;
     int result;
@@ -813,6 +816,85 @@ START_TEST(a_value_much_larger_than_memory_passes_through) {
 }
 END_TEST
 
+/* ---- threads ---- */
+
+enum { STREAMS = 2, TURNS = 12, SIZE_LEAST = 150000 };
+
+typedef struct streamer {
+    firn_cache *cache;
+    char key[8];
+    atomic_bool *stop;
+    unsigned whole; /* values that were read to their ends */
+} streamer;
+
+/* A value's size tells its number. */
+static uint64_t size_of_number(unsigned number) {
+    return SIZE_LEAST + (uint64_t)number * 8;
+}
+
+static void *write_streams(void *context) {
+    streamer *self = context;
+    for (unsigned number = 1; number <= TURNS; number++) {
+        ck_assert_int_eq(write_value(self->cache, self->key, size_of_number(number), number),
+                         FIRN_OK);
+    }
+    return NULL;
+}
+
+static void read_stream(streamer *self) {
+    firn_reader *reader;
+    ck_assert_int_eq(firn_reader_open(self->cache, self->key, strlen(self->key), &reader), FIRN_OK);
+    uint64_t size = firn_reader_size(reader);
+    uint64_t offset = 0;
+    ck_assert_int_eq(read_on(reader, &offset, (unsigned)((size - SIZE_LEAST) / 8)), FIRN_NOT_FOUND);
+    ck_assert_uint_eq(offset, size);
+    firn_reader_close(reader);
+    self->whole++;
+}
+
+static void *read_streams(void *context) {
+    streamer *self = context;
+    do {
+        read_stream(self);
+    } while (!atomic_load(self->stop));
+    return NULL;
+}
+
+START_TEST(readers_beside_writers_get_whole_values) {
+    char *path = scratch_path("stream-threads");
+    firn_options options = small_options();
+    options.threads = 1;
+    firn_cache *cache = open_with(path, &options);
+    atomic_bool stop = false;
+    pthread_t threads[2 * STREAMS];
+    streamer all[2 * STREAMS];
+    for (unsigned i = 0; i < 2 * STREAMS; i++) {
+        all[i] = (streamer){.cache = cache, .stop = &stop};
+        snprintf(all[i].key, sizeof all[i].key, "key%u", i % STREAMS);
+        if (i < STREAMS) {
+            ck_assert_int_eq(write_value(cache, all[i].key, size_of_number(0), 0), FIRN_OK);
+        }
+    }
+    for (unsigned i = 0; i < 2 * STREAMS; i++) {
+        ck_assert_int_eq(
+            pthread_create(&threads[i], NULL, i < STREAMS ? write_streams : read_streams, &all[i]),
+            0);
+    }
+    for (unsigned i = 0; i < 2 * STREAMS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        if (i == STREAMS - 1) {
+            atomic_store(&stop, true);
+        }
+    }
+    for (unsigned i = STREAMS; i < 2 * STREAMS; i++) {
+        ck_assert_uint_gt(all[i].whole, 0);
+        check_value(cache, all[i].key, size_of_number(TURNS), TURNS);
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(bad_arguments_are_told) {
     char *path = scratch_path("stream-arguments");
     firn_options options = small_options();
@@ -869,8 +951,15 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_salvage_keeps_values_in_pieces);
     tcase_add_test(tcase, a_value_much_larger_than_memory_passes_through);
     tcase_add_test(tcase, bad_arguments_are_told);
+    tcase_add_test(tcase, readers_beside_writers_get_whole_values);
 }
 
+static void add_thread_tests(TCase *tcase) {
+    tcase_add_test(tcase, readers_beside_writers_get_whole_values);
+}
+
+/* The tests of threads by themselves, for the thread sanitizer. */
 int main(void) {
-    return run_suite("stream", add_tests, 300);
+    return getenv("FIRN_THREADS_ONLY") != NULL ? run_suite("stream threads", add_thread_tests, 300)
+                                               : run_suite("stream", add_tests, 300);
 }
