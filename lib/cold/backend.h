@@ -70,7 +70,15 @@ typedef struct firn_fingerprint {
 typedef struct firn_backend_identity {
     uint64_t hash;
     uint64_t version;
+    uint64_t expires_ms; /* 0: never */
 } firn_backend_identity;
+
+/* What has expired by a time, about. */
+typedef struct firn_backend_expired {
+    uint64_t bytes; /* of live_bytes */
+    unsigned share; /* in percent: the largest that it makes of any number of the oldest parts
+                       together */
+} firn_backend_expired;
 
 typedef struct firn_backend_config {
     const char *directory;     /* lent for the call */
@@ -130,9 +138,11 @@ typedef struct firn_backend_ops {
     void (*prefetch)(firn_backend *backend, uint64_t hash);
     /* The valid record of a hash, lent until the next call. FIRN_NOT_FOUND: none. */
     int (*find)(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
-    /* Makes a new record the hash's valid one. *bytes: where its `size` bytes are to be written by
-     * the caller before the next call. The sequence is above every other. */
-    int (*put)(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence, void **bytes);
+    /* Makes a new record the hash's valid one, of use until expires_ms (0: for ever). *bytes: where
+     * its `size` bytes are to be written by the caller before the next call. The sequence is above
+     * every other. */
+    int (*put)(firn_backend *backend, uint64_t hash, size_t size, uint64_t expires_ms,
+               uint64_t *sequence, void **bytes);
     /* Leaves the hash without a record: a note of it is written too. FIRN_NOT_FOUND: it has none.
      */
     int (*remove)(firn_backend *backend, uint64_t hash, uint64_t version);
@@ -156,6 +166,9 @@ typedef struct firn_backend_ops {
     int (*oldest)(firn_backend *backend, uint64_t from, uint64_t *sequence, firn_bytes *record);
     /* [writer] How many valid records begin in that part. */
     uint64_t (*oldest_valid)(const firn_backend *backend);
+    /* [writer] What of the records has expired by now_ms. Takes a look at each part, if anything
+     * can have, and none at records. */
+    void (*expired)(firn_backend *backend, uint64_t now_ms, firn_backend_expired *expired);
     /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */

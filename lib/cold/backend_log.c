@@ -434,7 +434,10 @@ static void count_entry(void *context, uint64_t place) {
 
 /* Counts anew what the index holds; the deltas are empty. */
 static int count_lives(firn_backend *backend) {
-    memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
+    for (uint64_t i = 0; i <= backend->lives_mask; i++) {
+        backend->lives[i].count = 0;
+        backend->lives[i].bytes = 0;
+    }
     firn_index_reader *reader = backend->own->reader;
     int result = firn_index_read_begin(reader);
     if (result == FIRN_OK) {
@@ -592,6 +595,7 @@ const firn_backend_ops firn_backend_log = {
     .room = firn_write_room,
     .oldest = firn_write_oldest,
     .oldest_valid = firn_write_oldest_valid,
+    .expired = firn_write_expired,
     .drop = firn_write_drop,
     .clear = firn_write_clear,
     .set_meta = log_set_meta,

@@ -33,6 +33,7 @@
 #include "base/filter.h"
 #include "cold/backend.h"
 #include "cold/delta.h"
+#include "cold/expiry.h"
 #include "cold/filter_file.h"
 #include "cold/index.h"
 #include "cold/log.h"
@@ -67,13 +68,15 @@ typedef struct firn_live {
     uint32_t count;
     bool dirty; /* not as in the stored index */
     uint64_t bytes;
+    firn_expiry expiry; /* of all records that were written to it */
 } firn_live;
 
 typedef struct firn_change {
     uint64_t hash;
-    uint64_t place;   /* 0: removed */
-    uint64_t old;     /* 0: there was none */
-    bool dead_before; /* but one whose segment is gone: the filter holds the hash still */
+    uint64_t place;      /* 0: removed */
+    uint64_t old;        /* 0: there was none */
+    uint64_t expires_ms; /* of the record; 0: never */
+    bool dead_before;    /* but one whose segment is gone: the filter holds the hash still */
 } firn_change;
 
 /* The transaction. */
@@ -122,6 +125,7 @@ struct firn_backend {
     /* The writer's; of a read-only handle: of who holds follow_lock for writing. */
     firn_live *lives; /* of segment N at N & lives_mask */
     uint64_t lives_mask;
+    uint64_t expiry_from_s; /* nothing that is there expires before; 0: not known */
     firn_backend_meta meta;
     bool meta_dirty;
     uint64_t checkpoint;   /* position up to which the stored index knows the log */
@@ -215,6 +219,8 @@ int firn_lives_reserve(firn_backend *backend);
 /* Takes over what the stored index says of the segments. The session's transaction is begun. */
 int firn_lives_load(firn_backend *backend, firn_index_reader *reader);
 void firn_change_apply(firn_backend *backend, const firn_change *change);
+/* What the stored index is to say of a segment. */
+firn_index_segment firn_lives_row(const firn_backend *backend, uint64_t number, uint32_t slot);
 /* Takes the frames from `known` to the log's end into the active delta. full: called when it has no
  * room. */
 int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend *backend),
@@ -232,8 +238,8 @@ void firn_staging_fini(firn_backend *backend);
 int firn_write_begin(firn_backend *backend);
 void firn_write_prefetch(firn_backend *backend, uint64_t hash);
 int firn_write_find(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
-int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence,
-                   void **bytes);
+int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t expires_ms,
+                   uint64_t *sequence, void **bytes);
 int firn_write_remove(firn_backend *backend, uint64_t hash, uint64_t version);
 int firn_write_commit(firn_backend *backend);
 void firn_write_abort(firn_backend *backend);
@@ -245,6 +251,7 @@ int firn_write_empty_index(firn_backend *backend);
 int firn_write_clear(firn_backend *backend);
 
 uint64_t firn_write_oldest_valid(const firn_backend *backend);
+void firn_write_expired(firn_backend *backend, uint64_t now_ms, firn_backend_expired *expired);
 
 /* backend_log_pack.c */
 int firn_pack(firn_backend *backend);

@@ -155,7 +155,7 @@ static int store_segments(firn_backend *backend) {
          n++) {
         const firn_live *live = &backend->lives[n & backend->lives_mask];
         if (live->dirty || moved || n * backend->payload >= backend->checkpoint) {
-            firn_index_segment segment = {firn_log_slot(backend->log, n), live->count, live->bytes};
+            firn_index_segment segment = firn_lives_row(backend, n, firn_log_slot(backend->log, n));
             result = firn_index_set_segment(backend->index, n, &segment);
         }
     }

@@ -56,6 +56,7 @@ bool firn_cold_identify(void *context, uint64_t sequence, const firn_bytes *byte
     *identity = (firn_backend_identity){
         firn_hash64(cold->seed, record.key, record.key_size),
         record.version,
+        record.expires_ms,
     };
     return true;
 }

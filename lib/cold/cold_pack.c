@@ -21,10 +21,13 @@ typedef struct packing {
     bool full;        /* there is no room for a copy */
 } packing;
 
-static bool is_dense(firn_cold *cold) {
+static bool is_dense(const packing *self) {
+    firn_cold *cold = self->cold;
     firn_backend_usage usage;
+    firn_backend_expired expired;
     cold->ops->usage(cold->backend, &usage);
-    return usage.live_bytes >= usage.log_bytes / DENSE_DEN * DENSE_NUM;
+    cold->ops->expired(cold->backend, self->now_ms, &expired);
+    return usage.live_bytes - expired.bytes >= usage.log_bytes / DENSE_DEN * DENSE_NUM;
 }
 
 static int commit(firn_cold *cold) {
@@ -56,7 +59,7 @@ static int copy_one(packing *self, uint64_t sequence, const firn_bytes *bytes) {
         return FIRN_OK; /* it cannot be decoded, and this part is kept */
     }
     if (result == FIRN_OK) {
-        result = cold->ops->put(cold->backend, hash, copy.size, &sequence, &to);
+        result = cold->ops->put(cold->backend, hash, copy.size, record.expires_ms, &sequence, &to);
     }
     if (result == FIRN_OK) {
         memcpy(to, copy.data, copy.size);
@@ -120,7 +123,7 @@ static int copy_forward(packing *self,
     firn_backend_usage usage;
     cold->ops->usage(cold->backend, &usage);
     uint64_t parts = usage.log_bytes / usage.segment_bytes;
-    for (uint64_t i = 0; i + 1 < parts && !is_dense(cold); i++) {
+    for (uint64_t i = 0; i + 1 < parts && !is_dense(self); i++) {
         if (progress != NULL && progress(context, i, parts) != 0) {
             return FIRN_AGAIN;
         }

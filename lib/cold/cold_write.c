@@ -23,6 +23,7 @@ enum {
     /* While less than three quarters of the log is valid, nothing valid is lost. */
     CLEAN_BELOW_NUM = 3,
     CLEAN_BELOW_DEN = 4,
+    CLEAN_EXPIRED = 25, /* percent of some of the oldest segments together: likewise */
 };
 
 /* What one call works on. */
@@ -128,7 +129,7 @@ static int put_item(firn_cold *cold, const firn_cold_item *item, const firn_cold
     }
     void *to;
     size_t size = ready->head_size + ready->payload_size;
-    result = cold->ops->put(cold->backend, item->hash, size, &sequence, &to);
+    result = cold->ops->put(cold->backend, item->hash, size, item->expires_ms, &sequence, &to);
     if (result != FIRN_OK) {
         return result;
     }
@@ -234,7 +235,8 @@ static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *recor
     uint64_t sequence;
     void *to;
     if (result == FIRN_OK) {
-        result = cold->ops->put(cold->backend, hash, bytes.size, &sequence, &to);
+        result =
+            cold->ops->put(cold->backend, hash, bytes.size, record->expires_ms, &sequence, &to);
     }
     if (result == FIRN_OK) {
         memcpy(to, bytes.data, bytes.size);
@@ -315,16 +317,20 @@ static uint64_t entries_now(firn_cold *cold) {
     return usage.entries;
 }
 
-static bool should_clean(firn_cold *cold) {
+static bool should_clean(firn_cold *cold, uint64_t now_ms) {
     firn_backend_usage usage;
+    firn_backend_expired expired;
     cold->ops->usage(cold->backend, &usage);
-    /* One turn round the log makes room of all that is superseded. */
-    return usage.live_bytes < usage.log_bytes / CLEAN_BELOW_DEN * CLEAN_BELOW_NUM &&
+    cold->ops->expired(cold->backend, now_ms, &expired);
+    /* One turn round the log makes room of all that is superseded or expired. */
+    return (usage.live_bytes - expired.bytes <
+                usage.log_bytes / CLEAN_BELOW_DEN * CLEAN_BELOW_NUM ||
+            expired.share >= CLEAN_EXPIRED) &&
            (uint64_t)cold->cleaned * usage.segment_bytes < usage.log_bytes;
 }
 
 /* FIRN_NOT_FOUND: there is nothing that could be given up. */
-static int reclaim_oldest(firn_cold *cold, bool may_clean) {
+static int reclaim_oldest(firn_cold *cold) {
     uint64_t sequence;
     firn_bytes bytes;
     if (cold->session == NULL) {
@@ -339,9 +345,10 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
     }
     firn_backend_usage usage;
     cold->ops->usage(cold->backend, &usage);
+    uint64_t now_ms = firn_clock_now_ms(&cold->clock);
     reclaim self = {
-        .now_ms = firn_clock_now_ms(&cold->clock),
-        .clean = may_clean && should_clean(cold),
+        .now_ms = now_ms,
+        .clean = should_clean(cold, now_ms),
         /* Were all kept that were hit, nothing might come free however long it went on. */
         .copied_max = usage.segment_bytes / SECOND_LIFE_SHARE,
     };
@@ -372,7 +379,7 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
 static int make_room(firn_cold *cold, uint64_t needed) {
     cold->cleaned = 0;
     while (cold->ops->room(cold->backend, false) < needed) {
-        int result = reclaim_oldest(cold, true);
+        int result = reclaim_oldest(cold);
         if (result == FIRN_NOT_FOUND) {
             return cold->ops->room(cold->backend, true) < needed ? FIRN_BACKEND_FULL : FIRN_OK;
         }

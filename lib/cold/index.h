@@ -17,6 +17,7 @@
 #include "base/detail.h"
 #include "base/heap.h"
 #include "cold/backend.h"
+#include "cold/expiry.h"
 
 typedef struct firn_index firn_index;
 typedef struct firn_index_reader firn_index_reader;
@@ -25,6 +26,7 @@ typedef struct firn_index_segment {
     uint32_t slot;
     uint32_t live_count; /* records the index points to, or will after the next checkpoint */
     uint64_t live_bytes;
+    firn_expiry expiry; /* of all records that were written to it */
 } firn_index_segment;
 
 /* What stands in meta. */

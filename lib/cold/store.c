@@ -94,6 +94,7 @@ bool firn_store_identify(void *context, uint64_t sequence, const firn_bytes *byt
     }
     identity->hash = firn_hash64(store->meta.seed, record.key, record.key_size);
     identity->version = record.version;
+    identity->expires_ms = record.expires_ms;
     return true;
 }
 
