@@ -13,9 +13,7 @@
 enum {
     SEGMENTS_IN_BUDGET = 64, /* at least, where the segment's bounds allow it */
     SEGMENT_USUAL_MAX = 1 << 20,
-    SEGMENT_LARGE = 4 << 20, /* for stores of LARGE_BUDGET and more */
-    DELTA_MIN = 8192,        /* entries: twice what a transaction may change */
-    DELTA_MAX = 131072,
+    SEGMENT_LARGE = 4 << 20,    /* for stores of LARGE_BUDGET and more */
     BYTES_A_DELTA_ENTRY = 2048, /* of the budget */
     INDEX_ENTRY_MAX = 56,       /* bytes that an entry of the index takes, with all that is idle */
 };
@@ -32,8 +30,8 @@ static uint32_t segment_bytes_for(uint64_t budget) {
 }
 
 static size_t delta_max_for(uint64_t budget) {
-    size_t max = DELTA_MIN;
-    while (max < DELTA_MAX && max * 2 <= budget / BYTES_A_DELTA_ENTRY) {
+    size_t max = FIRN_DELTA_MIN;
+    while (max < FIRN_DELTA_MAX && max * 2 <= budget / BYTES_A_DELTA_ENTRY) {
         max *= 2;
     }
     return max;
@@ -68,10 +66,11 @@ static void log_close(firn_backend *backend) {
 
 static int init_deltas(firn_backend *backend, uint64_t budget) {
     /* A reader may have to take in what a writer froze and what came since. */
-    size_t max = delta_max_for(budget) * (backend->read_only ? 2 : 1);
-    int result = firn_delta_init(&backend->deltas[0], backend->heap, max);
+    backend->delta_max = delta_max_for(budget) * (backend->read_only ? 2 : 1);
+    int result = firn_delta_init(&backend->deltas[0], backend->heap, FIRN_DELTA_MIN);
     if (result == FIRN_OK) {
-        result = firn_delta_init(&backend->deltas[1], backend->heap, backend->read_only ? 1 : max);
+        result = firn_delta_init(&backend->deltas[1], backend->heap,
+                                 backend->read_only ? 1 : FIRN_DELTA_MIN);
     }
     atomic_init(&backend->active, &backend->deltas[0]);
     atomic_init(&backend->frozen, &backend->deltas[1]);
@@ -484,6 +483,7 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     }
     if (result == FIRN_OK) {
         result = load_lives(backend);
+        firn_fit_delta(backend, &backend->deltas[0], backend->index_entries);
     }
     if (result == FIRN_OK && backend->index_entries == 0) {
         firn_filter_empty(backend); /* what comes from here on it is told */

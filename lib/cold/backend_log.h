@@ -43,6 +43,8 @@ enum {
     FIRN_FRAME_HEAD = 4,
     FIRN_FRAME_REMOVAL_SIZE = 28,
     FIRN_CHANGES_MAX = 4096, /* in one transaction */
+    FIRN_DELTA_MIN = 8192,   /* entries: twice that */
+    FIRN_DELTA_MAX = 131072,
 };
 
 #define FIRN_FRAME_REMOVAL UINT32_MAX
@@ -114,6 +116,7 @@ struct firn_backend {
     firn_filter *filter;          /* immutable; NULL: none, or a read-only handle */
     uint64_t filter_capacity_max; /* immutable */
 
+    size_t delta_max; /* immutable; entries that one may come to hold */
     firn_delta deltas[2];
     /* Release and acquire, frozen set before active: see above. */
     _Atomic(firn_delta *) active;
@@ -273,5 +276,7 @@ int firn_filter_save(firn_backend *backend);
 
 /* backend_log_checkpoint.c */
 int firn_checkpoint(firn_backend *backend);
+/* Makes an empty delta as large as suits a store of so many entries. */
+void firn_fit_delta(firn_backend *backend, firn_delta *empty, uint64_t entries);
 
 #endif

@@ -206,7 +206,14 @@ static int reload(firn_backend *backend) {
     return result;
 }
 
-static int reload_in_replay(firn_backend *backend) {
+static int make_space(firn_backend *backend) {
+    firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
+    if (active->max < backend->delta_max) {
+        return firn_delta_enlarge(active, backend->heap) == FIRN_OK
+                   ? FIRN_OK
+                   : firn_detail_set(backend->detail, FIRN_ENOMEM,
+                                     "no memory to follow the store's log");
+    }
     uint64_t before = backend->checkpoint;
     int result = reload(backend);
     if (result == FIRN_OK && backend->checkpoint == before) {
@@ -244,7 +251,7 @@ static int follow_once(firn_backend *backend, bool *again) {
     if (result == FIRN_OK) {
         forget_gone(backend, old_tail);
         firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
-        if (backend->known == 0 || active->count > active->max / 2 ||
+        if (backend->known == 0 || active->count > backend->delta_max / 2 ||
             backend->known < firn_log_tail(backend->log) * backend->payload) {
             result = reload(backend);
         }
@@ -256,7 +263,7 @@ static int follow_once(firn_backend *backend, bool *again) {
     }
     firn_backend_recovery recovery = {0};
     if (result == FIRN_OK) {
-        result = firn_replay(backend, false, reload_in_replay, &recovery);
+        result = firn_replay(backend, false, make_space, &recovery);
     }
     /* Frames that were overwritten while they were read look damaged. */
     *again = result == FIRN_ECORRUPT;

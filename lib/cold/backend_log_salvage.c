@@ -12,23 +12,10 @@ static int no_memory(firn_backend *backend) {
     return firn_detail_set(backend->detail, FIRN_ENOMEM, "no memory for an index of the store");
 }
 
-/* The delta in which everything stands, twice as large. */
+/* Everything stands in one delta. */
 static int enlarge(firn_backend *backend) {
     firn_delta *delta = atomic_load_explicit(&backend->active, memory_order_relaxed);
-    firn_delta larger;
-    if (firn_delta_init(&larger, backend->heap, delta->max * 2) != FIRN_OK) {
-        return no_memory(backend);
-    }
-    for (size_t i = 0; i <= delta->mask; i++) {
-        uint64_t hash = atomic_load_explicit(&delta->slots[i].hash, memory_order_relaxed);
-        if (hash != 0) {
-            firn_delta_set(&larger, hash,
-                           atomic_load_explicit(&delta->slots[i].place, memory_order_relaxed));
-        }
-    }
-    firn_delta_fini(delta, backend->heap);
-    *delta = larger;
-    return FIRN_OK;
+    return firn_delta_enlarge(delta, backend->heap) == FIRN_OK ? FIRN_OK : no_memory(backend);
 }
 
 /* *blank: nothing was ever written to the last segment behind the position. */
