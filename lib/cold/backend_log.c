@@ -349,78 +349,6 @@ static int fit_segments(firn_backend *backend) {
     return result == FIRN_OK ? firn_write_clear(backend) : result;
 }
 
-/* What lies before damage may have been overwritten or deleted in it, and is given up. */
-static int pass_damage(firn_backend *backend, firn_backend_recovery *recovery) {
-    uint64_t next;
-    recovery->lost++;
-    int result = firn_scan_skip(backend, backend->known, &next);
-    if (result == FIRN_NOT_FOUND) {
-        next = firn_log_end(backend->log);
-    } else if (result != FIRN_OK) {
-        return result;
-    }
-    uint64_t number = firn_log_number(backend->payload, next);
-    while (firn_log_tail(backend->log) < number &&
-           (firn_log_tail(backend->log) + 1) * backend->payload <= firn_log_end(backend->log)) {
-        firn_log_drop(backend->log);
-    }
-    uint64_t end = firn_log_end(backend->log);
-    backend->known = next;
-    firn_delta_clear(atomic_load_explicit(&backend->active, memory_order_relaxed));
-    result = firn_write_empty_index(backend);
-    backend->known = next < end ? next : end;
-    return result;
-}
-
-/* Everything anew from the log. Its last segment ends with its last sound frame. */
-static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery *recovery) {
-    firn_filter_recall(backend); /* for what it does to an old file */
-    firn_filter_empty(backend);
-    uint64_t told =
-        powerless ? 0 : firn_log_told_end(backend->log); /* all must be sound up to there */
-    if (!powerless && told == 0) {
-        return firn_detail_set(backend->detail, FIRN_ECORRUPT,
-                               "%s: neither its index nor where its log ends can be read; salvage "
-                               "what can be with 'firn verify --repair', or open it with "
-                               "set_aside_damaged",
-                               backend->directory);
-    }
-    int result = firn_log_scan(backend->log, true);
-    if (result == FIRN_OK) {
-        result = firn_lives_reserve(backend);
-    }
-    if (result == FIRN_OK) {
-        backend->known = firn_log_tail(backend->log) * backend->payload;
-        result = firn_scan_skip(backend, backend->known - 1, &backend->known);
-        if (result == FIRN_NOT_FOUND) {
-            firn_log_clear(backend->log);
-            backend->known = firn_log_end(backend->log);
-            result = FIRN_OK;
-        }
-    }
-    uint64_t last = firn_log_number(backend->payload, firn_log_end(backend->log) - 1);
-    while (result == FIRN_OK && backend->known < firn_log_end(backend->log)) {
-        result = firn_replay(backend, false, firn_checkpoint, recovery);
-        bool in_last = firn_log_number(backend->payload, backend->known) == last;
-        if (result == FIRN_ECORRUPT && in_last && backend->known >= told) {
-            firn_log_set_end(backend->log, backend->known);
-            result = FIRN_OK;
-        } else if (result == FIRN_ECORRUPT) {
-            result = pass_damage(backend, recovery);
-        }
-    }
-    if (result == FIRN_OK && backend->known < told) { /* segments are missing that came after all */
-        result = pass_damage(backend, recovery);
-    }
-    if (result == FIRN_OK) {
-        backend->rebuilding = false;
-        backend->meta_dirty = true;
-        backend->meta.version_next = recovery->version_max + 1;
-        result = firn_log_publish(backend->log);
-    }
-    return result == FIRN_OK ? firn_checkpoint(backend) : result;
-}
-
 static void count_entry(void *context, uint64_t place) {
     firn_backend *backend = context;
     if (firn_log_number(backend->payload, firn_place_position(place)) >=
@@ -462,7 +390,7 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     firn_index_meta meta;
     if (backend->rebuilding) {
         return backend->read_only ? firn_salvage_recover(backend, powerless, recovery)
-                                  : rebuild(backend, powerless, recovery);
+                                  : firn_remake_index(backend, powerless, recovery);
     }
     int result = read_meta_in(backend, &meta);
     if (result != FIRN_OK) {

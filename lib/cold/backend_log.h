@@ -1,6 +1,6 @@
 /* What the files of the log backend share. backend_log.c opens, recovers and tells of itself,
  * backend_log_write.c writes, reclaims and makes checkpoints, backend_log_read.c is for readers,
- * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk,
+ * backend_log_scan.c walks through frames, backend_log_salvage.c makes the index anew from the log,
  * backend_log_pack.c gives space back. For
  * no other file.
  *
@@ -232,7 +232,9 @@ int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend 
 int firn_follow_locked(firn_backend *backend);
 
 /* backend_log_salvage.c */
-/* Makes the index anew in memory. For a read-only handle without one on disk. */
+/* Makes the index anew from the log: on disk; its last segment ends with its last sound frame. */
+int firn_remake_index(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
+/* The same in memory, for a read-only handle without one on disk. */
 int firn_salvage_recover(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
 
 /* backend_log_write.c */
