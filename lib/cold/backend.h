@@ -51,13 +51,18 @@ typedef struct firn_backend_usage {
     uint64_t next_sequence;   /* of the next record */
     uint64_t live_bytes;      /* of their records, about */
     uint64_t log_bytes;       /* of segments in use */
-    uint64_t index_bytes;
-    uint64_t file_bytes; /* all files of the backend */
     uint32_t page_bytes;
     uint32_t segment_bytes;
     uint64_t filter_bytes;   /* of memory; 0: there is no filter */
     uint64_t filter_entries; /* 0: it does not know any yet */
+    uint64_t index_commits;  /* since the open: after each the fingerprint is another one */
 } firn_backend_usage;
+
+/* What the files take. */
+typedef struct firn_backend_files {
+    uint64_t index_bytes;
+    uint64_t all_bytes; /* of the backend */
+} firn_backend_files;
 
 /* What tells one state of the data file from another. */
 typedef struct firn_fingerprint {
@@ -129,6 +134,8 @@ typedef struct firn_backend_ops {
     /* Pushes all commits to the device. */
     int (*sync)(firn_backend *backend);
     void (*usage)(firn_backend *backend, firn_backend_usage *usage);
+    /* Asks the system. */
+    void (*files)(firn_backend *backend, firn_backend_files *files);
 
     /* [writer] One transaction at a time. After any error within it but FIRN_NOT_FOUND it can only
      * be aborted. A failed commit leaves everything as it was before begin, and ends the

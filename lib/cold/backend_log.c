@@ -443,7 +443,6 @@ static int log_sync(firn_backend *backend) {
 }
 
 static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
-    uint64_t index_bytes = backend->index != NULL ? firn_index_file_bytes(backend->index) : 0;
     firn_filter_stats filter = {0};
     if (backend->filter != NULL) {
         firn_filter_get_stats(backend->filter, &filter);
@@ -456,13 +455,17 @@ static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
         .log_bytes =
             (firn_log_end(backend->log) / backend->payload + 1 - firn_log_tail(backend->log)) *
             firn_log_segment_bytes(backend->log),
-        .index_bytes = index_bytes,
-        .file_bytes = index_bytes + firn_log_file_bytes(backend->log),
         .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
         .segment_bytes = firn_log_segment_bytes(backend->log),
         .filter_bytes = filter.bytes,
         .filter_entries = filter.count,
+        .index_commits = backend->index != NULL ? firn_index_commits(backend->index) : 0,
     };
+}
+
+static void log_files(firn_backend *backend, firn_backend_files *files) {
+    uint64_t index_bytes = backend->index != NULL ? firn_index_file_bytes(backend->index) : 0;
+    *files = (firn_backend_files){index_bytes, index_bytes + firn_log_file_bytes(backend->log)};
 }
 
 /* For the next open. What fails here makes that one do more, and loses nothing. */
@@ -510,6 +513,7 @@ const firn_backend_ops firn_backend_log = {
     .fingerprint = log_fingerprint,
     .sync = log_sync,
     .usage = log_usage,
+    .files = log_files,
     .begin = firn_write_begin,
     .prefetch = firn_write_prefetch,
     .find = firn_write_find,

@@ -210,7 +210,7 @@ int firn_write_commit(firn_backend *backend) {
             result = firn_log_sync(backend->log);
         }
         if (result != FIRN_OK) {
-            firn_log_take_back(backend->log, staging->begin);
+            firn_log_set_end(backend->log, staging->begin);
             (void)firn_log_publish(backend->log); /* the first error is the one to tell */
         }
     }

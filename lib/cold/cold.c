@@ -445,7 +445,6 @@ void firn_cold_note_usage(firn_cold *cold) {
     cold->ops->usage(cold->backend, &usage);
     atomic_store_explicit(&to->entries, usage.entries, memory_order_relaxed);
     atomic_store_explicit(&to->live_bytes, usage.live_bytes, memory_order_relaxed);
-    atomic_store_explicit(&to->file_bytes, usage.file_bytes, memory_order_relaxed);
 }
 
 /* A handle for reading has no commits of its own to learn from. *journal_entries: lines that are
@@ -467,7 +466,9 @@ static void catch_up(firn_cold *cold, uint64_t *journal_entries) {
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
     const firn_cold_counters *from = &cold->counters;
     firn_backend_usage usage;
+    firn_backend_files files;
     cold->ops->usage(cold->backend, &usage);
+    cold->ops->files(cold->backend, &files);
     uint64_t journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal);
     if (cold->read_only) {
         catch_up(cold, &journal_entries);
@@ -476,7 +477,7 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .budget_bytes = cold->budget_bytes,
         .entries = get(&from->entries),
         .live_bytes = get(&from->live_bytes),
-        .file_bytes = get(&from->file_bytes),
+        .file_bytes = files.all_bytes,
         .commits = get(&from->commits),
         .value_bytes = get(&from->value_bytes),
         .stored_bytes = get(&from->stored_bytes),

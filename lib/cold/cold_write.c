@@ -42,10 +42,15 @@ static int begin(firn_cold *cold) {
     return cold->ops->begin(cold->backend);
 }
 
+/* Only a checkpoint changes it, which comes when the backend wants one. */
 static void note_fingerprint(firn_cold *cold) {
+    firn_backend_usage usage;
     firn_fingerprint fingerprint;
-    if (cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
+    cold->ops->usage(cold->backend, &usage);
+    if (usage.index_commits != cold->commits_noted &&
+        cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
         firn_journal_set_fingerprint(cold->journal, &fingerprint);
+        cold->commits_noted = usage.index_commits;
     }
 }
 
@@ -227,9 +232,8 @@ static bool is_named(firn_cold *cold, const firn_record *record) {
            memcmp((const char *)found.payload + 8, (const char *)record->key + 8, 8) == 0;
 }
 
-/* Writes it once more. FIRN_BACKEND_FULL: there is no room; FIRN_ECORRUPT: it cannot be decoded. */
-static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
-                        firn_bytes bytes) {
+int firn_cold_copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
+                           firn_bytes bytes) {
     int result =
         firn_cold_is_of_now(cold, record) ? FIRN_OK : firn_cold_recode(cold, record, &bytes);
     uint64_t sequence;
@@ -246,16 +250,19 @@ static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *recor
 }
 
 typedef struct reclaim {
+    firn_cold *cold;
     uint64_t now_ms;
-    bool clean;    /* all that is valid is kept */
-    uint64_t kept; /* records, in the current transaction */
+    bool clean;  /* all that is valid is kept */
+    size_t kept; /* records, in the current transaction */
     uint64_t expired;
     uint64_t copied;     /* bytes, in all */
     uint64_t copied_max; /* of records that were hit */
 } reclaim;
 
 /* What becomes of one record of the oldest part. */
-static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const firn_bytes *bytes) {
+static int reclaim_one(void *context, uint64_t sequence, const firn_bytes *bytes) {
+    reclaim *self = context;
+    firn_cold *cold = self->cold;
     firn_record record;
     if (firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
         cold->tally.damaged++;
@@ -267,7 +274,7 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max);
     if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record) &&
         firn_record_check(bytes->data, bytes->size, sequence) == NULL) {
-        int result = copy_forward(cold, hash, &record, *bytes);
+        int result = firn_cold_copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;
         self->copied += result == FIRN_OK ? bytes->size : 0;
         if (result != FIRN_BACKEND_FULL && result != FIRN_ECORRUPT) {
@@ -280,10 +287,10 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     return note_loss(cold, hash, record.version);
 }
 
-/* Keeps what is worth it of the oldest part. A transaction takes only so many changes. */
-static int rescue(firn_cold *cold, reclaim *self) {
+int firn_cold_each_oldest(firn_cold *cold, firn_cold_each one, void *context, size_t *changes) {
     size_t changes_max = cold->ops->changes_max(cold->backend);
     uint64_t from = 0;
+    *changes = 0;
     int result = begin(cold);
     if (result != FIRN_OK) {
         return result;
@@ -294,15 +301,14 @@ static int rescue(firn_cold *cold, reclaim *self) {
         result = cold->ops->oldest(cold->backend, from, &sequence, &bytes);
         if (result == FIRN_OK) {
             from = sequence + 1;
-            result = reclaim_one(cold, self, sequence, &bytes);
+            result = one(context, sequence, &bytes);
         }
-        if (result == FIRN_OK && self->kept == changes_max) {
-            self->kept = 0;
+        if (result == FIRN_OK && *changes == changes_max) {
             result = finish(cold, FIRN_OK);
-            if (result != FIRN_OK) {
-                return result;
+            if (result == FIRN_OK) {
+                *changes = 0;
+                result = begin(cold);
             }
-            result = begin(cold);
             if (result != FIRN_OK) {
                 return result;
             }
@@ -347,6 +353,7 @@ static int reclaim_oldest(firn_cold *cold) {
     cold->ops->usage(cold->backend, &usage);
     uint64_t now_ms = firn_clock_now_ms(&cold->clock);
     reclaim self = {
+        .cold = cold,
         .now_ms = now_ms,
         .clean = should_clean(cold, now_ms),
         /* Were all kept that were hit, nothing might come free however long it went on. */
@@ -355,7 +362,7 @@ static int reclaim_oldest(firn_cold *cold) {
     cold->cleaned = self.clean ? cold->cleaned + 1 : 0;
     cold->losses_used = 0;
     if (result == FIRN_OK) { /* else nothing begins in it, or it is the newest */
-        result = rescue(cold, &self);
+        result = firn_cold_each_oldest(cold, reclaim_one, &self, &self.kept);
         if (result != FIRN_OK) {
             return result;
         }

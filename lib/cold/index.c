@@ -75,6 +75,7 @@ struct firn_index {
     MDB_txn *txn;                /* the writer's, NULL between transactions */
     MDB_cursor *cursor;          /* over the index, of txn */
     _Atomic uint64_t file_bytes; /* at the open and after each commit; relaxed, like the next */
+    _Atomic uint64_t commits;    /* see firn_index_commits */
     _Atomic uint64_t looked_ns;  /* when the file's length was last looked at */
     atomic_bool cut;             /* it was too short */
 };
@@ -223,6 +224,10 @@ static int open_databases(firn_index *index, bool create) {
 uint64_t firn_index_file_bytes(const firn_index *index) {
     struct stat status;
     return fstat(index->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+uint64_t firn_index_commits(const firn_index *index) {
+    return atomic_load_explicit(&index->commits, memory_order_relaxed);
 }
 
 static void note_length(firn_index *index) {
@@ -526,6 +531,7 @@ int firn_index_commit(firn_index *index) {
     int error = mdb_txn_commit(index->txn);
     index->txn = NULL;
     note_length(index);
+    atomic_fetch_add_explicit(&index->commits, 1, memory_order_relaxed);
     if (error == 0) {
         return FIRN_OK;
     }
