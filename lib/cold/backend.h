@@ -51,13 +51,18 @@ typedef struct firn_backend_usage {
     uint64_t next_sequence;   /* of the next record */
     uint64_t live_bytes;      /* of their records, about */
     uint64_t log_bytes;       /* of segments in use */
-    uint64_t index_bytes;
-    uint64_t file_bytes; /* all files of the backend */
     uint32_t page_bytes;
     uint32_t segment_bytes;
     uint64_t filter_bytes;   /* of memory; 0: there is no filter */
     uint64_t filter_entries; /* 0: it does not know any yet */
+    uint64_t index_commits;  /* since the open: after each the fingerprint is another one */
 } firn_backend_usage;
+
+/* What the files take. */
+typedef struct firn_backend_files {
+    uint64_t index_bytes;
+    uint64_t all_bytes; /* of the backend */
+} firn_backend_files;
 
 /* What tells one state of the data file from another. */
 typedef struct firn_fingerprint {
@@ -70,7 +75,15 @@ typedef struct firn_fingerprint {
 typedef struct firn_backend_identity {
     uint64_t hash;
     uint64_t version;
+    uint64_t expires_ms; /* 0: never */
 } firn_backend_identity;
+
+/* What has expired by a time, about. */
+typedef struct firn_backend_expired {
+    uint64_t bytes; /* of live_bytes */
+    unsigned share; /* in percent: the largest that it makes of any number of the oldest parts
+                       together */
+} firn_backend_expired;
 
 typedef struct firn_backend_config {
     const char *directory;     /* lent for the call */
@@ -123,6 +136,8 @@ typedef struct firn_backend_ops {
      * what that one could not push is lost. FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
     int (*sync)(firn_backend *backend, bool writer);
     void (*usage)(firn_backend *backend, firn_backend_usage *usage);
+    /* Asks the system. */
+    void (*files)(firn_backend *backend, firn_backend_files *files);
 
     /* [writer] One transaction at a time. After any error within it but FIRN_NOT_FOUND it can only
      * be aborted. A failed commit leaves everything as it was before begin, and ends the
@@ -132,9 +147,11 @@ typedef struct firn_backend_ops {
     void (*prefetch)(firn_backend *backend, uint64_t hash);
     /* The valid record of a hash, lent until the next call. FIRN_NOT_FOUND: none. */
     int (*find)(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
-    /* Makes a new record the hash's valid one. *bytes: where its `size` bytes are to be written by
-     * the caller before the next call. The sequence is above every other. */
-    int (*put)(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence, void **bytes);
+    /* Makes a new record the hash's valid one, of use until expires_ms (0: for ever). *bytes: where
+     * its `size` bytes are to be written by the caller before the next call. The sequence is above
+     * every other. */
+    int (*put)(firn_backend *backend, uint64_t hash, size_t size, uint64_t expires_ms,
+               uint64_t *sequence, void **bytes);
     /* Leaves the hash without a record: a note of it is written too. FIRN_NOT_FOUND: it has none.
      */
     int (*remove)(firn_backend *backend, uint64_t hash, uint64_t version);
@@ -161,6 +178,9 @@ typedef struct firn_backend_ops {
     /* [writer] Whether, since a call of oldest with from 0, some of that part was passed over
      * because it is damaged. */
     bool (*oldest_damaged)(const firn_backend *backend);
+    /* [writer] What of the records has expired by now_ms. Takes a look at each part, if anything
+     * can have, and none at records. */
+    void (*expired)(firn_backend *backend, uint64_t now_ms, firn_backend_expired *expired);
     /* [writer] Gives that part up. FIRN_NOT_FOUND: there is none. */
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */

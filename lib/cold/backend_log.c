@@ -13,9 +13,7 @@
 enum {
     SEGMENTS_IN_BUDGET = 64, /* at least, where the segment's bounds allow it */
     SEGMENT_USUAL_MAX = 1 << 20,
-    SEGMENT_LARGE = 4 << 20, /* for stores of LARGE_BUDGET and more */
-    DELTA_MIN = 8192,        /* entries: twice what a transaction may change */
-    DELTA_MAX = 131072,
+    SEGMENT_LARGE = 4 << 20,    /* for stores of LARGE_BUDGET and more */
     BYTES_A_DELTA_ENTRY = 2048, /* of the budget */
     INDEX_ENTRY_MAX = 56,       /* bytes that an entry of the index takes, with all that is idle */
 };
@@ -32,8 +30,8 @@ static uint32_t segment_bytes_for(uint64_t budget) {
 }
 
 static size_t delta_max_for(uint64_t budget) {
-    size_t max = DELTA_MIN;
-    while (max < DELTA_MAX && max * 2 <= budget / BYTES_A_DELTA_ENTRY) {
+    size_t max = FIRN_DELTA_MIN;
+    while (max < FIRN_DELTA_MAX && max * 2 <= budget / BYTES_A_DELTA_ENTRY) {
         max *= 2;
     }
     return max;
@@ -69,10 +67,11 @@ static void log_close(firn_backend *backend) {
 
 static int init_deltas(firn_backend *backend, uint64_t budget) {
     /* A reader may have to take in what a writer froze and what came since. */
-    size_t max = delta_max_for(budget) * (backend->read_only ? 2 : 1);
-    int result = firn_delta_init(&backend->deltas[0], backend->heap, max);
+    backend->delta_max = delta_max_for(budget) * (backend->read_only ? 2 : 1);
+    int result = firn_delta_init(&backend->deltas[0], backend->heap, FIRN_DELTA_MIN);
     if (result == FIRN_OK) {
-        result = firn_delta_init(&backend->deltas[1], backend->heap, backend->read_only ? 1 : max);
+        result = firn_delta_init(&backend->deltas[1], backend->heap,
+                                 backend->read_only ? 1 : FIRN_DELTA_MIN);
     }
     atomic_init(&backend->active, &backend->deltas[0]);
     atomic_init(&backend->frozen, &backend->deltas[1]);
@@ -356,84 +355,6 @@ static int fit_segments(firn_backend *backend) {
     return result == FIRN_OK ? firn_write_clear(backend) : result;
 }
 
-/* What lies before damage may have been overwritten or deleted in it, and is given up. */
-static int pass_damage(firn_backend *backend, firn_backend_recovery *recovery) {
-    uint64_t next;
-    recovery->lost++;
-    int result = firn_scan_skip(backend, backend->known, &next);
-    if (result == FIRN_NOT_FOUND) {
-        next = firn_log_end(backend->log);
-    } else if (result != FIRN_OK) {
-        return result;
-    }
-    uint64_t number = firn_log_number(backend->payload, next);
-    while (firn_log_tail(backend->log) < number &&
-           (firn_log_tail(backend->log) + 1) * backend->payload <= firn_log_end(backend->log)) {
-        firn_log_drop(backend->log);
-    }
-    uint64_t end = firn_log_end(backend->log);
-    backend->known = next;
-    firn_delta_clear(atomic_load_explicit(&backend->active, memory_order_relaxed));
-    result = firn_write_empty_index(backend);
-    backend->known = next < end ? next : end;
-    return result;
-}
-
-/* Everything anew from the log. Its last segment ends with its last sound frame. */
-static int rebuild(firn_backend *backend, bool powerless, firn_backend_recovery *recovery) {
-    firn_filter_recall(backend); /* for what it does to an old file */
-    firn_filter_empty(backend);
-    uint64_t told =
-        powerless ? 0 : firn_log_told_end(backend->log); /* all must be sound up to there */
-    if (!powerless && told == 0) {
-        return firn_detail_set(backend->detail, FIRN_ECORRUPT,
-                               "%s: neither its index nor where its log ends can be read; salvage "
-                               "what can be with 'firn verify --repair', or open it with "
-                               "set_aside_damaged",
-                               backend->directory);
-    }
-    int result = firn_log_scan(backend->log, true);
-    /* What was reclaimed and is not overwritten yet must not come back: a delete of it left no
-     * trace. */
-    while (result == FIRN_OK && firn_log_tail(backend->log) < firn_log_told_tail(backend->log) &&
-           (firn_log_tail(backend->log) + 1) * backend->payload <= firn_log_end(backend->log)) {
-        firn_log_drop(backend->log);
-    }
-    if (result == FIRN_OK) {
-        result = firn_lives_reserve(backend);
-    }
-    if (result == FIRN_OK) {
-        backend->known = firn_log_tail(backend->log) * backend->payload;
-        result = firn_scan_skip(backend, backend->known - 1, &backend->known);
-        if (result == FIRN_NOT_FOUND) {
-            firn_log_clear(backend->log);
-            backend->known = firn_log_end(backend->log);
-            result = FIRN_OK;
-        }
-    }
-    uint64_t last = firn_log_number(backend->payload, firn_log_end(backend->log) - 1);
-    while (result == FIRN_OK && backend->known < firn_log_end(backend->log)) {
-        result = firn_replay(backend, false, firn_checkpoint, recovery);
-        bool in_last = firn_log_number(backend->payload, backend->known) == last;
-        if (result == FIRN_ECORRUPT && in_last && backend->known >= told) {
-            firn_log_set_end(backend->log, backend->known);
-            result = FIRN_OK;
-        } else if (result == FIRN_ECORRUPT) {
-            result = pass_damage(backend, recovery);
-        }
-    }
-    if (result == FIRN_OK && backend->known < told) { /* segments are missing that came after all */
-        result = pass_damage(backend, recovery);
-    }
-    if (result == FIRN_OK) {
-        backend->rebuilding = false;
-        backend->meta_dirty = true;
-        backend->meta.version_next = recovery->version_max + 1;
-        result = firn_log_publish(backend->log);
-    }
-    return result == FIRN_OK ? firn_checkpoint(backend) : result;
-}
-
 static void count_entry(void *context, uint64_t place) {
     firn_backend *backend = context;
     if (firn_log_number(backend->payload, firn_place_position(place)) >=
@@ -446,7 +367,10 @@ static void count_entry(void *context, uint64_t place) {
 
 /* Counts anew what the index holds; the deltas are empty. */
 static int count_lives(firn_backend *backend) {
-    memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
+    for (uint64_t i = 0; i <= backend->lives_mask; i++) {
+        backend->lives[i].count = 0;
+        backend->lives[i].bytes = 0;
+    }
     firn_index_reader *reader = backend->own->reader;
     int result = firn_index_read_begin(reader);
     if (result == FIRN_OK) {
@@ -472,7 +396,7 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     firn_index_meta meta;
     if (backend->rebuilding) {
         return backend->read_only ? firn_salvage_recover(backend, powerless, recovery)
-                                  : rebuild(backend, powerless, recovery);
+                                  : firn_remake_index(backend, powerless, recovery);
     }
     int result = read_meta_in(backend, &meta);
     if (result != FIRN_OK) {
@@ -493,6 +417,7 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     }
     if (result == FIRN_OK) {
         result = load_lives(backend);
+        firn_fit_delta(backend, &backend->deltas[0], backend->index_entries);
     }
     if (result == FIRN_OK && backend->index_entries == 0) {
         firn_filter_empty(backend); /* what comes from here on it is told */
@@ -524,7 +449,6 @@ static int log_fingerprint(firn_backend *backend, firn_fingerprint *fingerprint)
 }
 
 static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
-    uint64_t index_bytes = backend->index != NULL ? firn_index_file_bytes(backend->index) : 0;
     firn_filter_stats filter = {0};
     if (backend->filter != NULL) {
         firn_filter_get_stats(backend->filter, &filter);
@@ -537,13 +461,17 @@ static void log_usage(firn_backend *backend, firn_backend_usage *usage) {
         .log_bytes =
             (firn_log_end(backend->log) / backend->payload + 1 - firn_log_tail(backend->log)) *
             firn_log_segment_bytes(backend->log),
-        .index_bytes = index_bytes,
-        .file_bytes = index_bytes + firn_log_file_bytes(backend->log),
         .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
         .segment_bytes = firn_log_segment_bytes(backend->log),
         .filter_bytes = filter.bytes,
         .filter_entries = filter.count,
+        .index_commits = backend->index != NULL ? firn_index_commits(backend->index) : 0,
     };
+}
+
+static void log_files(firn_backend *backend, firn_backend_files *files) {
+    uint64_t index_bytes = backend->index != NULL ? firn_index_file_bytes(backend->index) : 0;
+    *files = (firn_backend_files){index_bytes, index_bytes + firn_log_file_bytes(backend->log)};
 }
 
 /* For the next open. What fails here makes that one do more, and loses nothing. */
@@ -591,6 +519,7 @@ const firn_backend_ops firn_backend_log = {
     .fingerprint = log_fingerprint,
     .sync = firn_sync,
     .usage = log_usage,
+    .files = log_files,
     .begin = firn_write_begin,
     .prefetch = firn_write_prefetch,
     .find = firn_write_find,
@@ -605,6 +534,7 @@ const firn_backend_ops firn_backend_log = {
     .oldest = firn_write_oldest,
     .oldest_valid = firn_write_oldest_valid,
     .oldest_damaged = firn_write_oldest_damaged,
+    .expired = firn_write_expired,
     .drop = firn_write_drop,
     .clear = firn_write_clear,
     .set_meta = log_set_meta,

@@ -1,6 +1,6 @@
 /* What the files of the log backend share. backend_log.c opens, recovers and tells of itself,
  * backend_log_write.c writes, reclaims and makes checkpoints, backend_log_read.c is for readers,
- * backend_log_scan.c walks through frames, backend_log_salvage.c does without an index on disk,
+ * backend_log_scan.c walks through frames, backend_log_salvage.c makes the index anew from the log,
  * backend_log_pack.c gives space back, backend_log_sync.c brings all to the device. For no other
  * file.
  *
@@ -33,6 +33,7 @@
 #include "base/filter.h"
 #include "cold/backend.h"
 #include "cold/delta.h"
+#include "cold/expiry.h"
 #include "cold/filter_file.h"
 #include "cold/index.h"
 #include "cold/log.h"
@@ -42,6 +43,8 @@ enum {
     FIRN_FRAME_HEAD = 4,
     FIRN_FRAME_REMOVAL_SIZE = 28,
     FIRN_CHANGES_MAX = 4096, /* in one transaction */
+    FIRN_DELTA_MIN = 8192,   /* entries: twice that */
+    FIRN_DELTA_MAX = 131072,
 };
 
 #define FIRN_FRAME_REMOVAL UINT32_MAX
@@ -67,13 +70,15 @@ typedef struct firn_live {
     uint32_t count;
     bool dirty; /* not as in the stored index */
     uint64_t bytes;
+    firn_expiry expiry; /* of all records that were written to it */
 } firn_live;
 
 typedef struct firn_change {
     uint64_t hash;
-    uint64_t place;   /* 0: removed */
-    uint64_t old;     /* 0: there was none */
-    bool dead_before; /* but one whose segment is gone: the filter holds the hash still */
+    uint64_t place;      /* 0: removed */
+    uint64_t old;        /* 0: there was none */
+    uint64_t expires_ms; /* of the record; 0: never */
+    bool dead_before;    /* but one whose segment is gone: the filter holds the hash still */
 } firn_change;
 
 /* The transaction. */
@@ -111,6 +116,7 @@ struct firn_backend {
     firn_filter *filter;          /* immutable; NULL: none, or a read-only handle */
     uint64_t filter_capacity_max; /* immutable */
 
+    size_t delta_max; /* immutable; entries that one may come to hold */
     firn_delta deltas[2];
     /* Release and acquire, frozen set before active: see above. */
     _Atomic(firn_delta *) active;
@@ -122,6 +128,7 @@ struct firn_backend {
     /* The writer's; of a read-only handle: of who holds follow_lock for writing. */
     firn_live *lives; /* of segment N at N & lives_mask */
     uint64_t lives_mask;
+    uint64_t expiry_from_s; /* nothing that is there expires before; 0: not known */
     firn_backend_meta meta;
     bool meta_dirty;
     uint64_t checkpoint;   /* position up to which the stored index knows the log */
@@ -220,6 +227,8 @@ int firn_lives_reserve(firn_backend *backend);
 /* Takes over what the stored index says of the segments. The session's transaction is begun. */
 int firn_lives_load(firn_backend *backend, firn_index_reader *reader);
 void firn_change_apply(firn_backend *backend, const firn_change *change);
+/* What the stored index is to say of a segment. */
+firn_index_segment firn_lives_row(const firn_backend *backend, uint64_t number, uint32_t slot);
 /* Takes the frames from `known` to the log's end into the active delta. full: called when it has no
  * room. */
 int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend *backend),
@@ -228,7 +237,9 @@ int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend 
 int firn_follow_locked(firn_backend *backend);
 
 /* backend_log_salvage.c */
-/* Makes the index anew in memory. For a read-only handle without one on disk. */
+/* Makes the index anew from the log: on disk; its last segment ends with its last sound frame. */
+int firn_remake_index(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
+/* The same in memory, for a read-only handle without one on disk. */
 int firn_salvage_recover(firn_backend *backend, bool powerless, firn_backend_recovery *recovery);
 
 /* backend_log_write.c */
@@ -237,8 +248,8 @@ void firn_staging_fini(firn_backend *backend);
 int firn_write_begin(firn_backend *backend);
 void firn_write_prefetch(firn_backend *backend, uint64_t hash);
 int firn_write_find(firn_backend *backend, uint64_t hash, uint64_t *sequence, firn_bytes *record);
-int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence,
-                   void **bytes);
+int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t expires_ms,
+                   uint64_t *sequence, void **bytes);
 int firn_write_remove(firn_backend *backend, uint64_t hash, uint64_t version);
 int firn_write_commit(firn_backend *backend);
 void firn_write_abort(firn_backend *backend);
@@ -251,6 +262,7 @@ int firn_write_empty_index(firn_backend *backend);
 int firn_write_clear(firn_backend *backend);
 
 uint64_t firn_write_oldest_valid(const firn_backend *backend);
+void firn_write_expired(firn_backend *backend, uint64_t now_ms, firn_backend_expired *expired);
 
 /* backend_log_pack.c */
 int firn_pack(firn_backend *backend);
@@ -280,5 +292,7 @@ int firn_filter_save(firn_backend *backend);
 
 /* backend_log_checkpoint.c */
 int firn_checkpoint(firn_backend *backend);
+/* Makes an empty delta as large as suits a store of so many entries. */
+void firn_fit_delta(firn_backend *backend, firn_delta *empty, uint64_t entries);
 
 #endif

@@ -23,6 +23,7 @@ enum {
     ENTRIES_A_PAGE = 64,    /* of the index, at the least */
     READERS_WAIT_MS = 1000, /* for readers that keep old pages */
     ATTEMPTS = 8,
+    ENTRIES_A_DELTA_ENTRY = 4, /* of the index: then a checkpoint meets some in each page */
 };
 
 /* A transaction on the way to a checkpoint says that it is one. */
@@ -155,7 +156,7 @@ static int store_segments(firn_backend *backend) {
          n++) {
         const firn_live *live = &backend->lives[n & backend->lives_mask];
         if (live->dirty || moved || n * backend->payload >= backend->checkpoint) {
-            firn_index_segment segment = {firn_log_slot(backend->log, n), live->count, live->bytes};
+            firn_index_segment segment = firn_lives_row(backend, n, firn_log_slot(backend->log, n));
             result = firn_index_set_segment(backend->index, n, &segment);
         }
     }
@@ -290,6 +291,14 @@ static int merge_frozen(firn_backend *backend, firn_delta *frozen) {
     return result;
 }
 
+void firn_fit_delta(firn_backend *backend, firn_delta *empty, uint64_t entries) {
+    size_t max = FIRN_DELTA_MIN;
+    while (max < backend->delta_max && max * 2 * ENTRIES_A_DELTA_ENTRY <= entries) {
+        max *= 2;
+    }
+    (void)firn_delta_resize(empty, backend->heap, max); /* without memory it is as it was */
+}
+
 int firn_checkpoint(firn_backend *backend) {
     firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_relaxed);
     firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
@@ -298,6 +307,7 @@ int firn_checkpoint(firn_backend *backend) {
             return FIRN_OK;
         }
         firn_delta *empty = frozen;
+        firn_fit_delta(backend, empty, backend->index_entries + active->count);
         frozen = active;
         atomic_store_explicit(&backend->frozen, frozen, memory_order_release);
         atomic_store_explicit(&backend->active, empty, memory_order_release);

@@ -37,6 +37,7 @@ int firn_lives_reserve(firn_backend *backend) {
 
 int firn_lives_load(firn_backend *backend, firn_index_reader *reader) {
     memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
+    backend->expiry_from_s = 0;
     uint64_t entries = 0;
     uint64_t bytes = 0;
     uint64_t from = firn_log_tail(backend->log);
@@ -51,8 +52,8 @@ int firn_lives_load(firn_backend *backend, firn_index_reader *reader) {
         if (result != FIRN_OK) {
             return result;
         }
-        backend->lives[number & backend->lives_mask] =
-            (firn_live){.count = segment.live_count, .bytes = segment.live_bytes};
+        backend->lives[number & backend->lives_mask] = (firn_live){
+            .count = segment.live_count, .bytes = segment.live_bytes, .expiry = segment.expiry};
         entries += segment.live_count;
         bytes += segment.live_bytes;
         from = number + 1;
@@ -60,6 +61,11 @@ int firn_lives_load(firn_backend *backend, firn_index_reader *reader) {
     atomic_store_explicit(&backend->entries, entries, memory_order_relaxed);
     atomic_store_explicit(&backend->live_bytes, bytes, memory_order_relaxed);
     return FIRN_OK;
+}
+
+firn_index_segment firn_lives_row(const firn_backend *backend, uint64_t number, uint32_t slot) {
+    const firn_live *live = &backend->lives[number & backend->lives_mask];
+    return (firn_index_segment){slot, live->count, live->bytes, live->expiry};
 }
 
 static void account(firn_backend *backend, uint64_t place, bool more) {
@@ -85,6 +91,10 @@ void firn_change_apply(firn_backend *backend, const firn_change *change) {
     }
     if (change->place != 0) {
         account(backend, change->place, true);
+        firn_expiry *expiry = &firn_live_of(backend, firn_place_position(change->place))->expiry;
+        firn_expiry_add(expiry, firn_place_size(change->place), change->expires_ms);
+        uint64_t from_s = firn_expiry_first_s(expiry);
+        backend->expiry_from_s = from_s < backend->expiry_from_s ? from_s : backend->expiry_from_s;
     }
     firn_filter_note_before(backend, change);
     firn_delta_set(atomic_load_explicit(&backend->active, memory_order_relaxed), change->hash,
@@ -100,6 +110,7 @@ static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sou
     firn_change change = {.hash = firn_index_hash(frame->identity.hash)};
     if (!frame->removal) {
         change.place = firn_place_make(frame->position, frame->end - frame->position);
+        change.expires_ms = frame->identity.expires_ms;
     }
     int result = firn_locate(backend, backend->own->reader, change.hash, &change.old);
     if (result == FIRN_NOT_FOUND) {
@@ -195,7 +206,14 @@ static int reload(firn_backend *backend) {
     return result;
 }
 
-static int reload_in_replay(firn_backend *backend) {
+static int make_space(firn_backend *backend) {
+    firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
+    if (active->max < backend->delta_max) {
+        return firn_delta_enlarge(active, backend->heap) == FIRN_OK
+                   ? FIRN_OK
+                   : firn_detail_set(backend->detail, FIRN_ENOMEM,
+                                     "no memory to follow the store's log");
+    }
     uint64_t before = backend->checkpoint;
     int result = reload(backend);
     if (result == FIRN_OK && backend->checkpoint == before) {
@@ -233,7 +251,7 @@ static int follow_once(firn_backend *backend, bool *again) {
     if (result == FIRN_OK) {
         forget_gone(backend, old_tail);
         firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
-        if (backend->known == 0 || active->count > active->max / 2 ||
+        if (backend->known == 0 || active->count > backend->delta_max / 2 ||
             backend->known < firn_log_tail(backend->log) * backend->payload) {
             result = reload(backend);
         }
@@ -245,7 +263,7 @@ static int follow_once(firn_backend *backend, bool *again) {
     }
     firn_backend_recovery recovery = {0};
     if (result == FIRN_OK) {
-        result = firn_replay(backend, false, reload_in_replay, &recovery);
+        result = firn_replay(backend, false, make_space, &recovery);
     }
     /* Frames that were overwritten while they were read look damaged. And a writer that found
      * damage goes on behind it, with a stored index that knows that. */

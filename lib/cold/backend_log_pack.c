@@ -14,8 +14,7 @@ static int forget_slots(firn_backend *backend) {
     }
     for (uint64_t n = firn_log_tail(backend->log);
          n * backend->payload < firn_log_end(backend->log) && result == FIRN_OK; n++) {
-        const firn_live *live = &backend->lives[n & backend->lives_mask];
-        firn_index_segment segment = {FIRN_LOG_NO_SLOT, live->count, live->bytes};
+        firn_index_segment segment = firn_lives_row(backend, n, FIRN_LOG_NO_SLOT);
         result = firn_index_set_segment(backend->index, n, &segment);
     }
     if (result != FIRN_OK) {

@@ -372,8 +372,9 @@ static size_t keep_lowest(uint64_t *hashes, size_t count, size_t most) {
 static size_t walk_delta(const firn_delta *delta, uint64_t from, uint64_t *hashes, size_t most,
                          size_t count) {
     uint64_t to = UINT64_MAX;
-    for (size_t i = 0; i <= delta->mask; i++) {
-        uint64_t hash = atomic_load_explicit(&delta->slots[i].hash, memory_order_acquire);
+    size_t mask = atomic_load_explicit(&delta->mask, memory_order_acquire);
+    for (size_t i = 0; i <= mask; i++) {
+        uint64_t hash = atomic_load_explicit(&firn_delta_at(delta, i)->hash, memory_order_acquire);
         if (hash == 0 || hash < from || hash > to) {
             continue;
         }

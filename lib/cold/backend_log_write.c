@@ -135,7 +135,7 @@ static int grow(firn_backend *backend, size_t size) {
 
 /* Makes room for a frame, and notes what it means. *frame: where its bytes go. */
 static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal,
-                 unsigned char **frame) {
+                 uint64_t expires_ms, unsigned char **frame) {
     firn_staging *staging = &backend->staging;
     if (staging->count == FIRN_CHANGES_MAX || staging->size + size > staging->room ||
         staging->size + size > UINT32_MAX) {
@@ -160,6 +160,7 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
         .hash = hash,
         .place = removal ? 0 : firn_place_make(position, size),
         .old = old,
+        .expires_ms = expires_ms,
         .dead_before = dead_before,
     };
     uint32_t *at = table_at(staging, hash);
@@ -169,14 +170,15 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
     return FIRN_OK;
 }
 
-int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t *sequence,
-                   void **bytes) {
+int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t expires_ms,
+                   uint64_t *sequence, void **bytes) {
     if (size == 0 || size >= FIRN_FRAME_REMOVAL) {
         return FIRN_BACKEND_FULL;
     }
     *sequence = backend->staging.begin + backend->staging.size;
     unsigned char *frame;
-    int result = stage(backend, firn_index_hash(hash), FIRN_FRAME_HEAD + size, false, &frame);
+    int result =
+        stage(backend, firn_index_hash(hash), FIRN_FRAME_HEAD + size, false, expires_ms, &frame);
     if (result == FIRN_OK) {
         uint32_t head = (uint32_t)size;
         memcpy(frame, &head, sizeof head);
@@ -188,7 +190,7 @@ int firn_write_put(firn_backend *backend, uint64_t hash, size_t size, uint64_t *
 int firn_write_remove(firn_backend *backend, uint64_t hash, uint64_t version) {
     uint64_t position = backend->staging.begin + backend->staging.size;
     unsigned char *frame;
-    int result = stage(backend, firn_index_hash(hash), FIRN_FRAME_REMOVAL_SIZE, true, &frame);
+    int result = stage(backend, firn_index_hash(hash), FIRN_FRAME_REMOVAL_SIZE, true, 0, &frame);
     if (result == FIRN_OK) {
         uint32_t head = FIRN_FRAME_REMOVAL;
         memcpy(frame, &head, 4);
@@ -218,7 +220,7 @@ int firn_write_commit(firn_backend *backend) {
                                      backend->directory);
         }
         if (result != FIRN_OK) {
-            firn_log_take_back(backend->log, staging->begin);
+            firn_log_set_end(backend->log, staging->begin);
             (void)firn_log_publish(backend->log); /* the first error is the one to tell */
         }
     }
@@ -285,6 +287,26 @@ uint64_t firn_write_oldest_valid(const firn_backend *backend) {
     return can_drop(backend)
                ? backend->lives[firn_log_tail(backend->log) & backend->lives_mask].count
                : 0;
+}
+
+void firn_write_expired(firn_backend *backend, uint64_t now_ms, firn_backend_expired *expired) {
+    *expired = (firn_backend_expired){0};
+    if (now_ms / 1000 < backend->expiry_from_s) {
+        return;
+    }
+    uint64_t whole = 0;
+    uint64_t first_s = UINT64_MAX;
+    for (uint64_t n = firn_log_tail(backend->log);
+         n * backend->payload < firn_log_end(backend->log); n++) {
+        const firn_live *live = &backend->lives[n & backend->lives_mask];
+        expired->bytes += firn_expiry_expired(&live->expiry, live->bytes, now_ms);
+        whole += backend->payload;
+        uint64_t share = expired->bytes * 100 / whole;
+        expired->share = share > expired->share ? (unsigned)share : expired->share;
+        uint64_t from_s = firn_expiry_first_s(&live->expiry);
+        first_s = from_s < first_s ? from_s : first_s;
+    }
+    backend->expiry_from_s = first_s;
 }
 
 int firn_write_drop(firn_backend *backend) {

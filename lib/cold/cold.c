@@ -56,6 +56,7 @@ bool firn_cold_identify(void *context, uint64_t sequence, const firn_bytes *byte
     *identity = (firn_backend_identity){
         firn_hash64(cold->seed, record.key, record.key_size),
         record.version,
+        record.expires_ms,
     };
     return true;
 }
@@ -458,7 +459,6 @@ void firn_cold_note_usage(firn_cold *cold) {
     cold->ops->usage(cold->backend, &usage);
     atomic_store_explicit(&to->entries, usage.entries, memory_order_relaxed);
     atomic_store_explicit(&to->live_bytes, usage.live_bytes, memory_order_relaxed);
-    atomic_store_explicit(&to->file_bytes, usage.file_bytes, memory_order_relaxed);
 }
 
 /* A handle for reading has no commits of its own to learn from. *journal_entries: lines that are
@@ -480,7 +480,9 @@ static void catch_up(firn_cold *cold, uint64_t *journal_entries) {
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
     const firn_cold_counters *from = &cold->counters;
     firn_backend_usage usage;
+    firn_backend_files files;
     cold->ops->usage(cold->backend, &usage);
+    cold->ops->files(cold->backend, &files);
     uint64_t journal_entries = FIRN_JOURNAL_SLOTS - firn_journal_room(cold->journal);
     if (cold->read_only) {
         catch_up(cold, &journal_entries);
@@ -489,7 +491,7 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .budget_bytes = cold->budget_bytes,
         .entries = get(&from->entries),
         .live_bytes = get(&from->live_bytes),
-        .file_bytes = get(&from->file_bytes),
+        .file_bytes = files.all_bytes,
         .commits = get(&from->commits),
         .value_bytes = get(&from->value_bytes),
         .stored_bytes = get(&from->stored_bytes),

@@ -34,7 +34,6 @@ typedef struct firn_cold_reader {
 typedef struct firn_cold_counters {
     _Atomic uint64_t entries;
     _Atomic uint64_t live_bytes;
-    _Atomic uint64_t file_bytes;
     _Atomic uint64_t commits;
     _Atomic uint64_t value_bytes;
     _Atomic uint64_t stored_bytes;
@@ -119,7 +118,8 @@ struct firn_cold {
     firn_cold_loss *losses; /* records of the segment that is being reclaimed */
     size_t losses_size;
     size_t losses_used;
-    unsigned cleaned; /* segments in a row whose valid records were all kept */
+    uint64_t commits_noted; /* of the index, in the journal's fingerprint; UINT64_MAX: unknown */
+    unsigned cleaned;       /* segments in a row whose valid records were all kept */
     firn_cold_tally tally;
 
     /* Shared. */
@@ -158,6 +158,16 @@ int firn_cold_survey_dictionaries(firn_cold *cold);
 /* [writer] Between transactions, before records are made: takes a new dictionary into use, or the
  * stored one, and removes those that no record needs. What fails is tried again next time. */
 void firn_cold_tend_dictionaries(firn_cold *cold);
+
+/* [writer] Gives each record of the part that is reclaimed next, valid or not, to `one`, within
+ * transactions of as many changes as one takes. *changes: of the current one, counted by `one`.
+ * FIRN_OK; else what `one` or the backend said, and the current transaction is given up. */
+typedef int (*firn_cold_each)(void *context, uint64_t sequence, const firn_bytes *bytes);
+int firn_cold_each_oldest(firn_cold *cold, firn_cold_each one, void *context, size_t *changes);
+/* [writer] Within a transaction: writes a record once more. FIRN_BACKEND_FULL: there is no room;
+ * FIRN_ECORRUPT: it cannot be decoded; FIRN_ENOMEM, FIRN_EIO. */
+int firn_cold_copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
+                           firn_bytes bytes);
 
 /* [writer] Applies what the open found in the journal, in as many commits as it takes. The slots
  * are left as they are. */

@@ -210,6 +210,7 @@ static int take_over(firn_cold *cold, const firn_journal_header *header, bool re
     config.rebuild = rebuild;
     config.clean = header->clean;
     int result = cold->ops->open(&cold->backend, &config);
+    cold->commits_noted = UINT64_MAX;
     if (result == FIRN_OK) {
         result = cold->ops->read_meta(cold->backend, &cold->meta);
     }

@@ -16,23 +16,22 @@ typedef struct packing {
     firn_cold *cold;
     uint64_t now_ms;
     uint64_t copied;  /* records in all */
-    size_t changes;   /* in this transaction */
+    size_t changes;   /* of them in this transaction */
     uint64_t expired; /* valid records of the oldest part that have expired */
     bool full;        /* there is no room for a copy */
 } packing;
 
-static bool is_dense(firn_cold *cold) {
+static bool is_dense(const packing *self) {
+    firn_cold *cold = self->cold;
     firn_backend_usage usage;
+    firn_backend_expired expired;
     cold->ops->usage(cold->backend, &usage);
-    return usage.live_bytes >= usage.log_bytes / DENSE_DEN * DENSE_NUM;
+    cold->ops->expired(cold->backend, self->now_ms, &expired);
+    return usage.live_bytes - expired.bytes >= usage.log_bytes / DENSE_DEN * DENSE_NUM;
 }
 
-static int commit(firn_cold *cold) {
-    cold->ops->set_meta(cold->backend, &cold->meta);
-    return cold->ops->commit(cold->backend);
-}
-
-static int copy_one(packing *self, uint64_t sequence, const firn_bytes *bytes) {
+static int copy_one(void *context, uint64_t sequence, const firn_bytes *bytes) {
+    packing *self = context;
     firn_cold *cold = self->cold;
     firn_record record;
     uint64_t found;
@@ -48,69 +47,23 @@ static int copy_one(packing *self, uint64_t sequence, const firn_bytes *bytes) {
         self->expired++;
         return FIRN_OK;
     }
-    void *to;
-    firn_bytes copy = *bytes;
-    int result =
-        firn_cold_is_of_now(cold, &record) ? FIRN_OK : firn_cold_recode(cold, &record, &copy);
+    int result = firn_cold_copy_forward(cold, hash, &record, *bytes);
     if (result == FIRN_ECORRUPT) {
         return FIRN_OK; /* it cannot be decoded, and this part is kept */
     }
-    if (result == FIRN_OK) {
-        result = cold->ops->put(cold->backend, hash, copy.size, &sequence, &to);
-    }
-    if (result == FIRN_OK) {
-        memcpy(to, copy.data, copy.size);
-        firn_record_seal(to, copy.size, NULL, 0, sequence);
-        self->changes++;
-    }
-    return result;
-}
-
-/* What is in the current transaction is committed, and another one begun. */
-static int go_on(packing *self) {
-    int result = commit(self->cold);
-    if (result == FIRN_OK) {
-        self->copied += self->changes;
-        self->changes = 0;
-        result = self->cold->ops->begin(self->cold->backend);
-    }
+    self->copied += result == FIRN_OK;
+    self->changes += result == FIRN_OK;
     return result;
 }
 
 static int copy_oldest(packing *self) {
     firn_cold *cold = self->cold;
-    size_t changes_max = cold->ops->changes_max(cold->backend);
-    uint64_t from = 0;
     self->expired = 0;
-    self->changes = 0;
     (void)cold->ops->room(cold->backend, true); /* fits the log to the budget */
-    int result = cold->ops->begin(cold->backend);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    while (result == FIRN_OK) {
-        uint64_t sequence;
-        firn_bytes bytes;
-        result = cold->ops->oldest(cold->backend, from, &sequence, &bytes);
-        if (result == FIRN_OK) {
-            from = sequence + 1;
-            result = copy_one(self, sequence, &bytes);
-        }
-        if (result == FIRN_OK && self->changes == changes_max) {
-            result = go_on(self);
-            if (result != FIRN_OK) {
-                return result;
-            }
-        }
-    }
-    if (result != FIRN_NOT_FOUND) {
-        cold->ops->abort(cold->backend);
-        self->full = result == FIRN_BACKEND_FULL;
-        return self->full ? FIRN_OK : result;
-    }
-    result = commit(cold);
-    self->copied += result == FIRN_OK ? self->changes : 0;
-    return result;
+    int result = firn_cold_each_oldest(cold, copy_one, self, &self->changes);
+    self->copied -= result == FIRN_OK ? 0 : self->changes;
+    self->full = result == FIRN_BACKEND_FULL;
+    return self->full ? FIRN_OK : result;
 }
 
 static int copy_forward(packing *self,
@@ -120,7 +73,7 @@ static int copy_forward(packing *self,
     firn_backend_usage usage;
     cold->ops->usage(cold->backend, &usage);
     uint64_t parts = usage.log_bytes / usage.segment_bytes;
-    for (uint64_t i = 0; i + 1 < parts && !is_dense(cold); i++) {
+    for (uint64_t i = 0; i + 1 < parts && !is_dense(self); i++) {
         if (progress != NULL && progress(context, i, parts) != 0) {
             return FIRN_AGAIN;
         }

@@ -25,6 +25,7 @@ enum {
     /* While less than three quarters of the log is valid, nothing valid is lost. */
     CLEAN_BELOW_NUM = 3,
     CLEAN_BELOW_DEN = 4,
+    CLEAN_EXPIRED = 25, /* percent of some of the oldest segments together: likewise */
 };
 
 /* What one call works on. */
@@ -43,10 +44,15 @@ static int begin(firn_cold *cold) {
     return cold->ops->begin(cold->backend);
 }
 
+/* Only a checkpoint changes it, which comes when the backend wants one. */
 static void note_fingerprint(firn_cold *cold) {
+    firn_backend_usage usage;
     firn_fingerprint fingerprint;
-    if (cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
+    cold->ops->usage(cold->backend, &usage);
+    if (usage.index_commits != cold->commits_noted &&
+        cold->ops->fingerprint(cold->backend, &fingerprint) == FIRN_OK) {
         firn_journal_set_fingerprint(cold->journal, &fingerprint);
+        cold->commits_noted = usage.index_commits;
     }
 }
 
@@ -130,7 +136,7 @@ static int put_item(firn_cold *cold, const firn_cold_item *item, const firn_cold
     }
     void *to;
     size_t size = ready->head_size + ready->payload_size;
-    result = cold->ops->put(cold->backend, item->hash, size, &sequence, &to);
+    result = cold->ops->put(cold->backend, item->hash, size, item->expires_ms, &sequence, &to);
     if (result != FIRN_OK) {
         return result;
     }
@@ -228,15 +234,15 @@ static bool is_named(firn_cold *cold, const firn_record *record) {
            memcmp((const char *)found.payload + 8, (const char *)record->key + 8, 8) == 0;
 }
 
-/* Writes it once more. FIRN_BACKEND_FULL: there is no room; FIRN_ECORRUPT: it cannot be decoded. */
-static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
-                        firn_bytes bytes) {
+int firn_cold_copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
+                           firn_bytes bytes) {
     int result =
         firn_cold_is_of_now(cold, record) ? FIRN_OK : firn_cold_recode(cold, record, &bytes);
     uint64_t sequence;
     void *to;
     if (result == FIRN_OK) {
-        result = cold->ops->put(cold->backend, hash, bytes.size, &sequence, &to);
+        result =
+            cold->ops->put(cold->backend, hash, bytes.size, record->expires_ms, &sequence, &to);
     }
     if (result == FIRN_OK) {
         memcpy(to, bytes.data, bytes.size);
@@ -246,9 +252,10 @@ static int copy_forward(firn_cold *cold, uint64_t hash, const firn_record *recor
 }
 
 typedef struct reclaim {
+    firn_cold *cold;
     uint64_t now_ms;
-    bool clean;    /* all that is valid is kept */
-    uint64_t kept; /* records, in the current transaction */
+    bool clean;  /* all that is valid is kept */
+    size_t kept; /* records, in the current transaction */
     uint64_t expired;
     uint64_t copied;     /* bytes, in all */
     uint64_t copied_max; /* of records that were hit */
@@ -262,7 +269,9 @@ static bool is_kept(firn_cold *cold, const reclaim *self, uint64_t hash, size_t 
 }
 
 /* What becomes of one record of the oldest part. */
-static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const firn_bytes *bytes) {
+static int reclaim_one(void *context, uint64_t sequence, const firn_bytes *bytes) {
+    reclaim *self = context;
+    firn_cold *cold = self->cold;
     firn_record record;
     if (firn_record_check(bytes->data, bytes->size, sequence) != NULL ||
         firn_record_parse(bytes->data, bytes->size, &record) != NULL) {
@@ -276,7 +285,7 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max) ||
                 is_kept(cold, self, hash, bytes->size);
     if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record)) {
-        int result = copy_forward(cold, hash, &record, *bytes);
+        int result = firn_cold_copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;
         self->copied += result == FIRN_OK ? bytes->size : 0;
         if (result != FIRN_BACKEND_FULL && result != FIRN_ECORRUPT) {
@@ -289,10 +298,10 @@ static int reclaim_one(firn_cold *cold, reclaim *self, uint64_t sequence, const 
     return note_loss(cold, hash, record.version);
 }
 
-/* Keeps what is worth it of the oldest part. A transaction takes only so many changes. */
-static int rescue(firn_cold *cold, reclaim *self) {
+int firn_cold_each_oldest(firn_cold *cold, firn_cold_each one, void *context, size_t *changes) {
     size_t changes_max = cold->ops->changes_max(cold->backend);
     uint64_t from = 0;
+    *changes = 0;
     int result = begin(cold);
     if (result != FIRN_OK) {
         return result;
@@ -303,15 +312,14 @@ static int rescue(firn_cold *cold, reclaim *self) {
         result = cold->ops->oldest(cold->backend, from, &sequence, &bytes);
         if (result == FIRN_OK) {
             from = sequence + 1;
-            result = reclaim_one(cold, self, sequence, &bytes);
+            result = one(context, sequence, &bytes);
         }
-        if (result == FIRN_OK && self->kept == changes_max) {
-            self->kept = 0;
+        if (result == FIRN_OK && *changes == changes_max) {
             result = finish(cold, FIRN_OK);
-            if (result != FIRN_OK) {
-                return result;
+            if (result == FIRN_OK) {
+                *changes = 0;
+                result = begin(cold);
             }
-            result = begin(cold);
             if (result != FIRN_OK) {
                 return result;
             }
@@ -326,16 +334,20 @@ static uint64_t entries_now(firn_cold *cold) {
     return usage.entries;
 }
 
-static bool should_clean(firn_cold *cold) {
+static bool should_clean(firn_cold *cold, uint64_t now_ms) {
     firn_backend_usage usage;
+    firn_backend_expired expired;
     cold->ops->usage(cold->backend, &usage);
-    /* One turn round the log makes room of all that is superseded. */
-    return usage.live_bytes < usage.log_bytes / CLEAN_BELOW_DEN * CLEAN_BELOW_NUM &&
+    cold->ops->expired(cold->backend, now_ms, &expired);
+    /* One turn round the log makes room of all that is superseded or expired. */
+    return (usage.live_bytes - expired.bytes <
+                usage.log_bytes / CLEAN_BELOW_DEN * CLEAN_BELOW_NUM ||
+            expired.share >= CLEAN_EXPIRED) &&
            (uint64_t)cold->cleaned * usage.segment_bytes < usage.log_bytes;
 }
 
 /* FIRN_NOT_FOUND: there is nothing that could be given up. */
-static int reclaim_oldest(firn_cold *cold, bool may_clean) {
+static int reclaim_oldest(firn_cold *cold) {
     uint64_t sequence;
     firn_bytes bytes;
     if (cold->session == NULL) {
@@ -350,16 +362,18 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
     }
     firn_backend_usage usage;
     cold->ops->usage(cold->backend, &usage);
+    uint64_t now_ms = firn_clock_now_ms(&cold->clock);
     reclaim self = {
-        .now_ms = firn_clock_now_ms(&cold->clock),
-        .clean = may_clean && should_clean(cold),
+        .cold = cold,
+        .now_ms = now_ms,
+        .clean = should_clean(cold, now_ms),
         /* Were all kept that were hit, nothing might come free however long it went on. */
         .copied_max = usage.segment_bytes / SECOND_LIFE_SHARE,
     };
     cold->cleaned = self.clean ? cold->cleaned + 1 : 0;
     cold->losses_used = 0;
     if (result == FIRN_OK) { /* else nothing begins in it, or it is the newest */
-        result = rescue(cold, &self);
+        result = firn_cold_each_oldest(cold, reclaim_one, &self, &self.kept);
         if (result != FIRN_OK) {
             return result;
         }
@@ -387,7 +401,7 @@ static int reclaim_oldest(firn_cold *cold, bool may_clean) {
 static int make_room(firn_cold *cold, uint64_t needed) {
     cold->cleaned = 0;
     while (cold->ops->room(cold->backend, false) < needed) {
-        int result = reclaim_oldest(cold, true);
+        int result = reclaim_oldest(cold);
         if (result == FIRN_NOT_FOUND) {
             return cold->ops->room(cold->backend, true) < needed ? FIRN_BACKEND_FULL : FIRN_OK;
         }

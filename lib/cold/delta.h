@@ -1,9 +1,10 @@
 /* The part of the index that is not on disk yet: places of key hashes, in memory.
  *
- * A table of fixed size for one writer, and readers without a lock. It is never freed while there
- * are readers, only emptied and used again: a reader that is late finds an entry of then or of now,
- * or nothing, and what it makes of that is its caller's to get right (see backend_log.c). Knows
- * hashes and numbers, nothing of what they mean. */
+ * A table for one writer, and readers without a lock. It is never freed while there are readers,
+ * only emptied, given another size while it is empty, and used again: a reader that is late finds
+ * an entry of then or of now, or nothing, and what it makes of that is its caller's to get right
+ * (see backend_log.h). Its memory comes in chunks, of which each doubles it and none goes before
+ * the end. Knows hashes and numbers, nothing of what they mean. */
 #ifndef FIRN_COLD_DELTA_H
 #define FIRN_COLD_DELTA_H
 
@@ -20,11 +21,16 @@ typedef struct firn_delta_slot {
     _Atomic uint64_t place; /* release and acquire: what it points to was written before */
 } firn_delta_slot;
 
+enum { FIRN_DELTA_CHUNKS = 40 };
+
 typedef struct firn_delta {
-    firn_delta_slot *slots; /* immutable */
-    size_t mask;            /* immutable */
-    size_t max;             /* immutable; entries it takes */
-    size_t count;           /* the writer's */
+    /* The first has `base` slots, each other one as many as all before it. Each is set once, before
+     * a mask that needs it. */
+    firn_delta_slot *chunks[FIRN_DELTA_CHUNKS];
+    size_t base;         /* immutable */
+    _Atomic size_t mask; /* slots in use, less 1. Release and acquire: see chunks */
+    size_t max;          /* the writer's; entries it takes */
+    size_t count;        /* the writer's */
 } firn_delta;
 
 typedef struct firn_delta_entry {
@@ -35,6 +41,12 @@ typedef struct firn_delta_entry {
 /* max: entries, a power of two. FIRN_OK or FIRN_ENOMEM. */
 int firn_delta_init(firn_delta *delta, firn_heap *heap, size_t max);
 void firn_delta_fini(firn_delta *delta, firn_heap *heap);
+/* [writer] It is empty, and takes `max` entries from here on, a power of two and not below the
+ * first one. FIRN_OK; FIRN_ENOMEM: nothing changed. */
+int firn_delta_resize(firn_delta *delta, firn_heap *heap, size_t max);
+/* [writer] It takes twice as many entries, those in it included. There are no readers meanwhile.
+ * FIRN_OK; FIRN_ENOMEM: nothing changed. */
+int firn_delta_enlarge(firn_delta *delta, firn_heap *heap);
 
 /* [writer] hash is not 0. The table must have room for one more. */
 void firn_delta_set(firn_delta *delta, uint64_t hash, uint64_t place);
@@ -43,21 +55,35 @@ void firn_delta_clear(firn_delta *delta);
 /* [writer] All entries by hash, ascending, into `entries`, which holds `count` of them. */
 void firn_delta_sorted(const firn_delta *delta, firn_delta_entry *entries);
 
+/* The slot of a number up to the mask. */
+static inline firn_delta_slot *firn_delta_at(const firn_delta *delta, size_t i) {
+    if (i < delta->base) {
+        return &delta->chunks[0][i];
+    }
+    /* Both are powers of two, or i begins with one. */
+    unsigned chunk = (unsigned)(__builtin_clzll(delta->base) - __builtin_clzll(i)) + 1;
+    return &delta->chunks[chunk][i - (delta->base << (chunk - 1))];
+}
+
 static inline void firn_delta_prefetch(const firn_delta *delta, uint64_t hash) {
-    __builtin_prefetch(&delta->slots[(size_t)(hash >> 20) & delta->mask]);
+    size_t mask = atomic_load_explicit(&delta->mask, memory_order_acquire);
+    __builtin_prefetch(firn_delta_at(delta, (size_t)(hash >> 20) & mask));
 }
 
 /* Safe from any thread. */
 static inline bool firn_delta_find(const firn_delta *delta, uint64_t hash, uint64_t *place) {
-    size_t i = (size_t)(hash >> 20) & delta->mask;
+    size_t i = (size_t)(hash >> 20);
     for (;;) {
-        const firn_delta_slot *slot = &delta->slots[i];
+        /* Each time: the table may have become another one, in which a search by the old size need
+         * not end. */
+        size_t mask = atomic_load_explicit(&delta->mask, memory_order_acquire);
+        const firn_delta_slot *slot = firn_delta_at(delta, i & mask);
         uint64_t found = atomic_load_explicit(&slot->hash, memory_order_acquire);
         if (found == 0) {
             return false;
         }
         if (found != hash) {
-            i = (i + 1) & delta->mask;
+            i++;
             continue;
         }
         *place = atomic_load_explicit(&slot->place, memory_order_acquire);
@@ -66,7 +92,7 @@ static inline bool firn_delta_find(const firn_delta *delta, uint64_t hash, uint6
         if (atomic_load_explicit(&slot->hash, memory_order_relaxed) == hash) {
             return true;
         }
-        i = (size_t)(hash >> 20) & delta->mask;
+        i = (size_t)(hash >> 20);
     }
 }
 

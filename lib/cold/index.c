@@ -36,6 +36,20 @@ enum {
     FREE_DBI = 0,      /* LMDB's own list of free pages, as in its mdb_stat */
 };
 
+/* A row of segments. Without times it ends before expiry_bytes. */
+typedef struct stored_segment {
+    uint32_t slot;
+    uint32_t live_count;
+    uint64_t live_bytes;
+    uint64_t expiry_bytes;
+    firn_expiry_time times[FIRN_EXPIRY_TIMES];
+} stored_segment;
+
+static size_t stored_size(uint32_t times) {
+    return times == 0 ? offsetof(stored_segment, expiry_bytes)
+                      : offsetof(stored_segment, times) + times * sizeof(firn_expiry_time);
+}
+
 struct firn_index {
     MDB_env *env; /* NULL: it could not be opened anew. In a writer's handle it and the numbers of
                      databases change in renew alone, while nobody reads and nobody syncs */
@@ -61,6 +75,7 @@ struct firn_index {
     MDB_txn *txn;                /* the writer's, NULL between transactions */
     MDB_cursor *cursor;          /* over the index, of txn */
     _Atomic uint64_t file_bytes; /* at the open and after each commit; relaxed, like the next */
+    _Atomic uint64_t commits;    /* see firn_index_commits */
     _Atomic uint64_t looked_ns;  /* when the file's length was last looked at */
     atomic_bool cut;             /* it was too short */
 };
@@ -209,6 +224,10 @@ static int open_databases(firn_index *index, bool create) {
 uint64_t firn_index_file_bytes(const firn_index *index) {
     struct stat status;
     return fstat(index->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+uint64_t firn_index_commits(const firn_index *index) {
+    return atomic_load_explicit(&index->commits, memory_order_relaxed);
 }
 
 static void note_length(firn_index *index) {
@@ -512,6 +531,7 @@ int firn_index_commit(firn_index *index) {
     int error = mdb_txn_commit(index->txn);
     index->txn = NULL;
     note_length(index);
+    atomic_fetch_add_explicit(&index->commits, 1, memory_order_relaxed);
     if (error == 0) {
         return FIRN_OK;
     }
@@ -572,9 +592,15 @@ int firn_index_sweep(firn_index *index, uint64_t *from, uint64_t to, size_t most
 }
 
 int firn_index_set_segment(firn_index *index, uint64_t number, const firn_index_segment *segment) {
-    firn_index_segment copy = *segment;
+    stored_segment stored = {
+        .slot = segment->slot,
+        .live_count = segment->live_count,
+        .live_bytes = segment->live_bytes,
+        .expiry_bytes = segment->expiry.bytes,
+    };
+    memcpy(stored.times, segment->expiry.times, sizeof stored.times);
     MDB_val key = key_of(&number);
-    MDB_val value = {sizeof copy, &copy};
+    MDB_val value = {stored_size(segment->expiry.count), &stored};
     int error = mdb_put(index->txn, index->segments, &key, &value, 0);
     return error == 0 ? FIRN_OK : fail(index, error, "write to");
 }
@@ -871,13 +897,26 @@ int firn_index_next_segment(firn_index_reader *reader, uint64_t from, uint64_t *
                             firn_index_segment *segment) {
     MDB_val value;
     int result = seek_once(reader, reader->index->segments, from, number, &value);
-    if (result == FIRN_OK && value.mv_size != sizeof *segment) {
+    if (result != FIRN_OK) {
+        return result;
+    }
+    stored_segment stored = {0};
+    uint32_t count = 0;
+    while (count < FIRN_EXPIRY_TIMES && stored_size(count) < value.mv_size) {
+        count++;
+    }
+    if (value.mv_size != stored_size(count)) {
         return fail(reader->index, MDB_CORRUPTED, "read");
     }
-    if (result == FIRN_OK) {
-        memcpy(segment, value.mv_data, sizeof *segment);
-    }
-    return result;
+    memcpy(&stored, value.mv_data, value.mv_size);
+    *segment = (firn_index_segment){
+        .slot = stored.slot,
+        .live_count = stored.live_count,
+        .live_bytes = stored.live_bytes,
+        .expiry = {.bytes = stored.expiry_bytes, .count = count},
+    };
+    memcpy(segment->expiry.times, stored.times, count * sizeof *stored.times);
+    return FIRN_OK;
 }
 
 int firn_index_read_usage(firn_index_reader *reader, firn_index_usage *usage) {

@@ -17,6 +17,7 @@
 #include "base/detail.h"
 #include "base/heap.h"
 #include "cold/backend.h"
+#include "cold/expiry.h"
 
 typedef struct firn_index firn_index;
 typedef struct firn_index_reader firn_index_reader;
@@ -25,6 +26,7 @@ typedef struct firn_index_segment {
     uint32_t slot;
     uint32_t live_count; /* records the index points to, or will after the next checkpoint */
     uint64_t live_bytes;
+    firn_expiry expiry; /* of all records that were written to it */
 } firn_index_segment;
 
 /* What stands in meta. */
@@ -59,6 +61,8 @@ int firn_index_sync(firn_index *index);
  * Looks once in some milliseconds, and so may be wrong for that long. */
 bool firn_index_is_whole(firn_index *index);
 uint64_t firn_index_file_bytes(const firn_index *index);
+/* How many transactions were to be committed since the open. */
+uint64_t firn_index_commits(const firn_index *index);
 
 /* [writer] One transaction at a time; after an error but FIRN_NOT_FOUND it can only be aborted. A
  * failed commit ends it too. FIRN_BACKEND_FULL: the limit is reached. */

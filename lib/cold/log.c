@@ -829,13 +829,9 @@ int firn_log_append(firn_log *log, const void *bytes, size_t size, const uint32_
     uint64_t end = LOAD(log->end);
     int result = size > 0 ? append_all(log, bytes, size, frames, count) : FIRN_OK;
     if (result != FIRN_OK) {
-        firn_log_take_back(log, end);
+        firn_log_set_end(log, end);
     }
     return result;
-}
-
-void firn_log_take_back(firn_log *log, uint64_t end) {
-    firn_log_set_end(log, end);
 }
 
 static int publish(firn_log *log, uint64_t tail) {

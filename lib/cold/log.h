@@ -115,7 +115,8 @@ int firn_log_scan(firn_log *log, bool whole);
 int firn_log_follow(firn_log *log, bool *changed);
 /* Whether every segment between tail and end is placed. */
 bool firn_log_is_complete(const firn_log *log);
-/* [writer] Takes this for the end, after a look at what lies behind it. */
+/* [writer] Takes this for the end: after a look at what lies behind it, or to take back what was
+ * appended since, if nothing was dropped. */
 void firn_log_set_end(firn_log *log, uint64_t end);
 
 /* Reads what there is of `size` bytes from a position on: *got, which is less at the log's end and
@@ -136,8 +137,6 @@ uint64_t firn_log_room(const firn_log *log);
  * processes by firn_log_publish. FIRN_OK, FIRN_ENOSPC (also when there is no room), FIRN_EIO. */
 int firn_log_append(firn_log *log, const void *bytes, size_t size, const uint32_t *frames,
                     size_t count);
-/* [writer] Takes back what was appended since the end was this, if nothing was dropped. */
-void firn_log_take_back(firn_log *log, uint64_t end);
 /* [writer] Writes tail and end to the header. FIRN_OK, FIRN_ENOSPC, FIRN_EIO. */
 int firn_log_publish(firn_log *log);
 /* [writer] The same, as it will be after the next firn_log_drop. */

@@ -94,6 +94,7 @@ bool firn_store_identify(void *context, uint64_t sequence, const firn_bytes *byt
     }
     identity->hash = firn_hash64(store->meta.seed, record.key, record.key_size);
     identity->version = record.version;
+    identity->expires_ms = record.expires_ms;
     return true;
 }
 
@@ -823,7 +824,9 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     }
     store->ops->read_end(store->session);
     firn_backend_usage usage;
+    firn_backend_files files;
     store->ops->usage(store->backend, &usage);
+    store->ops->files(store->backend, &files);
     result = store->ops->read_meta(store->backend, &store->meta);
     if (result != FIRN_OK) {
         return result;
@@ -839,9 +842,9 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
         .format_version = store->meta.format,
         .page_bytes = usage.page_bytes,
         .entries = usage.entries,
-        .file_bytes = usage.file_bytes,
+        .file_bytes = files.all_bytes,
         .log_bytes = usage.log_bytes,
-        .index_bytes = usage.index_bytes,
+        .index_bytes = files.index_bytes,
         .segment_bytes = usage.segment_bytes,
         .live_bytes = usage.live_bytes,
         .budget_bytes = store->meta.budget,

@@ -1,7 +1,8 @@
 /* First figures: the hot tier by itself, the cold tier beside bare LMDB + zstd, and opening.
  *
  * Each figure is a line of JSON, {"bench": ..., "value": ..., "unit": ...}, and where it says so a
- * ratio to a peer that was measured in the same run. Usage: bench [hot|turns|cold|open] */
+ * ratio to a peer that was measured in the same run. Usage: bench
+ * [hot|turns|cold|threads|open] */
 #include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -29,7 +30,11 @@ enum {
     HOT_VALUE = 100,
     HOT_GETS = 3000000,
     COLD_BATCH = 1024,
-    RUN_EVERY = 1024 /* puts */
+    RUN_EVERY = 1024,       /* puts */
+    WRITERS = 3,            /* with 0, 1, ... compression_threads */
+    WRITE_BYTES = 16 << 20, /* of values, a turn */
+    WRITE_TURNS = 11,       /* an odd number */
+    WRITE_TURNS_UNTIMED = 2 /* before them, in which dictionaries are trained */
 };
 
 static double now(void) {
@@ -511,6 +516,106 @@ static void bench_cold(void) {
     }
 }
 
+/* ---- writes, with threads that help to compress ---- */
+
+typedef struct writer {
+    char *path;
+    firn_cache *cache;
+    uint64_t key;
+    double seconds[WRITE_TURNS];
+    double cpu_seconds[WRITE_TURNS]; /* of all threads */
+    double own_seconds[WRITE_TURNS]; /* of the one that writes */
+} writer;
+
+static double cpu_now(clockid_t whose) {
+    struct timespec time;
+    clock_gettime(whose, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void write_turn(writer *self, const unsigned char *values, size_t size, unsigned turn) {
+    double began = now();
+    double cpu_began = cpu_now(CLOCK_PROCESS_CPUTIME_ID);
+    double own_began = cpu_now(CLOCK_THREAD_CPUTIME_ID);
+    for (size_t i = 0; i < WRITE_BYTES / size; i++, self->key++) {
+        need(firn_put(self->cache, &self->key, sizeof self->key, values + i * size, size, NULL),
+             "put");
+        if (i % RUN_EVERY == RUN_EVERY - 1) {
+            (void)firn_run(self->cache, 0);
+        }
+    }
+    need(firn_flush(self->cache), "flush");
+    while (firn_run(self->cache, 1000) == FIRN_AGAIN) {
+    }
+    self->seconds[turn] = now() - began;
+    self->cpu_seconds[turn] = cpu_now(CLOCK_PROCESS_CPUTIME_ID) - cpu_began;
+    self->own_seconds[turn] = cpu_now(CLOCK_THREAD_CPUTIME_ID) - own_began;
+}
+
+static double median(double *numbers) {
+    qsort(numbers, WRITE_TURNS, sizeof *numbers, compare);
+    return numbers[WRITE_TURNS / 2];
+}
+
+static void tell_writers(writer *writers, size_t size) {
+    double count = WRITE_BYTES / (double)size;
+    double ratios[WRITE_TURNS];
+    for (unsigned t = 0; t < WRITERS; t++) {
+        char name[100];
+        for (unsigned turn = 0; turn < WRITE_TURNS; turn++) {
+            ratios[turn] = writers[0].seconds[turn] / writers[t].seconds[turn];
+        }
+        snprintf(name, sizeof name, "write %zu B, compression_threads %u: speed-up", size, t);
+        tell(name, "x", median(ratios));
+    }
+    for (unsigned t = 0; t < WRITERS; t++) {
+        char name[100];
+        snprintf(name, sizeof name, "write %zu B, compression_threads %u: time", size, t);
+        tell(name, "us/op", median(writers[t].seconds) / count * 1e6);
+        snprintf(name, sizeof name, "write %zu B, compression_threads %u: processor time", size, t);
+        tell(name, "us/op", median(writers[t].cpu_seconds) / count * 1e6);
+        snprintf(name, sizeof name, "write %zu B, compression_threads %u: the writer's own", size,
+                 t);
+        tell(name, "us/op", median(writers[t].own_seconds) / count * 1e6);
+    }
+}
+
+/* Each writer has a store of its own, and they take turns. */
+static void bench_threads(void) {
+    static const size_t sizes[] = {256, 1024, 8192, 65536};
+    unsigned char *values = malloc(WRITE_BYTES);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        writer writers[WRITERS] = {{NULL}};
+        for (size_t i = 0; i < WRITE_BYTES / sizes[s]; i++) {
+            make_value(i, values + i * sizes[s], sizes[s]);
+        }
+        for (unsigned t = 0; t < WRITERS; t++) {
+            char name[20];
+            snprintf(name, sizeof name, "writer-%u", t);
+            firn_options options = FIRN_OPTIONS_INIT;
+            options.hot_bytes = 0;
+            options.cold_bytes = (uint64_t)8 << 30;
+            options.durability = FIRN_DURABILITY_NONE;
+            options.threads = 0;
+            options.compression_threads = t;
+            writers[t].path = fresh_path(name);
+            writers[t].cache = open_cache(writers[t].path, &options);
+        }
+        for (unsigned turn = 0; turn < WRITE_TURNS_UNTIMED + WRITE_TURNS; turn++) {
+            for (unsigned t = 0; t < WRITERS; t++) {
+                unsigned to = turn < WRITE_TURNS_UNTIMED ? 0 : turn - WRITE_TURNS_UNTIMED;
+                write_turn(&writers[t], values, sizes[s], to);
+            }
+        }
+        tell_writers(writers, sizes[s]);
+        for (unsigned t = 0; t < WRITERS; t++) {
+            firn_close(writers[t].cache);
+            remove_tree(writers[t].path);
+        }
+    }
+    free(values);
+}
+
 /* ---- open ---- */
 
 static void bench_open(void) {
@@ -554,6 +659,9 @@ int main(int argc, char **argv) {
     }
     if (*what == '\0' || strcmp(what, "cold") == 0) {
         bench_cold();
+    }
+    if (*what == '\0' || strcmp(what, "threads") == 0) {
+        bench_threads();
     }
     if (*what == '\0' || strcmp(what, "open") == 0) {
         bench_open();

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "cold/backend.h"
 #include "cold/cold.h"
+#include "cold/expiry.h"
 #include "cold/journal.h"
 #include "suite.h"
 #include "support.h"
@@ -666,6 +667,102 @@ START_TEST(overwriting_one_key_needs_no_reclaim) {
 }
 END_TEST
 
+/* ---- expired entries and room ---- */
+
+enum { EXPIRING_VALUE = 3000 };
+
+static void put_expiring(const char *kind, unsigned number, uint64_t expires_ms) {
+    unsigned char value[EXPIRING_VALUE];
+    char key[40];
+    fill_value(value, sizeof value, number, false);
+    snprintf(key, sizeof key, "%s-%u", kind, number);
+    firn_cold_item item = item_of(key, value, sizeof value);
+    item.expires_ms = expires_ms;
+    ck_assert_int_eq(firn_cold_write(at.cold, &item, 1, at.version), FIRN_OK);
+    ck_assert_int_eq(item.result, FIRN_OK);
+}
+
+static void expect_all(const char *kind, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "%s-%u", kind, i);
+        ck_assert_msg(head(key) == FIRN_OK, "%s of %u", key, count);
+    }
+}
+
+static const struct {
+    unsigned lasting; /* in a row, in turns with those that expire */
+    unsigned expiring;
+    uint64_t times; /* when the latter expire; 1: all at once */
+    void (*between)(void);
+} expiring_stores[] = {
+    {1, 1, 1, NULL},          {1, 1, 300, NULL},        {500, 1000, 1, NULL},
+    {1, 1, 300, close_store}, {1, 1, 300, crash_store}, {10, 10, 1, close_store},
+};
+
+START_TEST(entries_that_have_expired_make_room_before_others_go) {
+    enum { BUDGET = 4 * MIB, LIFE_MS = 400000 };
+    unsigned lasting = 0;
+    unsigned expiring = 0;
+    open_budget(BUDGET);
+    for (unsigned turn = 0; stats().live_bytes < BUDGET / 100 * 88; turn++) {
+        unsigned in_turn = turn % (expiring_stores[_i].lasting + expiring_stores[_i].expiring);
+        if (in_turn < expiring_stores[_i].lasting) {
+            put_expiring("lasting", lasting++, turn % 3 == 0 ? at.now_ms + 100 * LIFE_MS : 0);
+        } else {
+            put_expiring("expiring", expiring++,
+                         at.now_ms + LIFE_MS - turn % expiring_stores[_i].times * 1000);
+        }
+    }
+    ck_assert_uint_eq(stats().reclaimed, 0);
+    ck_assert_uint_eq(stats().entries, lasting + expiring);
+    if (expiring_stores[_i].between != NULL) {
+        expiring_stores[_i].between();
+        open_budget(BUDGET);
+    }
+    at.now_ms += LIFE_MS + 1000;
+    unsigned more = expiring / 10 * 9;
+    for (unsigned i = 0; i < more; i++) {
+        put_expiring("more", i, 0);
+    }
+    ck_assert_uint_eq(stats().reclaimed, 0);
+    ck_assert_uint_ge(stats().expired, expiring / 10 * 8);
+    expect_all("lasting", lasting);
+    expect_all("more", more);
+}
+END_TEST
+
+/* Beside an account of every single one. */
+START_TEST(what_expires_is_never_counted_too_early) {
+    enum { RECORDS = 1000, SPAN_S = 4000 };
+    firn_expiry expiry = {0};
+    uint64_t total = 0;
+    uint64_t by[SPAN_S + 1] = {0};
+    for (unsigned i = 0; i < RECORDS; i++) {
+        uint64_t bytes = 20 + mix(i) % 1000;
+        uint64_t second = mix(i + RECORDS) % SPAN_S;
+        bool lasts = i % 4 == 0;
+        firn_expiry_add(&expiry, bytes, lasts ? 0 : at.now_ms + second * 1000 - i % 1000);
+        by[second] += lasts ? 0 : bytes;
+        total += bytes;
+    }
+    uint64_t exact = 0;
+    uint64_t most = 0;
+    for (unsigned second = 0; second <= SPAN_S; second++) {
+        exact += by[second];
+        uint64_t told = firn_expiry_expired(&expiry, total, at.now_ms + second * 1000);
+        ck_assert_uint_le(told, exact);
+        most = exact - told > most ? exact - told : most;
+    }
+    ck_assert_uint_lt(most, total / 3);
+    uint64_t last = firn_expiry_expired(&expiry, total, at.now_ms + SPAN_S * 1000);
+    ck_assert_uint_ge(last, exact - total / 500);
+    ck_assert_uint_le(firn_expiry_expired(&expiry, total / 2, at.now_ms + SPAN_S * 1000),
+                      exact / 2);
+    ck_assert_uint_eq(firn_expiry_expired(&(firn_expiry){0}, total, UINT64_MAX), 0);
+}
+END_TEST
+
 /* ---- opening ---- */
 
 START_TEST(a_directory_of_others_is_left_alone) {
@@ -1092,7 +1189,8 @@ FAULTY(recover, (firn_backend * b, bool p, firn_backend_recovery *r), (b, p, r))
 FAULTY(sync, (firn_backend * b, bool w), (b, w))
 FAULTY(begin, (firn_backend * b), (b))
 FAULTY(find, (firn_backend * b, uint64_t h, uint64_t *s, firn_bytes *r), (b, h, s, r))
-FAULTY(put, (firn_backend * b, uint64_t h, size_t n, uint64_t *s, void **p), (b, h, n, s, p))
+FAULTY(put, (firn_backend * b, uint64_t h, size_t n, uint64_t e, uint64_t *s, void **p),
+       (b, h, n, e, s, p))
 FAULTY(remove, (firn_backend * b, uint64_t h, uint64_t v), (b, h, v))
 FAULTY(oldest, (firn_backend * b, uint64_t f, uint64_t *s, firn_bytes *r), (b, f, s, r))
 FAULTY(drop, (firn_backend * b), (b))
@@ -1265,6 +1363,9 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, ten_times_the_budget_goes_through_and_the_file_stays_within_it, 0,
                         (int)(sizeof floods / sizeof floods[0]));
     tcase_add_loop_test(tcase, a_value_of_the_largest_size_goes_into_a_full_store, 0, 5);
+    tcase_add_loop_test(tcase, entries_that_have_expired_make_room_before_others_go, 0,
+                        sizeof expiring_stores / sizeof expiring_stores[0]);
+    tcase_add_test(tcase, what_expires_is_never_counted_too_early);
     tcase_add_test(tcase, each_reclaimed_record_is_told);
     tcase_add_test(tcase, overwriting_one_key_needs_no_reclaim);
     tcase_add_test(tcase, a_directory_of_others_is_left_alone);
