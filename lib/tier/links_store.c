@@ -181,6 +181,7 @@ int firn_links_load(firn_cache *cache) {
     } else if (result == FIRN_AGAIN || result == FIRN_ECORRUPT) {
         /* What a damaged file gave is given once more, and rightly, by the records. */
         result = walk_records(cache);
+        firn_links_settle(cache);
     }
     atomic_store_explicit(&cache->linking.stored, true, memory_order_release);
     return result;
