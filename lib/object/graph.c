@@ -448,7 +448,6 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
     holder->flags = (uint8_t)(owned ? holder->flags | OWNED : holder->flags & ~(OWNED | PINNED));
     if (changed) {
         holder->flags &= (uint8_t) ~(DOOMED | CONDEMNED); /* that was of the value before */
-        change(graph, number);
     }
     for (size_t i = 0; i < count; i++) {
         add_edge(graph, number, find_or_add(graph, links[i].target), links[i].kind, &last);

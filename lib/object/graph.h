@@ -70,8 +70,9 @@ uint64_t firn_graph_watch(firn_graph *graph, uint64_t target);
 void firn_graph_unwatch(firn_graph *graph, uint64_t target);
 
 /* The entry is put with these links, in place of what it had. Called with the entry's shard locked,
- * before it can be found. changed: it is another value, so what depends on it is doomed; else only
- * its links are others.
+ * before it can be found: so no change of a target is missed. changed: it is another value, and a
+ * firn_graph_change is to follow as soon as that can be found: so nobody takes the old one for
+ * the new.
  *
  * FIRN_OK. FIRN_CONFLICT: a target changed since it was watched, or the value, which is to stay, is
  * doomed; nothing was done. FIRN_ENOMEM: nothing was done. */
@@ -83,7 +84,7 @@ void firn_graph_remove(firn_graph *graph, uint64_t hash);
  * and what keeps it is doomed. */
 void firn_graph_lose(firn_graph *graph, uint64_t hash, uint64_t version);
 
-/* What depends on the entry is doomed, though it goes on. Shard locked. */
+/* The entry has another value, or a shorter life: what depends on it is doomed. Shard locked. */
 void firn_graph_change(firn_graph *graph, uint64_t hash);
 
 /* Whether a link of an entry that is there keeps it. */

@@ -244,6 +244,9 @@ static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_dir
     firn_object_set_version(direct->placeholder, version);
     firn_hot_insert_locked(shard, direct->hash, direct->placeholder, *old,
                            FIRN_TOMBSTONE | FIRN_QUEUED);
+    if (!direct->same_value) {
+        firn_links_change_locked(cache, direct->hash);
+    }
     return FIRN_OK;
 }
 

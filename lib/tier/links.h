@@ -55,14 +55,15 @@ static inline bool firn_link_plan_any(const firn_link_plan *plan) {
     return plan->owned || plan->block != NULL;
 }
 
-/* The entry is about to be put, with the shard locked: see firn_graph_put. */
+/* The entry is about to be put, with the shard locked: see firn_graph_put. If it is changed,
+ * firn_links_change_locked follows when it is indexed. */
 int firn_links_put_locked(struct firn_cache *cache, uint64_t hash, uint64_t version,
                           const firn_link_plan *plan, bool changed);
 
 /* The entry is no more, for the program's doing or because its time is over; or it is lost, though
  * it was not to go. The shard is locked. */
 void firn_links_remove_locked(struct firn_cache *cache, uint64_t hash);
-/* It goes on, but what depends on it does not. */
+/* It has another value, or a shorter life. */
 void firn_links_change_locked(struct firn_cache *cache, uint64_t hash);
 void firn_links_lose_locked(struct firn_cache *cache, uint64_t hash, uint64_t version);
 /* A put had come as far as firn_links_put_locked, and failed then: what is there of the entry can

@@ -171,6 +171,9 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     put->version = version;
     firn_object_set_version(object, version);
     firn_hot_insert_locked(shard, put->hash, object, old, resident ? FIRN_RESIDENT : 0);
+    if (!put->same_value) {
+        firn_links_change_locked(cache, put->hash);
+    }
     if ((firn_object_state(object) & FIRN_PINNED) != 0) {
         firn_graph_pin(cache->linking.graph, put->hash, true);
     }

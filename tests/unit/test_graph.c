@@ -140,6 +140,7 @@ static void put(model *self) {
     ck_assert_int_eq(firn_graph_put(self->graph, hash_of(number), made.version, made.owned,
                                     made.links, made.count, true),
                      FIRN_OK);
+    firn_graph_change(self->graph, hash_of(number));
     self->entries[number] = made;
     note_kept(self);
     settle(self);
@@ -258,6 +259,7 @@ START_TEST(a_target_that_changed_since_it_was_watched_is_a_conflict) {
     link.change = firn_graph_watch(graph, 7);
     ck_assert_uint_ne(link.change, 0);
     ck_assert_int_eq(firn_graph_put(graph, 7, 1, false, NULL, 0, true), FIRN_OK);
+    firn_graph_change(graph, 7);
     ck_assert_int_eq(firn_graph_put(graph, 8, 2, false, &link, 1, true), FIRN_CONFLICT);
     firn_graph_unwatch(graph, 7);
     link.change = firn_graph_watch(graph, 7);
