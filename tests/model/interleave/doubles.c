@@ -270,7 +270,12 @@ struct firn_cold {
 
 static firn_cold cold;
 
-#define COLD_SITE(text) ((model_site){text, "cold tier", 0})
+/* The next step is the cold tier's. */
+#define STEP(cell, kind, text)                                                                     \
+    do {                                                                                           \
+        static model_site model_here = {text, "cold tier", "-", 0, MODEL_LOUD};                    \
+        model_reach(cell, kind, &model_here);                                                      \
+    } while (0)
 
 static stored *find_stored(uint64_t hash) {
     for (unsigned i = 0; i < RECORDS; i++) {
@@ -394,9 +399,9 @@ int firn_cold_write(firn_cold *self, firn_cold_item *items, size_t count, uint64
         model_fail("two writers in the cold tier");
     }
     self->writing = true;
-    model_reach(self->lines, MODEL_READ, COLD_SITE("begin a write"));
+    STEP(self->lines, MODEL_READ, "begin a write");
     size_t lines = self->lines_used;
-    model_reach(self->records, MODEL_WRITE, COLD_SITE("commit"));
+    STEP(self->records, MODEL_WRITE, "commit");
     if (self->fails) {
         self->writing = false;
         return firn_detail_set(self->config.detail, FIRN_EIO, "writes fail");
@@ -424,13 +429,13 @@ int firn_cold_tidy(firn_cold *self) {
 }
 
 bool firn_cold_may_hold(const firn_cold *self, uint64_t hash) {
-    model_reach(self->records, MODEL_READ, COLD_SITE("ask the filter"));
+    STEP(self->records, MODEL_READ, "ask the filter");
     return find_stored(hash) != NULL;
 }
 
 static int read_stored(firn_cold *self, uint64_t hash, const void *key, size_t key_size,
                        firn_cold_place place, void *place_context, firn_cold_meta *meta) {
-    model_reach(self->records, MODEL_READ, COLD_SITE("look up"));
+    STEP(self->records, MODEL_READ, "look up");
     const stored *at = find_stored(hash);
     if (at == NULL ||
         (key != NULL && (at->key_size != key_size || memcmp(at->key, key, key_size) != 0))) {
@@ -487,7 +492,7 @@ int firn_cold_locate(firn_cold *self, uint64_t hash) {
 }
 
 int firn_cold_invalidate(firn_cold *self, uint64_t hash, uint64_t version) {
-    model_reach(self->lines, MODEL_WRITE, COLD_SITE("write a line of the journal"));
+    STEP(self->lines, MODEL_WRITE, "write a line of the journal");
     if (self->lines_used == self->lines_max) {
         return FIRN_EBUSY;
     }

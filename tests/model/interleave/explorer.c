@@ -43,7 +43,7 @@ enum {
 typedef struct step {
     const volatile void *cell;
     model_kind kind;
-    model_site site;
+    const model_site *site;
 } step;
 
 /* An operation that was done. */
@@ -109,6 +109,7 @@ static struct {
     } owners[OWNERS];
 } self;
 
+const char *const *model_quiet_functions;
 const char *(*model_check_cell)(const volatile void *cell);
 
 /* Variables of threads */
@@ -169,9 +170,9 @@ static void tell_schedule(char *text, size_t size) {
 }
 
 static void tell_step(FILE *to, unsigned number, unsigned thread, const step *step) {
-    const char *file = strstr(step->site.file, "lib/");
-    fprintf(to, "%5u  %*s%u: %s  (%s:%d)\n", number, (int)(thread * 4), "", thread, step->site.what,
-            file != NULL ? file : step->site.file, step->site.line);
+    const char *file = strstr(step->site->file, "lib/");
+    fprintf(to, "%5u  %*s%u: %s  (%s:%d)\n", number, (int)(thread * 4), "", thread,
+            step->site->what, file != NULL ? file : step->site->file, step->site->line);
 }
 
 static void tell_run(FILE *to, unsigned most) {
@@ -495,40 +496,44 @@ uintptr_t model_thread_name(void) {
     return (uintptr_t)(self.running + 1) << 6;
 }
 
-void model_reach(const volatile void *cell, model_kind kind, model_site site) {
+static void check_cell(const volatile void *cell, const model_site *site) {
     const char *wrong = model_check_cell != NULL ? model_check_cell(cell) : NULL;
-    if (self.running == NOBODY) {
-        if (wrong != NULL) {
-            model_fail("%s: %s (%s:%d)", wrong, site.what, site.file, site.line);
-        }
-        return;
-    }
-    coroutine *mine = &self.threads[self.running];
-    mine->next = (step){cell, kind, site};
-    if (self.starting) {
-        go_on_with(NOBODY, false);
-    } else {
-        go_on_with(decide(), false);
-    }
-    /* Whether it is still there counts now, when it is our turn. */
-    wrong = model_check_cell != NULL ? model_check_cell(cell) : NULL;
     if (wrong != NULL) {
-        model_fail("%s: %s (%s:%d)", wrong, site.what, site.file, site.line);
+        model_fail("%s: %s (%s:%d)", wrong, site->what, site->file, site->line);
     }
 }
 
-int model_mutex_lock(pthread_mutex_t *mutex, model_site site) {
+static bool is_quiet(model_site *site) {
+    if (site->noise == MODEL_UNKNOWN) {
+        site->noise = MODEL_LOUD;
+        for (const char *const *at = model_quiet_functions; at != NULL && *at != NULL; at++) {
+            site->noise = strcmp(*at, site->function) == 0 ? MODEL_QUIET : site->noise;
+        }
+    }
+    return site->noise == MODEL_QUIET;
+}
+
+void model_reach(const volatile void *cell, model_kind kind, model_site *site) {
+    if (self.running != NOBODY && !is_quiet(site)) {
+        self.threads[self.running].next = (step){cell, kind, site};
+        go_on_with(self.starting ? NOBODY : decide(), false);
+    }
+    /* Whether it is still there counts now that it is our turn. */
+    check_cell(cell, site);
+}
+
+int model_mutex_lock(pthread_mutex_t *mutex, model_site *site) {
     model_reach(mutex, MODEL_LOCK, site);
     if (self.running == NOBODY) {
         if (*owner_of(mutex) != NOBODY) {
-            model_fail("a lock was kept: %s (%s:%d)", site.what, site.file, site.line);
+            model_fail("a lock was kept: %s (%s:%d)", site->what, site->file, site->line);
         }
         *owner_of(mutex) = NOBODY + 1;
     }
     return 0;
 }
 
-int model_mutex_trylock(pthread_mutex_t *mutex, model_site site) {
+int model_mutex_trylock(pthread_mutex_t *mutex, model_site *site) {
     model_reach(mutex, MODEL_TRYLOCK, site);
     if (self.running == NOBODY) {
         return model_mutex_lock(mutex, site);
@@ -536,11 +541,11 @@ int model_mutex_trylock(pthread_mutex_t *mutex, model_site site) {
     return self.threads[self.running].lock_taken ? 0 : EBUSY;
 }
 
-int model_mutex_unlock(pthread_mutex_t *mutex, model_site site) {
+int model_mutex_unlock(pthread_mutex_t *mutex, model_site *site) {
     unsigned holder = self.running == NOBODY ? NOBODY + 1 : self.running;
     if (*owner_of(mutex) != holder) {
-        model_fail("unlock of a lock that is not held: %s (%s:%d)", site.what, site.file,
-                   site.line);
+        model_fail("unlock of a lock that is not held: %s (%s:%d)", site->what, site->file,
+                   site->line);
     }
     model_reach(mutex, MODEL_UNLOCK, site);
     if (self.running == NOBODY) {
@@ -552,11 +557,13 @@ int model_mutex_unlock(pthread_mutex_t *mutex, model_site site) {
 static const char history; /* the cell of beginnings and ends */
 
 void model_invoke(void) {
-    model_reach(&history, MODEL_INVOKE, (model_site){"begin", "-", 0});
+    static model_site site = {"begin", "-", "-", 0, MODEL_LOUD};
+    model_reach(&history, MODEL_INVOKE, &site);
 }
 
 void model_return(void) {
-    model_reach(&history, MODEL_RETURN, (model_site){"end", "-", 0});
+    static model_site site = {"end", "-", "-", 0, MODEL_LOUD};
+    model_reach(&history, MODEL_RETURN, &site);
 }
 
 /* A run */

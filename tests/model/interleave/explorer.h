@@ -33,7 +33,9 @@ typedef enum model_kind {
 typedef struct model_site {
     const char *what;
     const char *file;
+    const char *function;
     int line;
+    enum { MODEL_UNKNOWN, MODEL_LOUD, MODEL_QUIET } noise;
 } model_site;
 
 typedef struct model_scenario {
@@ -83,11 +85,15 @@ void model_return(void);
 uint64_t model_now(void);
 
 /* For shim.h. An operation on the cell comes next. */
-void model_reach(const volatile void *cell, model_kind kind, model_site site);
-int model_mutex_lock(pthread_mutex_t *mutex, model_site site);
-int model_mutex_trylock(pthread_mutex_t *mutex, model_site site);
-int model_mutex_unlock(pthread_mutex_t *mutex, model_site site);
+void model_reach(const volatile void *cell, model_kind kind, model_site *site);
+int model_mutex_lock(pthread_mutex_t *mutex, model_site *site);
+int model_mutex_trylock(pthread_mutex_t *mutex, model_site *site);
+int model_mutex_unlock(pthread_mutex_t *mutex, model_site *site);
 uintptr_t model_thread_name(void);
+
+/* Functions that read what never changes while threads run, though it shares its cell with what
+ * does: they do not stop. Ends with NULL. */
+extern const char *const *model_quiet_functions;
 
 /* The scenario's memory: called for each cell that is reached; says what is wrong with it, or NULL.
  */

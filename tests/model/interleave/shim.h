@@ -33,7 +33,11 @@
 #undef atomic_compare_exchange_strong_explicit
 #undef atomic_compare_exchange_weak_explicit
 
-#define MODEL_SITE(text) ((model_site){text, __FILE__, __LINE__})
+#define MODEL_SITE(text)                                                                           \
+    __extension__({                                                                                \
+        static model_site model_here = {text, __FILE__, __func__, __LINE__, MODEL_UNKNOWN};        \
+        &model_here;                                                                               \
+    })
 
 /* Operands are evaluated before the stop: they may stop themselves. */
 #define atomic_load_explicit(object, order)                                                        \
