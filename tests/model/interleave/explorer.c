@@ -488,8 +488,11 @@ unsigned model_thread(void) {
     return self.running;
 }
 
-uint64_t model_now(void) {
-    return self.count;
+unsigned model_preemptions(void) {
+    unsigned last = self.count - 1;
+    return self.count == 0
+               ? 0
+               : self.nodes[last].preemptions + is_preemption(last, self.events[last].thread);
 }
 
 uintptr_t model_thread_name(void) {

@@ -81,8 +81,8 @@ unsigned model_thread(void);
 /* Beginning and end of an operation that the scenario looks at as a whole. */
 void model_invoke(void);
 void model_return(void);
-/* Steps made so far: grows along a run. */
-uint64_t model_now(void);
+/* Of the run so far: how often a thread that could have gone on did not. */
+unsigned model_preemptions(void);
 
 /* For shim.h. An operation on the cell comes next. */
 void model_reach(const volatile void *cell, model_kind kind, model_site *site);
