@@ -425,7 +425,8 @@ static void record(unsigned thread) {
     made->step = of->next;
     made->thread = thread;
     made->previous = *last;
-    for (int i = *last; i >= 0; i = self.events[i].previous) {
+    bool as_before = self.count + 1 < self.known && self.settings->schedule == NULL;
+    for (int i = *last; i >= 0 && !as_before; i = self.events[i].previous) {
         if (is_dependent(&self.events[i].step, &made->step)) {
             for (unsigned q = 0; q < MODEL_THREADS_MAX; q++) {
                 int clock = self.events[i].clock[q];
@@ -436,7 +437,8 @@ static void record(unsigned thread) {
     *last = (int)self.count;
     self.count++;
     of->clock[thread] = (int)self.count;
-    memcpy(made->clock, of->clock, sizeof made->clock);
+    memcpy(as_before ? of->clock : made->clock, as_before ? made->clock : of->clock,
+           sizeof made->clock);
     if (made->step.kind >= MODEL_LOCK && made->step.kind <= MODEL_UNLOCK) {
         unsigned *owner = owner_of(made->step.cell);
         of->lock_taken = *owner == NOBODY;
@@ -451,10 +453,16 @@ static void record(unsigned thread) {
 /* Takes the next step of the run. NOBODY: all are done, or the run is not to be gone on with. */
 static unsigned decide(void) {
     unsigned number = self.count;
-    for (unsigned i = 0; i < self.scenario->threads; i++) {
-        find_races(i);
+    /* What was so in the run before was seen there; and threads that did not move are where they
+     * were, but for what the last event may mean to them. */
+    for (unsigned i = 0; number >= self.known && number > 0 && i < self.scenario->threads; i++) {
+        const event *last = &self.events[number - 1];
+        if (last->thread == i || last->step.cell == self.threads[i].next.cell) {
+            find_races(i);
+        }
     }
-    if (enabled_now() == 0) {
+    unsigned enabled = enabled_now();
+    if (enabled == 0) {
         for (unsigned i = 0; i < self.scenario->threads; i++) {
             if (!self.threads[i].finished) {
                 model_fail("deadlock: no thread can go on");
@@ -468,7 +476,7 @@ static unsigned decide(void) {
     if (number >= self.known) {
         make_node(number);
     } else {
-        self.nodes[number].enabled = enabled_now();
+        self.nodes[number].enabled = enabled;
     }
     unsigned thread = self.nodes[number].chosen;
     if (thread == NOBODY) {
