@@ -26,6 +26,7 @@ enum {
     INSTANCES_MAX = 32,
     KEY_SIZE = 8,
     HOT_BYTES = 64 << 10,
+    LARGE_SIZE = 6400, /* fills most of the queue's share */
     RUNS_MAX = 60000,
 };
 
@@ -38,7 +39,8 @@ typedef struct operation {
     operation_kind kind;
     enum key key;
     int result;
-    uint64_t value; /* put, or got */
+    unsigned thread; /* MODEL_THREADS_MAX: main */
+    uint64_t value;  /* put, or got */
     uint64_t began;
     uint64_t ended;
 } operation;
@@ -58,6 +60,8 @@ typedef struct scenario {
     unsigned backpressure;
     const char *policy;
     unsigned bound; /* 0: none */
+    bool may_miss;  /* a get may find nothing though there is an entry all the while: it looks into
+                       one tier after the other, and the entry goes the other way meanwhile */
     void (*setup)(void);
     void (*bodies[MODEL_THREADS_MAX])(void);
     void (*check)(void); /* before the close; may be NULL */
@@ -73,11 +77,12 @@ static struct {
     firn_object *handles[HANDLES_MAX];
     uint64_t handle_values[HANDLES_MAX];
     firn_weak *weak;
+    uint64_t now_ms;
     unsigned instances;
     unsigned dropped[INSTANCES_MAX];
 } world;
 
-static const char *const keys[KEYS] = {"key-aaaa", "key-bbbb"};
+static char keys[KEYS][KEY_SIZE + 1] = {"key-aaaa", "key-bbbb"};
 
 static void require(bool so, const char *what) {
     if (!so) {
@@ -142,8 +147,12 @@ static operation *begin(operation_kind kind, enum key key, uint64_t number) {
     model_invoke();
     require(world.count < OPERATIONS_MAX, "too many operations for the scenario");
     operation *made = &world.operations[world.count++];
-    *made = (operation){.kind = kind, .key = key, .value = number, .began = ++world.time};
-    made->ended = UINT64_MAX;
+    *made = (operation){.kind = kind,
+                        .key = key,
+                        .thread = model_thread(),
+                        .value = number,
+                        .began = ++world.time,
+                        .ended = UINT64_MAX};
     return made;
 }
 
@@ -209,6 +218,43 @@ static void put(enum key key, uint64_t number) {
     end(of, result);
 }
 
+/* The only value of that size in a run. */
+static void put_large(enum key key, uint64_t number) {
+    static unsigned char bytes[LARGE_SIZE];
+    value made = {number, ~number, 0};
+    memcpy(bytes, &made, sizeof made);
+    operation *of = begin(PUT, key, number);
+    int result = firn_put(world.cache, keys[key], KEY_SIZE, bytes, sizeof bytes, NULL);
+    require(result == FIRN_OK, "a put failed");
+    end(of, result);
+}
+
+/* Puts an entry whose time is over. */
+static void put_expired(enum key key, uint64_t number) {
+    value made = {number, ~number, 0};
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    options.ttl_ms = 1000;
+    int result = firn_put(world.cache, keys[key], KEY_SIZE, &made, sizeof made, &options);
+    require(result == FIRN_OK, "a put failed");
+    world.now_ms += 1000;
+}
+
+static void get_many(void) {
+    operation *of[KEYS];
+    firn_object *objects[KEYS];
+    firn_key asked[KEYS];
+    for (enum key key = A; key < KEYS; key++) {
+        of[key] = begin(GET, key, 0);
+        asked[key] = (firn_key){keys[key], KEY_SIZE};
+    }
+    size_t found;
+    int result = firn_get_many(world.cache, KEYS, asked, objects, &found);
+    require(result == FIRN_OK, "a get of many failed");
+    for (enum key key = A; key < KEYS; key++) {
+        got(of[key], objects[key] != NULL ? FIRN_OK : FIRN_NOT_FOUND, objects[key], false);
+    }
+}
+
 static void add(enum key key, uint64_t number) {
     value made = {number, ~number, 0};
     operation *of = begin(ADD, key, number);
@@ -256,6 +302,10 @@ static void put_a(void) {
 
 static void put_a_other(void) {
     put(A, 3);
+}
+
+static void put_b(void) {
+    put(B, 4);
 }
 
 static void add_a(void) {
@@ -429,6 +479,68 @@ static void deleted_a(void) {
     delete (A);
 }
 
+static void stored_both(void) {
+    resident_both();
+    evict();
+    write();
+}
+
+static void expired_a(void) {
+    put_expired(A, 1);
+}
+
+static void expired_stored_a(void) {
+    put_expired(A, 1);
+    world.now_ms -= 1;
+    evict();
+    write();
+    world.now_ms += 1;
+}
+
+/* What is evicted next is dropped. */
+static void full_queue(void) {
+    put_large(B, 1);
+    evict();
+    put(A, 1);
+}
+
+/* So that an older one lies below. */
+static void full_queue_over_stored_a(void) {
+    stored_a();
+    put_large(B, 1);
+    evict();
+    put(A, 2);
+}
+
+static void failing_writes(void) {
+    queued_a();
+    doubles_fail_writes(true);
+}
+
+/* The table is as full as may be, so that the next put makes it grow; a is among the first to be
+ * moved. */
+static void full_table(void) {
+    firn_table *table = &world.cache->hot->shards[0].table;
+    char name[32];
+    for (unsigned i = 0; firn_table_home_of(hash_of(A), 48) != 1; i++) {
+        snprintf(name, sizeof name, "key%05u", i % 100000);
+        memcpy(keys[A], name, KEY_SIZE);
+    }
+    put(A, 1);
+    size_t buckets = firn_table_buckets(table);
+    for (unsigned i = 0; table->count + 1 <= buckets * FIRN_TABLE_SLOTS / 64 * 55; i++) {
+        snprintf(name, sizeof name, "full%04u", i % 10000);
+        value made = {i, ~(uint64_t)i, 0};
+        require(firn_put(world.cache, name, KEY_SIZE, &made, sizeof made, NULL) == FIRN_OK,
+                "a put failed");
+    }
+    require(firn_table_buckets(table) == buckets, "the table grew too soon");
+}
+
+static void check_grown(void) {
+    require(firn_table_buckets(&world.cache->hot->shards[0].table) > 48, "the table did not grow");
+}
+
 static void stored_a_journal_full(void) {
     stored_a();
     doubles_set_journal(1);
@@ -464,6 +576,19 @@ static void check_pins_whole(void) {
     check_unpinned();
 }
 
+static void check_writes_again(void) {
+    doubles_fail_writes(false);
+}
+
+/* All puts returned, so what is there is below too. */
+static void check_written(void) {
+    firn_object *object;
+    require(firn_look(world.cache, keys[A], KEY_SIZE, &object) == FIRN_OK, "a is not there");
+    require((firn_object_state(object) & (FIRN_STORED | FIRN_QUEUED)) == FIRN_STORED,
+            "what was written through is not below");
+    firn_object_unref(object);
+}
+
 /* ---- the scenarios ---- */
 
 #define COLD .cold = true
@@ -477,27 +602,29 @@ static const scenario scenarios[] = {
     {"memory: get, overwrite, delete", .setup = resident_a, .bodies = {get_a, put_a, delete_a}},
     {"memory: two overwrites, get", .setup = resident_a, .bodies = {put_a, put_a_other, get_a}},
     {"memory: two adds", .setup = nothing, .bodies = {add_a, add_a_other}},
-    {"memory: put, evict, get of another", .setup = resident_both, .bodies = {put_a, evict, get_a}},
+    {"memory: put, evict, get of another", .bound = 2, .setup = resident_both,
+     .bodies = {put_a, evict, get_a}},
     {"memory: typed, get, delete, unref", .typed = true, .setup = held_a,
      .bodies = {get_a, delete_a, unref}},
-    {"memory: typed, get, overwrite, evict", .typed = true, .setup = resident_a,
+    {"memory: typed, get, overwrite, evict", .typed = true, .bound = 2, .setup = resident_a,
      .bodies = {get_a, put_a, evict}},
     {"memory: unref of what was deleted, put", .reuse = true, .typed = true, .setup = detached_a,
      .bodies = {unref, put_a}},
-    {"memory: get, delete and put in the same place", .reuse = true, .setup = resident_a,
-     .bodies = {get_a_twice, delete_a, put_a}},
-    {"memory: get, evict, put, marks alone", .policy = "sieve", .setup = resident_a,
+    {"memory: get, delete and put in the same place", .reuse = true, .bound = 2,
+     .setup = resident_a, .bodies = {get_a_twice, delete_a, put_a}},
+    {"memory: get, evict, put, marks alone", .policy = "sieve", .bound = 2, .setup = resident_a,
      .bodies = {get_a, evict, put_a}},
 
     {"get from below, overwrite", COLD, .setup = stored_a, .bodies = {get_a_twice, put_and_get_a}},
     {"get from below, delete", COLD, .setup = stored_a, .bodies = {get_a_twice, delete_and_get_a}},
     {"get from below, delete, write", COLD, .setup = stored_a, .bodies = {get_a, delete_a, write}},
     {"get from below, write of a delete", COLD, .setup = deleted_a, .bodies = {get_a_twice, write}},
-    {"get from below, overwrite, evict and write", COLD, .setup = stored_a,
-     .bodies = {get_a, put_a, evict_and_write}},
+    {"get from below, overwrite, evict and write", COLD, .bound = 2, .may_miss = true,
+     .setup = stored_a, .bodies = {get_a, put_a, evict_and_write}},
     {"two gets from below", COLD, .setup = stored_a, .bodies = {keep_a, keep_a}},
     {"two gets from below, evict", COLD, .setup = stored_a, .bodies = {get_a, get_a, evict}},
-    {"two gets from below, reclaim", COLD, .setup = stored_a, .bodies = {get_a, get_a, reclaim_a}},
+    {"two gets from below, reclaim", COLD, .may_miss = true, .setup = stored_a,
+     .bodies = {get_a, get_a, reclaim_a}},
     {"typed, two gets from below", COLD, .typed = true, .setup = stored_a,
      .bodies = {get_a, keep_a}},
     {"typed, get from below, overwrite", COLD, .typed = true, .setup = stored_a,
@@ -520,18 +647,41 @@ static const scenario scenarios[] = {
      .bodies = {put_a, delete_a, evict_and_write}},
     {"add, delete, stored", COLD, .setup = stored_a, .bodies = {add_a, delete_and_get_a}},
     {"add, evict and write", COLD, .setup = clean_a, .bodies = {add_a, evict_and_write}},
-    {"write through, get", COLD, .write_mode = FIRN_WRITE_THROUGH, .setup = clean_a,
-     .bodies = {put_and_get_a, get_a_twice}},
+    {"write through, get", COLD, .write_mode = FIRN_WRITE_THROUGH, .bound = 2, .setup = clean_a,
+     .bodies = {put_and_get_a, get_a_twice}, .check = check_written},
     {"write through, two puts", COLD, .write_mode = FIRN_WRITE_THROUGH, .setup = nothing,
-     .bodies = {put_a, put_a_other}},
+     .bodies = {put_a, put_a_other}, .check = check_written},
     {"flush, overwrite", COLD, .setup = resident_a, .bodies = {flush, put_a}},
+    {"flush, reclaim, evict", COLD, .setup = clean_a, .bodies = {flush, reclaim_a, evict}},
     {"flush, evict", COLD, .setup = resident_a, .bodies = {flush, evict}},
     {"the journal is full", COLD, .setup = stored_a_journal_full, .bodies = {put_a, get_a}},
+
+    {"the queue is full, get", COLD, .backpressure = FIRN_BACKPRESSURE_DROP, .setup = full_queue,
+     .bodies = {evict, get_a_twice}},
+    {"the queue is full, overwrite, get", COLD, .bound = 2, .backpressure = FIRN_BACKPRESSURE_DROP,
+     .setup = full_queue_over_stored_a, .bodies = {evict, put_a_other, get_a}},
+    {"writes fail, overwrite", COLD, .setup = failing_writes, .bodies = {write, put_and_get_a},
+     .check = check_writes_again},
+    {"writes fail, delete, get", COLD, .setup = failing_writes, .bodies = {write, delete_a, get_a},
+     .check = check_writes_again},
+    {"many from below, overwrite, evict", COLD, .setup = stored_both,
+     .bodies = {get_many, put_a, evict}, .bound = 2},
+    {"many from below, delete", COLD, .setup = stored_both, .bodies = {get_many, delete_and_get_a}},
+    {"memory: expired, get, overwrite", .setup = expired_a, .bodies = {get_a_twice, put_a}},
+    {"memory: expired, two gets", .setup = expired_a, .bodies = {get_a, get_a}},
+    {"expired, get, overwrite, write", COLD, .setup = expired_a, .bodies = {get_a, put_a, write}},
+    {"expired below, get, overwrite", COLD, .setup = expired_stored_a,
+     .bodies = {get_a_twice, put_a}},
+    {"memory: the table grows, get", .setup = full_table, .bodies = {put_b, get_a},
+     .check = check_grown},
+    {"memory: the table grows, overwrite, get", .setup = full_table,
+     .bodies = {put_b, put_a, get_a}, .check = check_grown, .bound = 2},
 
     {"memory: weak upgrade, last unref", .setup = weak_detached_a, .bodies = {upgrade, unref}},
     {"memory: weak upgrade, last unref, delete", .setup = weak_held_a,
      .bodies = {upgrade, unref, delete_a}},
-    {"memory: weak upgrade, evict, overwrite", .setup = weak_a, .bodies = {upgrade, evict, put_a}},
+    {"memory: weak upgrade, evict, overwrite", .bound = 2, .setup = weak_a,
+     .bodies = {upgrade, evict, put_a}},
     {"memory: weak upgrade, delete, put in the same place", .reuse = true, .setup = weak_a,
      .bodies = {upgrade, delete_a, put_a}},
     {"memory: typed, weak upgrade, last unref", .typed = true, .setup = weak_detached_a,
@@ -540,12 +690,20 @@ static const scenario scenarios[] = {
      .bodies = {add_weak, upgrade, delete_a}},
     {"weak upgrade, last unref, delete", COLD, .setup = weak_held_stored_a,
      .bodies = {upgrade, unref, delete_a}},
-    {"weak upgrade, evict, overwrite", COLD, .setup = weak_clean_a,
+    {"weak upgrade, evict, overwrite", COLD, .bound = 2, .setup = weak_clean_a,
      .bodies = {upgrade, evict, put_a}},
     {"weak upgrade, get", COLD, .setup = weak_held_stored_a, .bodies = {upgrade, get_a}},
     {"two weak upgrades", COLD, .setup = weak_held_stored_a, .bodies = {upgrade, upgrade}},
     {"weak upgrade, overwrite", COLD, .setup = weak_held_stored_a,
      .bodies = {upgrade, put_and_get_a}},
+    {"weak upgrade, delete, write", COLD, .setup = weak_held_stored_a,
+     .bodies = {upgrade, delete_a, write}},
+    {"weak upgrade, overwrite, evict and write", COLD, .bound = 2, .may_miss = true,
+     .setup = weak_held_stored_a, .bodies = {upgrade, put_a, evict_and_write}},
+    {"two weak upgrades, evict", COLD, .bound = 2, .setup = weak_held_stored_a,
+     .bodies = {upgrade, upgrade, evict}},
+    {"typed, weak upgrade, last unref, evict", COLD, .typed = true, .setup = weak_held_stored_a,
+     .bodies = {upgrade, unref, evict}},
     {"weak upgrade, reclaim", COLD, .setup = weak_held_stored_a, .bodies = {upgrade, reclaim_a}},
 
     {"memory: pin, evict", .setup = resident_a, .bodies = {pin, evict}},
@@ -558,6 +716,14 @@ static const scenario scenarios[] = {
      .check = check_pinned},
     {"pin, write", COLD, .setup = queued_a, .bodies = {pin, write}, .check = check_pinned},
     {"pin, delete", COLD, .setup = clean_a, .bodies = {pin, delete_a}, .check = check_pins_whole},
+    {"pin from below, delete, write", COLD, .setup = stored_a, .bodies = {pin, delete_a, write},
+     .check = check_pins_whole},
+    {"pin from below, overwrite, evict and write", COLD, .bound = 2, .may_miss = true,
+     .setup = stored_a, .bodies = {pin, put_a, evict_and_write}, .check = check_pins_whole},
+    {"two pins from below, evict", COLD, .bound = 2, .setup = stored_a,
+     .bodies = {pin, pin, evict}},
+    {"pin, write, evict", COLD, .bound = 2, .setup = queued_a, .bodies = {pin, write, evict},
+     .check = check_pinned},
     {"pin, reclaim, evict", COLD, .setup = clean_a, .bodies = {pin, reclaim_a, evict}},
     {"unpin, overwrite, evict", COLD, .setup = pinned_clean_a, .bodies = {unpin, put_a, evict},
      .check = check_unpinned},
@@ -612,6 +778,9 @@ static bool explains(const operation *of, uint64_t *state, unsigned *lost) {
         break;
     }
     /* It found nothing. */
+    if (present && of->kind == GET && of->thread != MODEL_THREADS_MAX && world.scenario->may_miss) {
+        return true;
+    }
     *lost += present ? 1 : 0;
     *at = of->kind == ADD ? of->value : 0;
     return true;
@@ -766,6 +935,11 @@ static void check_memory(void) {
 
 /* ---- a run ---- */
 
+static uint64_t clock_now(void *context) {
+    (void)context;
+    return world.now_ms;
+}
+
 static void open_cache(void) {
     firn_options options = FIRN_OPTIONS_INIT;
     const scenario *of = world.scenario;
@@ -777,6 +951,7 @@ static void open_cache(void) {
     options.backpressure = of->backpressure;
     options.hot_policy = of->policy;
     options.allocator = doubles_allocator();
+    options.clock.now_ms = clock_now;
     require(firn_open(&world.cache, of->cold ? "double" : NULL, &options) == FIRN_OK,
             "the cache did not open");
     require(!of->typed || firn_register_type(world.cache, &type) == FIRN_OK,
@@ -787,6 +962,8 @@ static void begin_run(void *context) {
     const scenario *of = context;
     memset(&world, 0, sizeof world);
     world.scenario = of;
+    world.now_ms = 1000000;
+    memcpy(keys[A], "key-aaaa", KEY_SIZE);
     doubles_reset(of->reuse);
     open_cache();
     of->setup();

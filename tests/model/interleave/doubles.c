@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "cold/cold.h"
 #include "cold/type_names.h"
@@ -235,7 +236,7 @@ void firn_pool_end_drain(firn_pool *self) {
 
 /* ---- cold tier ---- */
 
-enum { RECORDS = 8, LINES_MAX = 64, KEY_MAX = 32, VALUE_MAX = 128 };
+enum { RECORDS = 8, LINES_MAX = 64, KEY_MAX = 32, VALUE_MAX = 8192 };
 
 typedef struct stored {
     bool used;
@@ -437,6 +438,10 @@ static int read_stored(firn_cold *self, uint64_t hash, const void *key, size_t k
                        firn_cold_place place, void *place_context, firn_cold_meta *meta) {
     STEP(self->records, MODEL_READ, "look up");
     const stored *at = find_stored(hash);
+    if (at != NULL && at->expires_ms != 0 &&
+        at->expires_ms <= firn_clock_now_ms(&self->config.clock)) {
+        return FIRN_NOT_FOUND;
+    }
     if (at == NULL ||
         (key != NULL && (at->key_size != key_size || memcmp(at->key, key, key_size) != 0))) {
         return FIRN_NOT_FOUND;
