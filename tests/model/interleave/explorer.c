@@ -32,7 +32,7 @@
 
 enum {
     EVENTS_MAX = 4096, /* in a run; more of them is taken for a run without an end */
-    STACK_BYTES = 512 << 10,
+    STACK_BYTES = 128 << 10,
     CELLS = 8192, /* a power of two, well above the cells of a run */
     OWNERS = 256, /* likewise, of mutexes */
     TOLD = 60,    /* operations before a failure that are told */
@@ -590,23 +590,43 @@ static void run_thread(void) {
     go_on_with(self.starting ? NOBODY : decide(), true);
 }
 
+/* Two functions that are no part of their callers: those that return twice would leave variables
+ * undefined. */
+
+static __attribute__((noinline)) void make_ready(coroutine *thread) {
+    unsigned char *stack = thread->stack;
+    memset(thread, 0, sizeof *thread);
+    thread->stack = stack;
+#ifdef MODEL_ASAN
+    __asan_unpoison_memory_region(stack, STACK_BYTES);
+#endif
+    getcontext(&thread->context);
+    thread->context.uc_stack.ss_sp = thread->stack;
+    thread->context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&thread->context, run_thread, 0);
+}
+
 static void start_threads(void) {
     self.starting = true;
     for (unsigned i = 0; i < self.scenario->threads && !self.abandoned; i++) {
-        coroutine *thread = &self.threads[i];
-        unsigned char *stack = thread->stack;
-        memset(thread, 0, sizeof *thread);
-        thread->stack = stack;
-#ifdef MODEL_ASAN
-        __asan_unpoison_memory_region(stack, STACK_BYTES);
-#endif
-        getcontext(&thread->context);
-        thread->context.uc_stack.ss_sp = stack;
-        thread->context.uc_stack.ss_size = STACK_BYTES;
-        makecontext(&thread->context, run_thread, 0);
+        make_ready(&self.threads[i]);
         go_on_with(i, false);
     }
     self.starting = false;
+}
+
+static __attribute__((noinline)) void run_through(void) {
+    self.scenario->begin(self.scenario->context);
+    start_threads();
+    if (!self.abandoned) {
+        unsigned first = decide();
+        if (first != NOBODY) {
+            go_on_with(first, false);
+        }
+    }
+    if (self.result->failure[0] == '\0' && !self.abandoned) {
+        self.scenario->end(self.scenario->context);
+    }
 }
 
 static void run_once(void) {
@@ -615,17 +635,7 @@ static void run_once(void) {
     self.abandoned = false;
     self.running = NOBODY;
     if (sigsetjmp(self.failed, 0) == 0) {
-        self.scenario->begin(self.scenario->context);
-        start_threads();
-        if (!self.abandoned) {
-            unsigned first = decide();
-            if (first != NOBODY) {
-                go_on_with(first, false);
-            }
-        }
-        if (self.result->failure[0] == '\0' && !self.abandoned) {
-            self.scenario->end(self.scenario->context);
-        }
+        run_through();
     }
     if (self.settings->schedule != NULL || self.result->failure[0] != '\0') {
         tell_run(stdout, self.settings->schedule != NULL ? EVENTS_MAX : TOLD);
