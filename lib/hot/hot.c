@@ -433,6 +433,8 @@ static void sweep_locked(firn_hot_shard *shard, uint64_t charge);
 void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
                             firn_object *old, unsigned set) {
     bool resident = (set & FIRN_RESIDENT) != 0;
+    /* Readers find it before the rest is told: a tombstone has to be one by then. */
+    firn_object_change_state_locked(object, 0, set & FIRN_TOMBSTONE);
     if (old == NULL) {
         firn_table_insert(&shard->table, hash, object);
         change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));

@@ -93,8 +93,8 @@ void firn_table_settle_readers(_Atomic uint64_t *slot, firn_object *object) {
  * bucket's. */
 static firn_object *get_in_bucket(firn_bucket *bucket, uint64_t tag, const void *key,
                                   size_t key_size, uint64_t *meta) {
-    /* Acquire: a tag that is seen has its slot, and a tag that was cleared because its entry moved
-     * shows the move to who looks at the count of moves next. */
+    /* Acquire: a tag that was cleared because its entry moved shows the move to who looks at the
+     * count of moves next. */
     *meta = atomic_load_explicit(&bucket->meta, memory_order_acquire);
     for (uint64_t match = firn_table_matches(*meta, tag); match != 0; match &= match - 1) {
         _Atomic uint64_t *slot = &bucket->slots[firn_table_slot_of_match(match)];
@@ -360,17 +360,19 @@ typedef struct position {
     unsigned slot;
 } position;
 
-/* Makes a slot point to the object, whose count is the caller's to see to. */
+/* Makes a slot point to the object, whose count is the caller's to see to. The slot is the last to
+ * be written: a reader who looked at the tags before they changed comes to it all the same, and
+ * what it finds there all others have to find from then on. */
 static position place(const path *at, uint32_t turn, uint64_t gap, const firn_object *object) {
     position to = {*at, turn, bucket_of_turn(at, turn), 0};
     to.slot = free_slot(to.bucket);
     uint64_t away = turn > 0;
+    change_overflows(at, turn, 1);
+    set_tag(to.bucket, to.slot, at->tag);
     atomic_store_explicit(&to.bucket->slots[to.slot],
                           slot_for(object) | gap << FIRN_TABLE_POINTER_BITS |
                               away << FIRN_TABLE_AWAY_BIT,
                           memory_order_release);
-    set_tag(to.bucket, to.slot, at->tag);
-    change_overflows(at, turn, 1);
     return to;
 }
 

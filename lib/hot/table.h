@@ -58,7 +58,8 @@ enum {
 
 struct firn_bucket {
     /* Tags of the slots, byte by byte from the low end, 0 for none; on top the overflow count.
-     * Written under the lock; a tag is released after its slot was written. */
+     * Written under the lock, and for a new entry before its slot, so that it is the slot alone
+     * that says from when on the entry is there. */
     _Atomic uint64_t meta;
     /* Address over 16, bits of the hash, and above them the readers' count. Everybody adds readers;
      * the rest changes under the lock. A count over an address of NULL is what was left by readers

@@ -80,8 +80,11 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
             firn_hot_insert_locked(shard, hash, found, NULL, FIRN_RESIDENT | FIRN_STORED);
         } else if (indexed != NULL && firn_object_version(indexed) == firn_object_version(found) &&
                    (firn_object_state(indexed) & FIRN_TOMBSTONE) == 0) {
-            /* Another reader was faster: one object for both. */
-            *object = firn_object_ref(indexed);
+            /* Another reader was faster: one object for both. It may be this very one, if both had
+             * it from a weak reference. */
+            if (indexed != found) {
+                *object = firn_object_ref(indexed);
+            }
             firn_hot_hit_locked(shard, indexed);
         }
         firn_hot_unlock(shard);
