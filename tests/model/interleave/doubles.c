@@ -518,7 +518,8 @@ int firn_cold_sync_journal(firn_cold *self) {
     return FIRN_OK;
 }
 
-int firn_cold_sync(firn_cold *self) {
+int firn_cold_sync(firn_cold *self, bool writer) {
+    (void)writer;
     (void)self;
     return FIRN_OK;
 }
