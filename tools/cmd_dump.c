@@ -36,6 +36,23 @@ static bool is_wanted(const dump *self, const firn_store_entry *entry) {
            (self->prefix_size == 0 || memcmp(entry->key, self->prefix, self->prefix_size) == 0);
 }
 
+static int print_link(void *context, const firn_link *link) {
+    (void)context;
+    printf("\t%s=", link_kind(link));
+    print_escaped(stdout, link->key, link->key_size);
+    return ferror(stdout);
+}
+
+static void print_attributes(const firn_store_entry *entry) {
+    if (entry->type != NULL) {
+        printf("\ttype=%s/%u", entry->type, entry->type_version);
+    }
+    if (entry->owned) {
+        printf("\towned");
+    }
+    (void)firn_store_entry_links(entry, print_link, NULL);
+}
+
 static int print_text(const dump *self, firn_store *store, const firn_store_entry *entry) {
     print_escaped(stdout, entry->key, entry->key_size);
     printf("\t%llu\t", (unsigned long long)entry->value_size);
@@ -48,6 +65,7 @@ static int print_text(const dump *self, firn_store *store, const firn_store_entr
     if (entry->expires_ms != 0) {
         printf("\texpires=%llu", (unsigned long long)entry->expires_ms);
     }
+    print_attributes(entry);
     if (entry->incomplete) {
         printf("\tincomplete");
     }
@@ -245,7 +263,11 @@ const command command_dump = {
     "live writer; what is only in its memory is not seen. A value that was written as a stream "
     "has\n"
     "- as its stored size and 'stream' as its codec, and is marked 'incomplete' when pieces of it\n"
-    "were reclaimed, so that a cache has a miss.\n\n"
+    "were reclaimed, so that a cache has a miss. Then, for entries that have them: "
+    "type=NAME/VERSION\n"
+    "for a value of a type, which is shown as it was encoded; 'owned'; and each link as keeps=KEY "
+    "or\n"
+    "depends=KEY.\n\n"
     "  -v, --values        the values too\n"
     "      --json          a line of JSON an entry; bytes that are not UTF-8 as key_base64,\n"
     "                      value_base64\n"

@@ -42,6 +42,10 @@ static int get(firn_store *store, const char *key, size_t key_size, form how) {
         complain("get", "incomplete: pieces of the value were reclaimed, and a cache has a miss");
         return EXIT_NOT_FOUND;
     }
+    if (result == FIRN_OK && entry.type != NULL && how != JSON) {
+        complain("get", "note: the value is of type '%s', version %u; this is how it was encoded",
+                 entry.type, entry.type_version);
+    }
     bool begun = false;
     if (result == FIRN_OK) {
         result = print_entry(store, &entry, how, &begun);
@@ -102,7 +106,9 @@ const command command_get = {
     "print the value of one key",
     "Usage: firn get [OPTION...] STORE KEY\n\n"
     "Writes the value as it is to the standard output. Exit code 1: not found, expired, or pieces\n"
-    "of it are missing.\n\n"
+    "of it are missing. A value of a type is written as it was encoded, which is said on the "
+    "standard\n"
+    "error.\n\n"
     "      --raw           the bytes as they are: the default\n"
     "      --escape        escape what is not printable, and end with a newline\n"
     "      --json          value and metadata as JSON\n"

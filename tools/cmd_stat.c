@@ -1,5 +1,6 @@
 /* firn stat: the facts of a store. */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -17,7 +18,38 @@ static void print_bytes(const char *name, uint64_t bytes) {
     printf("%-20s %s (%llu)\n", name, humane(bytes, text), (unsigned long long)bytes);
 }
 
-static void print_text(const firn_store_info *info) {
+/* False: there are no more. */
+static bool get_type(firn_store *store, size_t number, firn_store_type *type) {
+    *type = (firn_store_type)FIRN_STORE_TYPE_INIT;
+    return firn_store_get_type(store, number, type) == FIRN_OK;
+}
+
+static void print_types(firn_store *store, const firn_store_info *info) {
+    firn_store_type type;
+    printf("%-20s %llu, of %llu entries\n", "types", (unsigned long long)info->types,
+           (unsigned long long)info->typed);
+    for (size_t i = 0; get_type(store, i, &type); i++) {
+        printf("  %-18s version %u, %llu entries\n", type.name, type.version,
+               (unsigned long long)type.entries);
+    }
+    printf("%-20s %llu, of %llu entries; owned entries: %llu\n", "links",
+           (unsigned long long)info->links, (unsigned long long)info->linked,
+           (unsigned long long)info->owned);
+}
+
+static void json_types(firn_store *store) {
+    firn_store_type type;
+    fputs(", \"types\": [", stdout);
+    for (size_t i = 0; get_type(store, i, &type); i++) {
+        printf("%s{\"name\": ", i > 0 ? ", " : "");
+        json_text(stdout, type.name);
+        printf(", \"id\": %u, \"version\": %u, \"entries\": %llu}", type.id, type.version,
+               (unsigned long long)type.entries);
+    }
+    putchar(']');
+}
+
+static void print_text(firn_store *store, const firn_store_info *info) {
     char created[64] = "?";
     time_t seconds = (time_t)(info->created_ms / 1000);
     struct tm when;
@@ -31,6 +63,7 @@ static void print_text(const firn_store_info *info) {
     printf("%-20s %llu in %llu pieces; with pieces missing: %llu\n", "streams",
            (unsigned long long)info->streams, (unsigned long long)info->pieces,
            (unsigned long long)info->streams_incomplete);
+    print_types(store, info);
     printf("%-20s %llu to %llu\n", "sequences", (unsigned long long)info->first_sequence,
            (unsigned long long)info->last_sequence);
     print_bytes("budget", info->budget_bytes);
@@ -55,7 +88,7 @@ static void print_text(const firn_store_info *info) {
     }
 }
 
-static void print_json(const firn_store_info *info) {
+static void print_json(firn_store *store, const firn_store_info *info) {
     const struct {
         const char *name;
         unsigned long long value;
@@ -67,6 +100,10 @@ static void print_json(const firn_store_info *info) {
         {"streams", info->streams},
         {"streams_incomplete", info->streams_incomplete},
         {"pieces", info->pieces},
+        {"typed", info->typed},
+        {"linked", info->linked},
+        {"links", info->links},
+        {"owned", info->owned},
         {"records", info->records},
         {"first_sequence", info->first_sequence},
         {"last_sequence", info->last_sequence},
@@ -91,6 +128,7 @@ static void print_json(const firn_store_info *info) {
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
         printf(", \"%s\": %llu", facts[i].name, facts[i].value);
     }
+    json_types(store);
     printf(", \"compression_ratio\": %.4f, \"disk_over_values\": %.4f}\n",
            ratio(info->value_bytes, info->stored_bytes),
            ratio(info->file_bytes, info->value_bytes));
@@ -126,9 +164,9 @@ static int run(int argc, char **argv) {
     if (result != FIRN_OK) {
         complain("stat", "%s: %s", firn_strerror(result), firn_store_message(store));
     } else if (json) {
-        print_json(&info);
+        print_json(store, &info);
     } else {
-        print_text(&info);
+        print_text(store, &info);
     }
     firn_store_close(store);
     return output_is_whole("stat") ? exit_code(result) : EXIT_TROUBLE;
@@ -138,7 +176,7 @@ const command command_stat = {
     "stat",
     "print the facts of a store",
     "Usage: firn stat [OPTION...] STORE\n\n"
-    "Sizes, counts, compression, the writer. Works beside a live writer.\n\n"
+    "Sizes, counts, compression, types, links, the writer. Works beside a live writer.\n\n"
     "      --json          as JSON\n"
     "      --help          this text\n",
     run,

@@ -47,6 +47,7 @@ static void print_report(const firn_verify_report *report, int result, bool json
         {"journal_entries", report->journal_entries},
         {"journal_damaged", report->journal_damaged},
         {"warm_list_damaged", report->warm_list_damaged},
+        {"links_file_damaged", report->links_file_damaged},
         {"writer_active", report->writer_active},
     };
     if (json) {

@@ -45,6 +45,33 @@ static int json_value(firn_store *store, const firn_store_entry *entry) {
     return result;
 }
 
+const char *link_kind(const firn_link *link) {
+    return link->kind == FIRN_LINK_KEEPS ? "keeps" : "depends";
+}
+
+static int json_link(void *context, const firn_link *link) {
+    bool *first = context;
+    printf("%s{\"kind\": \"%s\", ", *first ? "" : ", ", link_kind(link));
+    json_bytes(stdout, "key", link->key, link->key_size);
+    printf(", \"version\": %llu}", (unsigned long long)link->version);
+    *first = false;
+    return ferror(stdout);
+}
+
+static void json_attributes(const firn_store_entry *entry) {
+    fputs(", \"type\": ", stdout);
+    if (entry->type != NULL) {
+        json_text(stdout, entry->type);
+        printf(", \"type_id\": %u, \"type_version\": %u", entry->type_id, entry->type_version);
+    } else {
+        fputs("null", stdout);
+    }
+    printf(", \"owned\": %s, \"links\": [", entry->owned ? "true" : "false");
+    bool first = true;
+    (void)firn_store_entry_links(entry, json_link, &first);
+    putchar(']');
+}
+
 int json_entry(firn_store *store, const firn_store_entry *entry, bool value) {
     putchar('{');
     json_bytes(stdout, "key", entry->key, entry->key_size);
@@ -60,6 +87,7 @@ int json_entry(firn_store *store, const firn_store_entry *entry, bool value) {
            (unsigned long long)entry->written_ms, (unsigned long long)entry->expires_ms,
            entry->expired ? "true" : "false", entry->pieces > 0 ? "true" : "false",
            (unsigned long long)entry->pieces);
+    json_attributes(entry);
     int result = entry->incomplete ? FIRN_NOT_FOUND : FIRN_OK;
     if (value && result == FIRN_OK) {
         result = json_value(store, entry);

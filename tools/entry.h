@@ -14,6 +14,9 @@
  * *begun: some of it was written before. */
 int print_value(firn_store *store, const firn_store_entry *entry, flow_form how, bool *begun);
 
+/* "keeps", or "depends". */
+const char *link_kind(const firn_link *link);
+
 /* An object with all that is known of the entry, and a newline. Returns what print_value does;
  * after an error the object is well-formed, and says that it is incomplete. */
 int json_entry(firn_store *store, const firn_store_entry *entry, bool value);

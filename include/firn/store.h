@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #include <firn/error.h>
+#include <firn/link.h>
+#include <firn/type.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,16 +52,35 @@ typedef struct firn_store_info {
     uint64_t streams;            /* entries whose value is in pieces: see firn/stream.h */
     uint64_t streams_incomplete; /* of these, with pieces missing: a cache gives a miss */
     uint64_t pieces;             /* valid records of pieces, also of values that are gone */
+    uint64_t types;              /* that firn_store_get_type tells of */
+    uint64_t typed;              /* entries whose value is of a type: see firn/type.h */
+    uint64_t linked;             /* entries that have links: see firn/link.h */
+    uint64_t links;              /* of all of them together */
+    uint64_t owned;              /* entries that live only as long as links keep them */
 } firn_store_info;
 
 #define FIRN_STORE_INFO_INIT                                                                       \
     {                                                                                              \
         sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0                                                                          \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                           \
     }
 
+/* A type of which values lie in a store, or may: it remembers every type that was registered. Can
+ * be copied freely. */
+typedef struct firn_store_type {
+    size_t size;      /* sizeof(firn_store_type) */
+    uint32_t id;      /* a number made of the name, by which entries tell their type */
+    uint32_t version; /* the highest that was registered or met */
+    uint64_t entries; /* that have a value of it */
+    char name[FIRN_TYPE_NAME_MAX + 1]; /* "?" and the number, in hexadecimal, if the store does not
+                                          know the name */
+} firn_store_type;
+
+#define FIRN_STORE_TYPE_INIT                                                                       \
+    { sizeof(firn_store_type), 0, 0, 0, "" }
+
 /* One entry, lent by the store: valid until the next call on it; firn_store_get_piece leaves the
- * key valid, but not a value. */
+ * key, the type's name and the links valid, but not a value. */
 typedef struct firn_store_entry {
     size_t size; /* sizeof(firn_store_entry) */
     const void *key;
@@ -78,18 +99,26 @@ typedef struct firn_store_entry {
     uint32_t expired;    /* not 0: expired by now */
     uint32_t
         damaged; /* not 0: checksum or form is wrong; only sequence, record_size and damage hold */
-    const char *damage;  /* what is wrong; a static string, NULL if nothing */
-    uint32_t dictionary; /* id of the dictionary that its record was made with; 0: none */
-    uint32_t incomplete; /* not 0: pieces are missing, so that a cache gives a miss */
-    uint64_t pieces;     /* not 0: the value was written as a stream, and is in so many pieces */
-    uint64_t piece_size; /* bytes of each but the last */
-    uint64_t stream;     /* a number that tells its pieces from those of other values */
+    const char *damage;    /* what is wrong; a static string, NULL if nothing */
+    uint32_t dictionary;   /* id of the dictionary that its record was made with; 0: none */
+    uint32_t incomplete;   /* not 0: pieces are missing, so that a cache gives a miss */
+    uint64_t pieces;       /* not 0: the value was written as a stream, and is in so many pieces */
+    uint64_t piece_size;   /* bytes of each but the last */
+    uint64_t stream;       /* a number that tells its pieces from those of other values */
+    const char *type;      /* name of the value's type: see firn_store_type. The value is what its
+                              encode function gave. NULL: bytes */
+    uint32_t type_id;      /* 0: bytes */
+    uint32_t type_version; /* of the value's encoding */
+    uint32_t owned;        /* not 0: lives only as long as links keep it */
+    uint32_t link_count;
+    const void *links; /* as stored, for firn_store_entry_links; NULL: none */
+    size_t links_size; /* bytes */
 } firn_store_entry;
 
 #define FIRN_STORE_ENTRY_INIT                                                                      \
     {                                                                                              \
         sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0, 0,   \
-            0, 0, 0                                                                                \
+            0, 0, 0, NULL, 0, 0, 0, 0, NULL, 0                                                     \
     }
 
 /* What a verification found. */
@@ -112,10 +141,11 @@ typedef struct firn_verify_report {
     uint64_t streams_incomplete; /* of these, with pieces missing: a cache gives a miss. Not damage:
                                     the oldest pieces are reclaimed before their entry */
     uint64_t pieces; /* valid records of pieces that are sound, also of values that are gone */
+    uint32_t links_file_damaged; /* not 0: all records would be looked through for links */
 } firn_verify_report;
 
 #define FIRN_VERIFY_REPORT_INIT                                                                    \
-    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Called by firn_store_verify for each finding and, with finding NULL, now and then to tell how
  * far it is. Returns 0 to go on; anything else stops the verification. */
@@ -155,6 +185,14 @@ FIRN_API void firn_store_close(firn_store *store);
  * not change what firn_store_next gives next.
  * FIRN_ECORRUPT, FIRN_EIO, FIRN_EINVAL */
 FIRN_API FIRN_NODISCARD int firn_store_get_info(firn_store *store, firn_store_info *info);
+
+/* Fills *type with number `number`, from 0, of the types that the last firn_store_get_info found:
+ * those the store remembers, in the order in which they were registered, then those it does not
+ * know the names of, up to a thousand. Does not change what firn_store_next gives next.
+ * FIRN_NOT_FOUND  there are no more, or firn_store_get_info was not called yet
+ * FIRN_EINVAL */
+FIRN_API FIRN_NODISCARD int firn_store_get_type(firn_store *store, size_t number,
+                                                firn_store_type *type);
 
 /* The next entry in the order of writing, oldest first; entries that a writer moves meanwhile may
  * be given twice or not at all. Overwritten and deleted entries are not given. Damaged records are
@@ -196,8 +234,17 @@ FIRN_API FIRN_NODISCARD int firn_store_get_piece(firn_store *store, const firn_s
                                                  uint64_t number, const void **piece,
                                                  size_t *piece_size);
 
+/* Calls each for every link of an entry, in the order in which they were given, until it returns
+ * something else than 0, which is then returned; 0 after all. The key of a link is lent as long as
+ * that of the entry; its version is the target's when the link was made. Safe wherever the entry is
+ * valid. FIRN_EINVAL: entry or each is NULL. */
+FIRN_API int firn_store_entry_links(const firn_store_entry *entry,
+                                    int (*each)(void *context, const firn_link *link),
+                                    void *context);
+
 /* Checks the whole store: every record's checksum and decompression, every index entry, the
- * journal, the warm list and, when no writer is active, every page of the data file.
+ * journal, the warm list, the file of links and, when no writer is active, every page of the data
+ * file.
  *
  * report    what was found
  * callback  may be NULL
@@ -248,7 +295,8 @@ typedef struct firn_salvage_report {
 /* Puts what is sound in a damaged store into a new one: every entry whose record passes its
  * checksum and decodes, with all pieces of its value if that is in pieces, that the index or, if
  * that is damaged, the log says is valid, that the journal does not void, and that has not expired.
- * Keys, values, versions and expiry are kept; the time of writing is that of the salvage.
+ * Keys, values, versions, expiry, types and links are kept; the time of writing is that of the
+ * salvage.
  *
  * Nothing that was overwritten or deleted comes back. So if the index is damaged, and the log is
  * too, only what was written behind the last damage is salvaged; and if the journal is damaged or

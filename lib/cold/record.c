@@ -171,7 +171,7 @@ const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
     record->dictionary = (uint32_t)dictionary;
     record->key = from;
     record->key_size = (size_t)key_size;
-    if (links_size > 0 && held == size) {
+    if (links_size > 0 && links_size <= (size_t)(end - from) - (size_t)key_size) {
         record->attributes.links = from + key_size;
     }
     record->payload = held == size ? from + key_size + links_size : NULL;

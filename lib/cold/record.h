@@ -81,8 +81,8 @@ void firn_record_seal(void *bytes, size_t size, const void *payload, size_t payl
 /* Reads the head, with every bound checked. NULL: well-formed, *record filled. Else what is wrong,
  * a static string. The checksum is not looked at. */
 const char *firn_record_parse(const void *bytes, size_t size, firn_record *record);
-/* The same of a record of `size` bytes of which only the first `held` are at hand. The payload is
- * NULL if it is not among them. */
+/* The same of a record of `size` bytes of which only the first `held` are at hand. Links and
+ * payload are NULL if they are not among them. */
 const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,
                                    firn_record *record);
 

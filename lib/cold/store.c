@@ -8,6 +8,7 @@
 #include "base/detail.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/links.h"
 #include "cold/log.h"
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
@@ -51,6 +52,7 @@ void firn_store_close(firn_store *store) {
     firn_heap_free(heap, store->raw.bytes, store->raw.size);
     firn_heap_free(heap, store->value.bytes, store->value.size);
     firn_heap_free(heap, store->piece.bytes, store->piece.size);
+    firn_store_types_fini(store);
     firn_heap_free(heap, store->pending, pending_bytes());
     firn_heap_free(heap, store->chunk, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     firn_path_free(heap, store->path);
@@ -339,6 +341,7 @@ static void keep_pending(void *context, const firn_journal_entry *entry, bool da
 static void look_at_journal(firn_store *store) {
     firn_journal_scan scan;
     store->pending_count = 0;
+    store->types.fresh = false;
     if (store->journal == NULL) {
         return;
     }
@@ -379,6 +382,10 @@ const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, b
         (record->codec != FIRN_RECORD_CODEC_RAW ||
          !firn_pieces_read(&pieces, 0, record->payload, record->payload_size))) {
         wrong = "what it says of its pieces makes no sense";
+    }
+    if (wrong == NULL && record->attributes.links_size > 0 &&
+        firn_links_count(record->attributes.links, record->attributes.links_size) == SIZE_MAX) {
+        wrong = "its links make no sense";
     }
     return wrong != NULL ? wrong
                          : firn_decode_plausible(record->codec, record->payload,
@@ -546,6 +553,20 @@ static int describe_stream(firn_store *store, const firn_record *record, firn_st
     return result == FIRN_NOT_FOUND ? FIRN_OK : result;
 }
 
+static int describe_attributes(firn_store *store, const firn_attributes *attributes,
+                               firn_store_entry *entry) {
+    entry->type_id = attributes->type;
+    entry->type_version = attributes->type_version;
+    entry->owned = attributes->owned;
+    entry->links = attributes->links;
+    entry->links_size = attributes->links_size;
+    if (attributes->links_size > 0) { /* they were looked at before */
+        entry->link_count = (uint32_t)firn_links_count(attributes->links, attributes->links_size);
+    }
+    return attributes->type != 0 ? firn_store_name_type(store, attributes->type, &entry->type)
+                                 : FIRN_OK;
+}
+
 /* Fills the entry from a sound record; decodes its value if asked. */
 static int describe(firn_store *store, const held *one, bool value, firn_store_entry *entry) {
     firn_record record;
@@ -570,14 +591,14 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
         .codec = codec != NULL ? codec->name : "unknown",
         .expired = record.expires_ms != 0 && record.expires_ms <= firn_clock_now_ms(NULL),
     };
-    if (record.part == FIRN_PART_HEAD) {
+    int result = describe_attributes(store, &record.attributes, entry);
+    if (result == FIRN_OK && record.part == FIRN_PART_HEAD) {
         return describe_stream(store, &record, entry);
     }
-    if (!value) {
-        return FIRN_OK;
+    if (result == FIRN_OK && value) {
+        result = firn_store_grow(store, &store->value, record.value_size + 1, 0);
     }
-    int result = firn_store_grow(store, &store->value, record.value_size + 1, 0);
-    if (result != FIRN_OK) {
+    if (result != FIRN_OK || !value) {
         return result;
     }
     const char *wrong = firn_store_decode(store, &record);
@@ -778,6 +799,17 @@ static int count_dictionaries(firn_store *store, firn_store_info *info) {
     return result == FIRN_NOT_FOUND ? FIRN_OK : result;
 }
 
+static void count_attributes(firn_store *store, const firn_store_entry *entry,
+                             firn_store_info *info) {
+    info->linked += entry->link_count > 0;
+    info->links += entry->link_count;
+    info->owned += entry->owned != 0;
+    if (entry->type_id != 0) {
+        info->typed++;
+        firn_store_count_type(store, entry->type_id, entry->type_version);
+    }
+}
+
 static int sum_up(firn_store *store, firn_store_info *info) {
     drop_chunk(store);
     uint64_t from = store->from;
@@ -796,6 +828,7 @@ static int sum_up(firn_store *store, firn_store_info *info) {
             info->stored_bytes += entry.stored_size;
             info->dictionary_entries += entry.dictionary != 0;
         }
+        count_attributes(store, &entry, info);
         info->first_sequence = info->first_sequence == 0 ? entry.sequence : info->first_sequence;
         info->last_sequence = entry.sequence;
     }
@@ -860,9 +893,13 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     }
     result = count_dictionaries(store, &full);
     if (result == FIRN_OK) {
+        result = firn_store_count_types(store);
+    }
+    if (result == FIRN_OK) {
         result = sum_up(store, &full);
     }
     full.records = store->met;
+    full.types = store->types.listed;
     memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
     return result;
 }

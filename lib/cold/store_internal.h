@@ -1,6 +1,7 @@
 /* What the files of firn/store.h share: the handle, and how a record is taken in. store.c looks
  * into a store, store_verify.c checks all of it, store_salvage.c saves what is sound of a damaged
- * one, store_compact.c gives space back. For no other file. */
+ * one, store_compact.c gives space back, store_types.c tells of types and links. For no other file.
+ */
 #ifndef FIRN_COLD_STORE_INTERNAL_H
 #define FIRN_COLD_STORE_INTERNAL_H
 
@@ -17,6 +18,7 @@
 #include "cold/lock.h"
 #include "cold/pieces.h"
 #include "cold/record.h"
+#include "cold/type_names.h"
 
 /* What is read in one transaction, at the most. */
 enum { FIRN_STORE_CHUNK_RECORDS = 1024, FIRN_STORE_CHUNK_BYTES = 1 << 20 };
@@ -42,6 +44,15 @@ typedef struct firn_store_pieces {
     uint64_t value_bytes;
     uint64_t stored_bytes;
 } firn_store_pieces;
+
+/* The types of values; see store_types.c. */
+typedef struct firn_store_types {
+    firn_type_names names;             /* as the file said when it was read last */
+    bool fresh;                        /* that was after the last chunk was loaded */
+    char name[FIRN_TYPE_NAME_MAX + 1]; /* of the entry that was given last */
+    firn_store_type *list;             /* counted by firn_store_get_info; NULL: not yet */
+    size_t listed;
+} firn_store_types;
 
 struct firn_store {
     firn_heap *heap;
@@ -69,6 +80,7 @@ struct firn_store {
     uint64_t from;            /* the sequence after the chunk */
     uint64_t met;             /* records that were looked at */
     firn_store_pieces pieces; /* while they are counted */
+    firn_store_types types;
     bool ended;
 };
 
@@ -99,6 +111,13 @@ int firn_store_fetch_dictionary(firn_store *store, const firn_bytes *bytes);
  * FIRN_AGAIN says that there are more. */
 int firn_store_find_pieces(firn_store *store, const firn_pieces *pieces, uint64_t *from,
                            uint64_t most);
+/* The name of a type, lent until the next call. FIRN_OK, FIRN_ENOMEM. */
+int firn_store_name_type(firn_store *store, uint32_t id, const char **name);
+/* Begins to count values by their types. FIRN_OK, FIRN_ENOMEM. */
+int firn_store_count_types(firn_store *store);
+/* One value more of the type; version: of its encoding. */
+void firn_store_count_type(firn_store *store, uint32_t id, uint32_t version);
+void firn_store_types_fini(firn_store *store);
 /* Decodes the record's value into store->value, where there is room. NULL, or what is wrong. The
  * record's dictionary was fetched in the session that gave the record, if it can be had at all. */
 const char *firn_store_decode(firn_store *store, const firn_record *record);

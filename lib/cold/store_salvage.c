@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cold/cold.h"
+#include "cold/links_file.h"
 #include "cold/pieces.h"
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
@@ -37,7 +38,8 @@ typedef struct salvage {
     uint64_t version_next;
     uint64_t pieces; /* written */
     bool stopped;
-    /* A batch: items whose keys and values are copied into bytes. */
+    bool links_told; /* the new store's file of links says that there are some */
+    /* A batch: items whose keys, links and values are copied into bytes. */
     firn_cold_item *items;
     size_t items_max;
     size_t count;
@@ -108,7 +110,7 @@ static void *keep(salvage *self, const void *bytes, size_t size) {
 }
 
 static int add_item(salvage *self, firn_cold_item item) {
-    size_t size = item.key_size + item.value_size;
+    size_t size = item.key_size + item.attributes.links_size + item.value_size;
     int result = FIRN_OK;
     if (self->count == self->items_max || size > self->bytes_size - self->bytes_used) {
         result = flush(self);
@@ -118,6 +120,7 @@ static int add_item(salvage *self, firn_cold_item item) {
     }
     if (result == FIRN_OK) {
         item.key = keep(self, item.key, item.key_size);
+        item.attributes.links = keep(self, item.attributes.links, item.attributes.links_size);
         item.value = keep(self, item.value, item.value_size);
         self->items[self->count++] = item;
     }
@@ -195,6 +198,17 @@ static int add_stream(salvage *self, const firn_store_entry *entry, firn_cold_it
     return add_item(self, *head);
 }
 
+/* The cache has to look through the records when it opens the new store. It is said before the
+ * first of them is written, so that it never is not. */
+static int tell_of_links(salvage *self) {
+    if (self->links_told) {
+        return FIRN_OK;
+    }
+    self->links_told = true;
+    return firn_links_file_mark_dirty(self->partial, firn_cold_store_id(self->cold), self->heap,
+                                      self->detail);
+}
+
 static int add(salvage *self, const firn_store_entry *entry) {
     firn_cold_item item = {
         .hash = firn_hash64(firn_cold_seed(self->cold), entry->key, entry->key_size),
@@ -204,9 +218,18 @@ static int add(salvage *self, const firn_store_entry *entry) {
         .key_size = entry->key_size,
         .value = entry->value,
         .value_size = (size_t)entry->value_size,
+        .attributes = {.type = entry->type_id,
+                       .type_version = entry->type_version,
+                       .owned = entry->owned != 0,
+                       .links = entry->links,
+                       .links_size = entry->links_size},
     };
     if (entry->version >= self->version_next) {
         self->version_next = entry->version + 1;
+    }
+    int result = entry->owned || entry->link_count > 0 ? tell_of_links(self) : FIRN_OK;
+    if (result != FIRN_OK) {
+        return result;
     }
     return entry->pieces > 0 ? add_stream(self, entry, &item) : add_item(self, item);
 }
@@ -309,6 +332,16 @@ static void remove_partial(salvage *self) {
     (void)rmdir(self->partial);
 }
 
+static int copy_type_names(salvage *self) {
+    firn_type_names names;
+    int result = firn_type_names_read(&names, self->store->path, self->heap);
+    if (result == FIRN_OK) {
+        result = firn_type_names_write(&names, self->partial, self->heap, self->detail);
+        firn_type_names_free(&names, self->heap);
+    }
+    return result;
+}
+
 static int open_new(salvage *self, uint64_t cold_bytes) {
     firn_backend_usage usage;
     self->store->ops->usage(self->store->backend, &usage);
@@ -324,6 +357,9 @@ static int open_new(salvage *self, uint64_t cold_bytes) {
         .compression_min_bytes = COMPRESSION_MIN_BYTES,
     };
     int result = firn_cold_open(&self->cold, &config);
+    if (result == FIRN_OK) {
+        result = copy_type_names(self);
+    }
     if (result != FIRN_OK) {
         return result;
     }

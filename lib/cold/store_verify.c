@@ -1,11 +1,12 @@
 /* Checking all of a store: firn_store_verify. Reads through the backend's sessions, as store.c
  * does; knows records, the index as far as the backend tells of it, LMDB's pages, the journal and
- * the warm list. Writes nothing. */
+ * the other files beside it. Writes nothing. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "cold/links_file.h"
 #include "cold/lmdb_check.h"
 #include "cold/record.h"
 #include "cold/store_files.h"
@@ -228,6 +229,13 @@ static void verify_side_files(verification *self) {
         self->report->warm_list_damaged = 1;
         tell(self, "warm list: damaged; the next start will be a cold one");
     }
+    firn_links_reader *links = NULL;
+    result = firn_links_reader_open(&links, store->path, store->meta.store_id, store->heap);
+    firn_links_reader_close(links);
+    if (result == FIRN_ECORRUPT) {
+        self->report->links_file_damaged = 1;
+        tell(self, "links: their file is damaged; the next start will look through all records");
+    }
 }
 
 /* As many records are to be valid as the store counts, pieces included. */
@@ -283,7 +291,8 @@ int firn_store_verify(firn_store *store, firn_verify_report *report, firn_verify
                   (unsigned long long)store->recovery.lost);
     }
     uint64_t findings = report->records_damaged + report->index_dangling + report->entries_missing +
-                        report->journal_damaged + report->warm_list_damaged;
+                        report->journal_damaged + report->warm_list_damaged +
+                        report->links_file_damaged;
     if (findings == 0) {
         return FIRN_OK;
     }

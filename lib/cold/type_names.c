@@ -139,6 +139,11 @@ static int write_file(const firn_type_names *names, const char *path, firn_heap 
     return result;
 }
 
+int firn_type_names_write(const firn_type_names *names, const char *path, firn_heap *heap,
+                          firn_detail *detail) {
+    return names->count > 0 ? write_file(names, path, heap, detail) : FIRN_OK;
+}
+
 int firn_type_names_add(firn_type_names *names, const char *path, const char *name,
                         uint32_t version, firn_heap *heap, firn_detail *detail) {
     uint32_t id = firn_type_id(name);

@@ -46,6 +46,10 @@ const firn_type_name *firn_type_names_find(const firn_type_names *names, uint32_
  * FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO: nothing was changed. */
 int firn_type_names_add(firn_type_names *names, const char *path, const char *name,
                         uint32_t version, firn_heap *heap, firn_detail *detail);
+/* Writes them as the file of the store at the path, in place of what is there; of none, nothing.
+ * FIRN_OK, FIRN_ENOMEM, FIRN_ENOSPC, FIRN_EIO, FIRN_EREADONLY. */
+int firn_type_names_write(const firn_type_names *names, const char *path, firn_heap *heap,
+                          firn_detail *detail);
 void firn_type_names_free(firn_type_names *names, firn_heap *heap);
 
 #endif

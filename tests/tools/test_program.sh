@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
-# with a word of help. Usage: test_program.sh FIRN ODD_STORE STREAMS_STORE TRACE
+# with a word of help. Usage: test_program.sh FIRN ODD_STORE STREAMS_STORE LINKED_STORE TRACE
 set -u
 absolute() {
     echo "$(cd "$(dirname "$1")" && pwd)/${1##*/}"
@@ -8,7 +8,8 @@ absolute() {
 firn=$(absolute "$1")
 odd_store=$(absolute "$2")
 streams_store=$(absolute "$3")
-trace=$(absolute "$4")
+linked_store=$(absolute "$4")
+trace=$(absolute "$5")
 work=$(mktemp -d)
 writer=
 trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
@@ -246,6 +247,42 @@ expect 3 "$firn" dump --values streams-hurt
 has err "is not whole"
 expect 3 "$firn" verify --quiet streams-hurt
 
+# --- types and links ---
+expect 0 "$linked_store" linked
+expect 0 "$firn" dump linked
+cp out text
+is "$(wc -l <text | tr -d ' ')" 6
+is "$(grep -c "^plain${tab}7${tab}7${tab}none${tab}v1000\$" text)" 1
+is "$(grep -c "^typed${tab}.*${tab}v1001${tab}type=graph/2\$" text)" 1
+is "$(grep -c "^stranger${tab}.*${tab}type=?[0-9a-f]\{8\}/9\$" text)" 1
+is "$(grep -c "^chunk${tab}.*${tab}v1003${tab}owned\$" text)" 1
+has text "v1004${tab}keeps=chunk${tab}keeps=\\x00\\xff\\t${tab}depends=typed"
+has text "v1005${tab}type=graph/3${tab}owned${tab}depends=plain"
+expect 0 "$firn" dump --values --prefix manifest linked
+has out "depends=typed${tab}two parts"
+expect 0 "$firn" get linked typed
+is "$(cat out)" "an encoded graph"
+has err "of type 'graph', version 2"
+expect 0 "$firn" get linked plain
+is "$(cat err)" ""
+expect 0 "$firn" stat linked
+has out "types                3, of 3 entries"
+has out "  graph              version 3, 2 entries"
+has out "  idle               version 1, 0 entries"
+has out "version 9, 1 entries"
+has out "links                4, of 2 entries; owned entries: 2"
+expect 0 "$firn" verify linked
+expect 0 "$firn" verify --repair=linked-saved linked
+expect 0 "$firn" dump linked-saved
+cmp -s out text || { echo "FAILED: types and links were not salvaged"; failed=1; }
+expect 0 "$firn" compact linked-saved
+expect 0 "$firn" dump linked-saved
+cmp -s out text || { echo "FAILED: types and links were not kept by a compaction"; failed=1; }
+printf X | dd of=linked-saved/firn.links bs=1 seek=12 conv=notrunc 2>/dev/null
+expect 3 "$firn" verify linked-saved
+has out "links_file_damaged 1"
+has err "look through all records"
+
 # --- stat and verify ---
 expect 0 "$firn" stat odd
 has out "compression ratio"
@@ -287,6 +324,21 @@ base64.b64decode(e['key_base64']) == b'bytes\\0\\xff\\1'] == [b'\\xff\\xfe\\0\\x
     expect 0 "$firn" verify --json streams
     cat once >>out
     json out "d[0]['entries'] == d[1]['entries'] and d[0]['pieces'] == d[1]['pieces'] > 7"
+    expect 0 "$firn" dump --json --values linked
+    json out "[e['type'] for e in d[:2]] == [None, 'graph'] and d[1]['type_version'] == 2"
+    json out "d[2]['type'] == '?%08x' % d[2]['type_id'] and d[1]['value'] == 'an encoded graph'"
+    json out "[e['key'] for e in d if e['owned']] == ['chunk', 'all']"
+    json out "[l['kind'] for l in d[4]['links']] == ['keeps', 'keeps', 'depends']"
+    json out "base64.b64decode(d[4]['links'][1]['key_base64']) == b'\\0\\xff\\t'"
+    json out "d[4]['links'][2] == {'kind': 'depends', 'key': 'typed', 'version': 300}"
+    json out "d[0]['links'] == [] and d[5]['links'][0]['key'] == 'plain'"
+    expect 0 "$firn" get --json linked typed
+    json out "d[0]['type'] == 'graph' and d[0]['value'] == 'an encoded graph'"
+    is "$(cat err)" ""
+    expect 0 "$firn" stat --json linked
+    json out "(d[0]['typed'], d[0]['linked'], d[0]['links'], d[0]['owned']) == (3, 2, 4, 2)"
+    json out "[(t['name'], t['version'], t['entries']) for t in d[0]['types'][:2]] == \
+[('graph', 3, 2), ('idle', 1, 0)] and d[0]['types'][2]['name'] == '?%08x' % d[0]['types'][2]['id']"
     expect 0 "$firn" get --json odd empty
     json out "d[0]['value'] == '' and d[0]['value_size'] == 0"
     expect 0 "$firn" stat --json odd

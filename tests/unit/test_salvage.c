@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 
+#include "linked_store.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -517,6 +518,76 @@ START_TEST(expiry_and_versions_are_kept) {
 }
 END_TEST
 
+/* What FIRN_LINKS_FILE says; FIRN_NOT_FOUND: there is none. */
+static int links_state(const char *path) {
+    firn_store *store;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_links_state state;
+    firn_heap *heap = firn_heap_new(NULL);
+    ck_assert_int_eq(firn_store_open(&store, path, NULL, 0), FIRN_OK);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    firn_store_close(store);
+    int result = firn_links_file_read_state(path, info.store_id, &state, heap);
+    firn_heap_unref(heap);
+    return result == FIRN_OK ? (int)state : result;
+}
+
+static void check_linked(const char *path) {
+    firn_store *store;
+    firn_store_entry entry;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_store_type type = FIRN_STORE_TYPE_INIT;
+    ck_assert_int_eq(firn_store_open(&store, path, NULL, 0), FIRN_OK);
+    for (unsigned i = 0; i < LINKED_ENTRIES; i++) {
+        ck_assert_int_eq(firn_store_next(store, FIRN_STORE_VALUES, &entry), FIRN_OK);
+        ck_assert_msg(is_linked_entry(&entry, &linked_entries[i], true), "%s",
+                      linked_entries[i].key);
+    }
+    ck_assert_int_eq(firn_store_next(store, FIRN_STORE_VALUES, &entry), FIRN_NOT_FOUND);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.types, 3);
+    ck_assert_int_eq(firn_store_get_type(store, 1, &type), FIRN_OK);
+    ck_assert_str_eq(type.name, "idle");
+    firn_store_close(store);
+}
+
+START_TEST(types_links_and_owners_are_kept) {
+    char *path = scratch_path("salvage-linked");
+    char *to = scratch_path("salvage-to");
+    char *without = scratch_path("salvage-without");
+    firn_salvage_report report;
+    ck_assert_int_eq(make_linked_store(path), FIRN_OK);
+    ck_assert_int_eq(salvage(path, to, false, &report), FIRN_OK);
+    ck_assert_uint_eq(report.salvaged, LINKED_ENTRIES);
+    check_linked(to);
+    ck_assert_int_eq(links_state(to), FIRN_LINKS_DIRTY);
+
+    take_away(path, "data.mdb");
+    take_away(path, FIRN_LINKS_FILE);
+    ck_assert_int_eq(salvage(path, without, false, &report), FIRN_OK);
+    check_linked(without);
+    ck_assert_int_eq(links_state(without), FIRN_LINKS_DIRTY);
+    remove_tree(without);
+    remove_tree(to);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(without_types_and_links_there_are_no_files_of_them) {
+    truth valid;
+    char *path = make_store("salvage-plain", &valid, 1);
+    char *to = scratch_path("salvage-to");
+    char *types = join(to, FIRN_TYPE_NAMES_FILE);
+    firn_salvage_report report;
+    ck_assert_int_eq(salvage(path, to, false, &report), FIRN_OK);
+    ck_assert_int_eq(links_state(to), FIRN_NOT_FOUND);
+    ck_assert_int_ne(access(types, F_OK), 0);
+    free(types);
+    remove_tree(to);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(values_of_any_size_are_salvaged) {
     char *path = scratch_path("salvage-large");
     char *to = scratch_path("salvage-to");
@@ -595,6 +666,8 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, what_the_journal_voids_is_not_salvaged_and_without_it_nothing_is);
     tcase_add_test(tcase, a_log_that_is_damaged_where_the_index_does_not_know_it_is_told);
     tcase_add_test(tcase, expiry_and_versions_are_kept);
+    tcase_add_test(tcase, types_links_and_owners_are_kept);
+    tcase_add_test(tcase, without_types_and_links_there_are_no_files_of_them);
     tcase_add_test(tcase, values_of_any_size_are_salvaged);
     tcase_add_test(tcase, the_callback_may_stop_it_and_nothing_is_left_behind);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 
+#include "linked_store.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -309,6 +310,151 @@ START_TEST(the_facts_are_those_of_the_store) {
     ck_assert_uint_eq(info.writer_pid, 0);
     ck_assert_uint_ne(info.closed_clean, 0);
     ck_assert_uint_gt(info.created_ms, 0);
+    firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+/* ---- types and links ---- */
+
+static char *make_linked(const char *name) {
+    char *path = scratch_path(name);
+    ck_assert_int_eq(make_linked_store(path), FIRN_OK);
+    return path;
+}
+
+START_TEST(types_links_and_owners_are_given) {
+    char *path = make_linked("linked");
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    for (unsigned flags = 0; flags <= FIRN_STORE_VALUES; flags++) {
+        for (unsigned i = 0; i < LINKED_ENTRIES; i++) {
+            ck_assert_int_eq(firn_store_next(store, flags, &entry), FIRN_OK);
+            ck_assert_msg(is_linked_entry(&entry, &linked_entries[i], flags != 0), "%s",
+                          linked_entries[i].key);
+        }
+        ck_assert_int_eq(firn_store_next(store, flags, &entry), FIRN_NOT_FOUND);
+        firn_store_rewind(store);
+    }
+    for (unsigned i = 0; i < LINKED_ENTRIES; i++) {
+        const char *key = linked_entries[i].key;
+        ck_assert_int_eq(firn_store_get(store, key, strlen(key), &entry), FIRN_OK);
+        ck_assert_msg(is_linked_entry(&entry, &linked_entries[i], true), "%s", key);
+    }
+    firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+static int stop_at_second(void *context, const firn_link *link) {
+    unsigned *calls = context;
+    ck_assert_uint_gt(link->key_size, 0);
+    return ++*calls == 2 ? 77 : 0;
+}
+
+START_TEST(a_listing_of_links_can_be_stopped) {
+    char *path = make_linked("linked-stop");
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    unsigned calls = 0;
+    ck_assert_int_eq(firn_store_get(store, "manifest", 8, &entry), FIRN_OK);
+    ck_assert_int_eq(firn_store_entry_links(&entry, stop_at_second, &calls), 77);
+    ck_assert_uint_eq(calls, 2);
+    ck_assert_int_eq(firn_store_get(store, "plain", 5, &entry), FIRN_OK);
+    ck_assert_int_eq(firn_store_entry_links(&entry, stop_at_second, &calls), 0);
+    ck_assert_uint_eq(calls, 2);
+    ck_assert_int_eq(firn_store_entry_links(NULL, stop_at_second, &calls), FIRN_EINVAL);
+    ck_assert_int_eq(firn_store_entry_links(&entry, NULL, &calls), FIRN_EINVAL);
+    firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+static void assert_type(firn_store *store, size_t number, const char *name, uint32_t version,
+                        uint64_t entries) {
+    firn_store_type type = FIRN_STORE_TYPE_INIT;
+    ck_assert_int_eq(firn_store_get_type(store, number, &type), FIRN_OK);
+    ck_assert_str_eq(type.name, name);
+    ck_assert_uint_eq(type.version, version);
+    ck_assert_uint_eq(type.entries, entries);
+}
+
+/* As it is given where the store does not know the name. */
+static const char *number_of_type(const char *name) {
+    static char text[16];
+    snprintf(text, sizeof text, "?%08x", (unsigned)firn_type_id(name));
+    return text;
+}
+
+START_TEST(types_are_told_with_the_number_of_their_entries) {
+    char *path = make_linked("linked-types");
+    firn_store *store = open_store(path);
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_store_type type = FIRN_STORE_TYPE_INIT;
+    ck_assert_int_eq(firn_store_get_type(store, 0, &type), FIRN_NOT_FOUND);
+    for (unsigned times = 0; times < 2; times++) {
+        ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+        ck_assert_uint_eq(info.types, 3);
+        ck_assert_uint_eq(info.typed, 3);
+        ck_assert_uint_eq(info.linked, 2);
+        ck_assert_uint_eq(info.links, 4);
+        ck_assert_uint_eq(info.owned, 2);
+        assert_type(store, 0, "graph", 3, 2);
+        assert_type(store, 1, "idle", 1, 0);
+        assert_type(store, 2, number_of_type("nobody.knows"), 9, 1);
+        ck_assert_int_eq(firn_store_get_type(store, 3, &type), FIRN_NOT_FOUND);
+    }
+    ck_assert_int_eq(firn_store_get_type(NULL, 0, &type), FIRN_EINVAL);
+    ck_assert_int_eq(firn_store_get_type(store, 0, NULL), FIRN_EINVAL);
+    type.size = 0;
+    ck_assert_int_eq(firn_store_get_type(store, 0, &type), FIRN_EINVAL);
+    firn_store_close(store);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(a_name_is_known_as_soon_as_the_store_knows_it) {
+    char *path = make_linked("linked-names");
+    firn_store *store = open_store(path);
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_type_names names;
+    firn_store_entry entry;
+    ck_assert_int_eq(firn_store_get(store, "stranger", 8, &entry), FIRN_OK);
+    ck_assert_str_eq(entry.type, number_of_type("nobody.knows"));
+    ck_assert_int_eq(firn_type_names_read(&names, path, heap), FIRN_OK);
+    ck_assert_int_eq(firn_type_names_add(&names, path, "nobody.knows", 1, heap, NULL), FIRN_OK);
+    firn_type_names_free(&names, heap);
+    ck_assert_int_eq(firn_store_get(store, "stranger", 8, &entry), FIRN_OK);
+    ck_assert_str_eq(entry.type, "nobody.knows");
+    ck_assert_int_eq(firn_store_get(store, "typed", 5, &entry), FIRN_OK);
+    ck_assert_str_eq(entry.type, "graph");
+    firn_store_close(store);
+    firn_heap_unref(heap);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(links_that_make_no_sense_are_damage) {
+    static const unsigned char odd[] = {FIRN_LINK_KEEPS, 0, 1, 'k', 9, 0, 1, 'k'};
+    char *path = scratch_path("linked-odd");
+    ck_assert_int_eq(make_odd_linked_store(path, odd, sizeof odd), FIRN_OK);
+    firn_store *store = open_store(path);
+    firn_store_entry entry;
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_verify_report report;
+    unsigned damaged = 0;
+    unsigned entries = 0;
+    while (firn_store_next(store, 0, &entry) == FIRN_OK) {
+        damaged += entry.damaged;
+        entries++;
+    }
+    ck_assert_uint_eq(damaged, 1);
+    ck_assert_uint_eq(entries, LINKED_ENTRIES + 1);
+    ck_assert_int_eq(firn_store_get(store, "odd", 3, &entry), FIRN_ECORRUPT);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.links, 4);
+    ck_assert_int_eq(verify(store, &report), FIRN_ECORRUPT);
+    ck_assert_uint_eq(report.records_damaged, 1);
     firn_store_close(store);
     remove_tree(path);
 }
@@ -758,6 +904,19 @@ START_TEST(a_damaged_warm_list_is_told) {
 }
 END_TEST
 
+START_TEST(a_damaged_file_of_links_is_told) {
+    firn_verify_report report;
+    char *path = make_linked("linked-file");
+    ck_assert_int_eq(verify_path(path, &report), FIRN_OK);
+    file links = open_file(path, FIRN_LINKS_FILE);
+    set_byte(&links, 20, links.bytes[20] ^ 1);
+    close_file(&links);
+    ck_assert_int_eq(verify_path(path, &report), FIRN_ECORRUPT);
+    ck_assert_uint_ne(report.links_file_damaged, 0);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(a_damaged_journal_is_told) {
     firn_verify_report report;
     char *path = make_store("journal", 100);
@@ -837,6 +996,11 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, every_entry_is_given_once_in_order_with_its_value);
     tcase_add_test(tcase, other_calls_do_not_move_the_walk);
     tcase_add_test(tcase, the_facts_are_those_of_the_store);
+    tcase_add_test(tcase, types_links_and_owners_are_given);
+    tcase_add_test(tcase, a_listing_of_links_can_be_stopped);
+    tcase_add_test(tcase, types_are_told_with_the_number_of_their_entries);
+    tcase_add_test(tcase, a_name_is_known_as_soon_as_the_store_knows_it);
+    tcase_add_test(tcase, links_that_make_no_sense_are_damage);
     tcase_add_test(tcase, an_expired_entry_is_given_and_says_so);
     tcase_add_test(tcase, large_values_come_one_at_a_time);
     tcase_add_test(tcase, this_process_may_not_open_it_twice);
@@ -847,6 +1011,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, index_and_records_must_fit_each_other);
     tcase_add_test(tcase, what_was_overwritten_and_deleted_is_no_finding);
     tcase_add_test(tcase, a_damaged_warm_list_is_told);
+    tcase_add_test(tcase, a_damaged_file_of_links_is_told);
     tcase_add_test(tcase, a_damaged_journal_is_told);
     tcase_add_test(tcase, the_journal_of_another_store_is_refused);
     tcase_add_test(tcase, the_callback_hears_of_progress_and_may_stop_it);
