@@ -50,6 +50,14 @@ enum {
     FIRN_BACKPRESSURE_DROP = 1   /* the coldest entries are dropped, and counted */
 };
 
+/* Whether a put looks for an equal value that is there already. */
+enum {
+    FIRN_INTERN_DEFAULT =
+        0, /* if the cache was opened with intern_bytes, and the value has as many */
+    FIRN_INTERN_YES = 1,
+    FIRN_INTERN_NO = 2
+};
+
 /* How hard the store is pushed to the device. Whatever the choice, a crash of the process (as
  * opposed to the machine) loses nothing that was demoted or flushed. */
 enum {
@@ -119,6 +127,9 @@ typedef struct firn_options {
                                      up to 64; they are started by firn_open and end with
                                      firn_close. Default 0: values are compressed by the thread
                                      that writes */
+    uint64_t intern_bytes;        /* values of so many bytes and more are interned: see
+                                     firn_put_options.intern. Each entry whose value is interned has some
+                                     130 bytes beside its key. Default 0: none */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -128,7 +139,7 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0            \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0         \
     }
 
 /* Options of one firn_put. */
@@ -141,11 +152,13 @@ typedef struct firn_put_options {
     const struct firn_link *links; /* from this entry to others; read during the call. See
                                       firn/link.h */
     size_t link_count;
-    unsigned owned; /* not 0: the entry lives only as long as links keep it; see firn/link.h */
+    unsigned owned;  /* not 0: the entry lives only as long as links keep it; see firn/link.h */
+    unsigned intern; /* FIRN_INTERN_...: whether values that are equal share one object in memory
+                        and one record on disk. For values of bytes that fit into the hot tier */
 } firn_put_options;
 
 #define FIRN_PUT_OPTIONS_INIT                                                                      \
-    { sizeof(firn_put_options), 0, NULL, NULL, 0, 0 }
+    { sizeof(firn_put_options), 0, NULL, NULL, 0, 0, 0 }
 
 /* The name of the eviction policy number `index`, counting from 0; NULL beyond the last. A static
  * string. Safe from any thread. */

@@ -87,13 +87,16 @@ typedef struct firn_stats {
     uint64_t invalidated; /* entries deleted because what they depend on changed */
     uint64_t unkept;      /* owned entries deleted because nothing keeps them any more, and entries
                              that were deleted with what they kept, when that was lost */
-    uint64_t circles;     /* owned entries deleted because only their like kept them */
+    uint64_t interned;    /* entries in memory whose value is shared, now */
+    uint64_t interned_saved; /* bytes of values that are in memory once less for it, now */
+    uint64_t circles;        /* owned entries deleted because only their like kept them */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0     \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0                                                                                      \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

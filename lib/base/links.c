@@ -75,7 +75,8 @@ bool firn_links_next(const void *bytes, size_t size, size_t *at, firn_link *link
     from = firn_get_varint(from, end, &version);
     from = from != NULL ? firn_get_varint(from, end, &key_size) : NULL;
     if (from == NULL || key_size == 0 || key_size > FIRN_KEY_SIZE_MAX ||
-        key_size > (size_t)(end - from) || (kind != FIRN_LINK_KEEPS && kind != FIRN_LINK_DEPENDS)) {
+        key_size > (size_t)(end - from) ||
+        (kind != FIRN_LINK_KEEPS && kind != FIRN_LINK_DEPENDS && kind != FIRN_LINKS_BODY)) {
         return false;
     }
     *link = (firn_link){kind, from, (size_t)key_size, version};

@@ -23,6 +23,10 @@ typedef struct firn_links {
     unsigned char bytes[];
 } firn_links;
 
+/* The kind of a link that no program sees: to the entry that holds the value, which the graph takes
+ * for one that keeps. See tier/intern.c. */
+enum { FIRN_LINKS_BODY = 3 };
+
 /* NULL: no memory. */
 firn_links *firn_links_new(firn_heap *heap, const firn_link *links, size_t count);
 /* Of bytes that firn_links_count took for good. NULL: no memory. */

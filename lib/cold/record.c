@@ -23,18 +23,24 @@ enum {
     HAS_TYPE = 1,
     HAS_LINKS = 2,
     IS_OWNED = 4,
+    IS_BODY = 8,
+    IS_INTERNED = 16,
+    ATTRIBUTES_MAX = 31,
 };
 
 static unsigned char *put_attributes(unsigned char *to, const firn_attributes *attributes) {
     bool typed = attributes->type != 0;
     bool linked = attributes->links_size > 0;
     to = firn_put_varint(to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
-                                 (attributes->owned ? IS_OWNED : 0u));
+                                 (attributes->owned ? IS_OWNED : 0u) |
+                                 (attributes->body ? IS_BODY : 0u) |
+                                 (attributes->interned ? IS_INTERNED : 0u));
     if (typed) {
         to = firn_put_varint(to, attributes->type);
         to = firn_put_varint(to, attributes->type_version);
     }
-    return linked ? firn_put_varint(to, attributes->links_size) : to;
+    to = linked ? firn_put_varint(to, attributes->links_size) : to;
+    return attributes->interned ? firn_put_varint(to, attributes->interned_size) : to;
 }
 
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
@@ -106,11 +112,13 @@ static const unsigned char *get_attributes(const unsigned char *from, const unsi
     uint64_t type = 0;
     uint64_t type_version = 0;
     uint64_t links_size = 0;
+    uint64_t interned_size = 0;
     from = get_if(true, from, end, &which);
     from = get_if((which & HAS_TYPE) != 0, from, end, &type);
     from = get_if((which & HAS_TYPE) != 0, from, end, &type_version);
     from = get_if((which & HAS_LINKS) != 0, from, end, &links_size);
-    if (from == NULL || which == 0 || which > (HAS_TYPE | HAS_LINKS | IS_OWNED) ||
+    from = get_if((which & IS_INTERNED) != 0, from, end, &interned_size);
+    if (from == NULL || which == 0 || which > ATTRIBUTES_MAX ||
         ((which & HAS_TYPE) != 0) != (type != 0) || type > UINT32_MAX ||
         type_version > UINT32_MAX || ((which & HAS_LINKS) != 0) != (links_size != 0)) {
         return NULL;
@@ -118,6 +126,9 @@ static const unsigned char *get_attributes(const unsigned char *from, const unsi
     *attributes = (firn_attributes){.type = (uint32_t)type,
                                     .type_version = (uint32_t)type_version,
                                     .owned = (which & IS_OWNED) != 0,
+                                    .body = (which & IS_BODY) != 0,
+                                    .interned = (which & IS_INTERNED) != 0,
+                                    .interned_size = interned_size,
                                     .links_size = (size_t)links_size};
     return from;
 }

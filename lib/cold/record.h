@@ -9,8 +9,8 @@
  *                version, varint time of writing (ms after the store's creation), [varint expiry,
  *                ms], [attributes], key, [links], payload to the end
  *
- *     attributes: varint which (1: type, 2: links, 4: owned), [varint type, varint its version],
- *                 [varint bytes of the links]
+ *     attributes: varint which (1: type, 2: links, 4: owned, 8: body, 16: interned), [varint type,
+ *                 varint its version], [varint bytes of the links], [varint bytes of the value]
  *
  * Integers are little-endian; varints are LEB128 of up to 10 bytes. How many bytes the record has
  * in all is told by whoever keeps it. The full account is in docs/format.md. */
@@ -23,7 +23,7 @@
 
 enum {
     FIRN_RECORD_FORMAT = 2,
-    FIRN_RECORD_HEAD_MAX = 9 + 10 * 10, /* bytes before the key, at the most */
+    FIRN_RECORD_HEAD_MAX = 9 + 11 * 10, /* bytes before the key, at the most */
     FIRN_RECORD_CODEC_MAX = 3,
     FIRN_RECORD_CODEC_RAW = 0, /* the payload is the value */
 };
@@ -43,15 +43,19 @@ enum { FIRN_STREAM_HEAD_SIZE = 32, FIRN_PIECE_KEY_SIZE = 24 };
 
 /* What only some entries have. Zeros: nothing. */
 typedef struct firn_attributes {
-    uint32_t type;         /* as firn_type_id gives it; 0: bytes */
-    uint32_t type_version; /* of the value's encoding */
-    bool owned;            /* lives only as long as links keep it */
-    const void *links;     /* see base/links.h for the form; lent */
-    size_t links_size;     /* bytes; 0: none */
+    uint32_t type;          /* as firn_type_id gives it; 0: bytes */
+    uint32_t type_version;  /* of the value's encoding */
+    bool owned;             /* lives only as long as links keep it */
+    bool body;              /* it is the value of others, which link to it: see FIRN_LINKS_BODY */
+    bool interned;          /* its value is a body's; its own is empty */
+    uint64_t interned_size; /* bytes of that value */
+    const void *links;      /* see base/links.h for the form; lent */
+    size_t links_size;      /* bytes; 0: none */
 } firn_attributes;
 
 static inline bool firn_attributes_any(const firn_attributes *attributes) {
-    return attributes->type != 0 || attributes->owned || attributes->links_size > 0;
+    return attributes->type != 0 || attributes->owned || attributes->body || attributes->interned ||
+           attributes->links_size > 0;
 }
 
 typedef struct firn_record {

@@ -423,8 +423,14 @@ static void change(firn_graph *graph, uint32_t number) {
 
 static bool has_conflict(const firn_graph *graph, const firn_graph_link *links, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        uint32_t target = links[i].change != 0 ? find(graph, links[i].target) : 0;
-        if (target != 0 && node_at(graph, target)->changes != links[i].change) {
+        bool compared = links[i].change != 0 || links[i].needed;
+        uint32_t number = compared ? find(graph, links[i].target) : 0;
+        const node *target = number != 0 ? node_at(graph, number) : NULL;
+        if (target != NULL && links[i].change != 0 && target->changes != links[i].change) {
+            return true;
+        }
+        if (links[i].needed &&
+            (target == NULL || (target->flags & (PRESENT | CONDEMNED)) != PRESENT)) {
             return true;
         }
     }

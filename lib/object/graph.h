@@ -31,6 +31,7 @@ typedef struct firn_graph_link {
     uint64_t target; /* hash */
     uint64_t change; /* of the target, as firn_graph_watch gave it; 0: not to be compared */
     unsigned kind;   /* FIRN_LINK_... */
+    bool needed;     /* an owned target that has to be there, and not about to go */
 } firn_graph_link;
 
 typedef enum firn_doom {

@@ -199,13 +199,17 @@ bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
 
 const void *firn_object_data(const firn_object *object) {
     unsigned flags = firn_object_flags(object);
+    if ((flags & FIRN_OBJECT_RICH) != 0 && firn_object_rich_of(object)->body != NULL) {
+        return firn_object_data(firn_object_rich_of(object)->body); /* which has none itself */
+    }
     const unsigned char *body = (const unsigned char *)object + head_size(flags);
     bool key_last = (flags & FIRN_OBJECT_KEY_LAST) != 0;
     return key_last ? body : body + padded(firn_object_key_size(object));
 }
 
 size_t firn_object_size(const firn_object *object) {
-    return firn_object_value_size(object);
+    const firn_object *body = firn_object_body_of(object);
+    return firn_object_value_size(body != NULL ? body : object);
 }
 
 const void *firn_object_key(const firn_object *object, size_t *key_size) {
@@ -231,6 +235,33 @@ uint64_t firn_object_version(const firn_object *object) {
 firn_object *firn_object_ref(firn_object *object) {
     firn_object_add_refs(object, 1);
     return object;
+}
+
+void firn_object_set_body(firn_object *object, firn_object *body) {
+    firn_domain *domain = firn_domain_of(object);
+    firn_object_rich *of_body = firn_object_rich_of(body);
+    uint64_t size = firn_object_value_size(body);
+    firn_object_rich_of(object)->body = firn_object_ref(body);
+    atomic_fetch_add_explicit(&domain->interned, 1, memory_order_relaxed);
+    /* The first user saves nothing. */
+    if (atomic_fetch_add_explicit(&of_body->users, 1, memory_order_relaxed) > 0) {
+        atomic_fetch_add_explicit(&domain->interned_saved, size, memory_order_relaxed);
+    }
+}
+
+static void leave_body(firn_object *object) {
+    firn_object *body = firn_object_rich_of(object)->body;
+    if (body == NULL) {
+        return;
+    }
+    firn_domain *domain = firn_domain_of(object);
+    atomic_fetch_sub_explicit(&domain->interned, 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&firn_object_rich_of(body)->users, 1, memory_order_relaxed) > 1) {
+        atomic_fetch_sub_explicit(&domain->interned_saved, firn_object_value_size(body),
+                                  memory_order_relaxed);
+    }
+    firn_object_rich_of(object)->body = NULL;
+    firn_object_unref(body);
 }
 
 firn_links *firn_object_get_links(const firn_object *object) {
@@ -267,7 +298,7 @@ int firn_object_links(firn_object *object, int (*each)(void *context, const firn
     size_t at = 0;
     firn_link link;
     while (links != NULL && result == 0 && firn_links_next(links->bytes, links->size, &at, &link)) {
-        result = each(context, &link);
+        result = link.kind != FIRN_LINKS_BODY ? each(context, &link) : 0;
     }
     if (links != NULL) {
         firn_links_unref(links, firn_domain_of(object)->heap);
@@ -277,6 +308,7 @@ int firn_object_links(firn_object *object, int (*each)(void *context, const firn
 
 void firn_object_free(firn_object *object) {
     if (firn_object_is_rich(object)) {
+        leave_body(object);
         firn_links_unref(firn_object_rich_of(object)->links, firn_domain_of(object)->heap);
     }
     firn_pool_free(object, size_of(object));

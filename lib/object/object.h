@@ -95,11 +95,15 @@ typedef struct firn_object_extension {
 /* The rich part, behind the extension. */
 typedef struct firn_object_rich {
     _Alignas(16) const firn_type *type; /* immutable, lent for good; NULL: bytes */
-    size_t charge;     /* bytes that the value takes beside its size; immutable once indexed */
-    bool live;         /* the value is the object's to drop; immutable once indexed */
-    bool listed;       /* among the domain's holders; changed by whoever makes or ends it */
-    bool owned;        /* lives only as long as links keep it; immutable once indexed */
-    firn_links *links; /* NULL: none. Changed under the domain's links_lock */
+    size_t charge;          /* bytes that the value takes beside its size; immutable once indexed */
+    bool live;              /* the value is the object's to drop; immutable once indexed */
+    bool listed;            /* among the domain's holders; changed by whoever makes or ends it */
+    bool owned;             /* lives only as long as links keep it; immutable once indexed */
+    bool is_body;           /* it holds a value for others; immutable once indexed */
+    _Atomic uint32_t users; /* of a body: objects whose value it is. Relaxed: more is told by links
+                               and references */
+    firn_links *links;      /* NULL: none. Changed under the domain's links_lock */
+    firn_object *body;      /* NULL: the value is the object's own. Else a reference; immutable */
     /* Of a value that visits: the list of such in the domain, under its lock there. Of an object
      * whose count came to 0: what waits for the thread's drops, its thread's own. */
     firn_object *next;
@@ -137,6 +141,9 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
  * caller keeps its memory from being freed meanwhile. */
 bool firn_object_try_ref(firn_object *object);
 
+/* Makes the value of a rich object, whose own is empty, that of another, of which it takes a
+ * reference. Before the object is indexed. */
+void firn_object_set_body(firn_object *object, firn_object *body);
 /* The links of an object, with a reference for the caller; NULL: none. */
 firn_links *firn_object_get_links(const firn_object *object);
 /* Gives a rich object other links, whose reference it takes over; NULL: none. */
@@ -174,6 +181,16 @@ static inline firn_object_rich *firn_object_rich_of(const firn_object *object) {
 
 static inline bool firn_object_is_rich(const firn_object *object) {
     return (firn_object_flags(object) & FIRN_OBJECT_RICH) != 0;
+}
+
+static inline firn_object *firn_object_body_of(const firn_object *object) {
+    return firn_object_is_rich(object) ? firn_object_rich_of(object)->body : NULL;
+}
+
+/* It is the value of other objects, some of which are alive. */
+static inline bool firn_object_is_used_body(const firn_object *object) {
+    return firn_object_is_rich(object) && firn_object_rich_of(object)->is_body &&
+           atomic_load_explicit(&firn_object_rich_of(object)->users, memory_order_relaxed) != 0;
 }
 
 static inline bool firn_object_is_owned(const firn_object *object) {

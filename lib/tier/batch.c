@@ -84,6 +84,11 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
         /* They do not change while it is queued, but of what is never written. */
         firn_links_attributes(firn_object_rich_of(object)->links, firn_object_is_owned(object),
                               &item->attributes);
+        const firn_object *body = firn_object_body_of(object);
+        item->attributes.body = firn_object_rich_of(object)->is_body;
+        item->attributes.interned = body != NULL;
+        item->attributes.interned_size = body != NULL ? firn_object_value_size(body) : 0;
+        item->value_size = firn_object_value_size(object);
     }
     bool typed = !item->remove && firn_object_type(object) != NULL;
     return typed ? encode(cache, object, item) : FIRN_OK;

@@ -171,6 +171,8 @@ static inline uint64_t firn_held_max(const firn_cache *cache) {
 }
 /* Gets an entry without counting it, telling the policy or promoting it. */
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object);
+/* The same, but it is promoted. The key is a good one. */
+int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn_object **object);
 /* An object was read below: makes it resident if policy, room and the state of things allow. If the
  * entry was put meanwhile, the object in the table takes the place of *object. removals: what
  * firn_removals_look gave before the table was found to hold nothing. */
@@ -212,6 +214,8 @@ typedef struct firn_raise {
     firn_stream_head head;
     int result; /* why the place was refused */
     bool owned;
+    bool is_body;
+    bool interned;     /* its value is a body's */
     firn_links *links; /* until the object has them */
     /* The value of a type: what decode needs to know. */
     const firn_type *type;
@@ -229,6 +233,18 @@ void *firn_raise_place(void *context, const firn_cold_meta *meta);
  * Results as of firn_cold_read, and FIRN_ETYPE, FIRN_ETOOLARGE; the object is NULL unless
  * FIRN_OK. */
 int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int result);
+
+/* intern.c: the body of a value: an object with a reference for the caller. FIRN_OK;
+ * FIRN_NOT_FOUND: the value cannot be interned, and is put as any other; or an error. */
+int firn_intern(firn_cache *cache, const void *value, size_t value_size, firn_object **body);
+/* The body that the links of an entry name. FIRN_OK, FIRN_NOT_FOUND, or an error. */
+int firn_intern_find(firn_cache *cache, const firn_links *links, firn_object **body);
+/* The link to a body. *link lends the body's key. */
+void firn_intern_link(const firn_object *body, firn_link *link);
+/* put.c: puts a body, unless there is one. *object: the one that is there then, with a reference.
+ */
+int firn_put_body(firn_cache *cache, const void *key, size_t key_size, const void *value,
+                  size_t value_size, firn_object **object);
 
 /* evict.c: no lock is held by the caller, unless a name ends in _locked. */
 void firn_victims_release(firn_victims *victims);

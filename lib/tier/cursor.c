@@ -354,8 +354,9 @@ static int give_hot(firn_cursor *cursor, firn_object *found, firn_object **objec
     size_t key_size;
     const void *key = firn_object_key(found, &key_size);
     int result = FIRN_OK;
+    bool is_body = firn_object_is_rich(found) && firn_object_rich_of(found)->is_body;
     if ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found) ||
-        !has_prefix(cursor, key, key_size)) {
+        is_body || !has_prefix(cursor, key, key_size)) {
         result = FIRN_NOT_FOUND;
     } else if ((cursor->flags & FIRN_CURSOR_KEYS) == 0) {
         *object = found;
@@ -394,7 +395,7 @@ static void make_key(visit *self, const firn_cold_meta *meta) {
 static void *place(void *context, const firn_cold_meta *meta) {
     visit *self = context;
     firn_cursor *cursor = self->cursor;
-    self->passed_over = !has_prefix(cursor, meta->key, meta->key_size);
+    self->passed_over = meta->attributes.body || !has_prefix(cursor, meta->key, meta->key_size);
     if (self->passed_over) {
         return NULL;
     }

@@ -118,6 +118,13 @@ void firn_victims_release(firn_victims *victims) {
     victims->count = 0;
 }
 
+/* Without a cold tier it would be lost, and what keeps it with it. And the memory of what is the
+ * value of others would not come free. */
+static bool is_spared(firn_cache *cache, const firn_object *victim) {
+    return firn_object_is_used_body(victim) ||
+           (cache->cold == NULL && firn_links_keep(cache, firn_object_hash(victim)));
+}
+
 bool firn_evict_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t charge,
                        firn_victims *victims) {
     unsigned evicted = 0;
@@ -125,9 +132,7 @@ bool firn_evict_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t charge
     while (evicted < FIRN_VICTIMS_AT_ONCE && resident_over(cache, charge)) {
         firn_object *gone;
         firn_object *victim = firn_hot_victim_locked(shard);
-        /* Without a cold tier it would be lost, and what keeps it with it. */
-        if (cache->cold == NULL && victim != NULL && spared < SPARED_MAX &&
-            firn_links_keep(cache, firn_object_hash(victim))) {
+        if (victim != NULL && spared < SPARED_MAX && is_spared(cache, victim)) {
             firn_hot_hit_locked(shard, victim);
             spared++;
             continue;

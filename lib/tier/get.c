@@ -95,6 +95,28 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
     }
 }
 
+/* Gets an entry, bringing it up, without a hit or a miss being counted for the program. */
+int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+    uint64_t hash = firn_hash64(cache->seed, key, key_size);
+    uint32_t removals = firn_removals_look(cache, hash);
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    *object = NULL;
+    if (found == NULL && cache->cold != NULL) {
+        int result = firn_read_below(cache, hash, key, key_size, object);
+        if (result == FIRN_OK) {
+            firn_promote(cache, hash, object, removals);
+        }
+        return result == FIRN_ECORRUPT ? FIRN_NOT_FOUND : result;
+    }
+    if (found != NULL &&
+        ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found))) {
+        firn_object_unref(found);
+        found = NULL;
+    }
+    *object = found;
+    return found != NULL ? FIRN_OK : FIRN_NOT_FOUND;
+}
+
 /* A record that is damaged is a miss: the cold tier counted it. */
 static int miss_if_damaged(int result) {
     return result == FIRN_ECORRUPT ? FIRN_NOT_FOUND : result;

@@ -102,7 +102,8 @@ static int plan_one(firn_cache *cache, firn_link_plan *plan, const firn_link *li
     uint64_t expires_ms;
     uint64_t version;
     target->target = firn_hash64(cache->seed, link->key, link->key_size);
-    target->kind = link->kind;
+    target->kind = link->kind == FIRN_LINKS_BODY ? FIRN_LINK_KEEPS : link->kind;
+    target->needed = link->kind == FIRN_LINKS_BODY;
     *seen = *link;
     if (link->kind != FIRN_LINK_DEPENDS) {
         seen->version = 0;
@@ -160,7 +161,11 @@ int firn_link_plan_begin(firn_cache *cache, firn_link_plan *plan, const firn_lin
     if (count == 0 && !owned) {
         return FIRN_OK;
     }
-    int result = firn_links_check(cache, links, count);
+    int result = firn_links_check(cache, links + as_they_are, count - as_they_are);
+    if (result == FIRN_OK && count > FIRN_LINKS_MAX) {
+        result = firn_detail_set(&cache->detail, FIRN_ETOOLARGE, "an entry may have up to %d links",
+                                 FIRN_LINKS_MAX);
+    }
     if (result == FIRN_OK && cache->cold != NULL) {
         result = firn_links_note_stored(cache);
     }

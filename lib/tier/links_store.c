@@ -104,7 +104,7 @@ static int find_targets(firn_cache *cache, const firn_links *block, firn_graph_l
     for (size_t i = 0; result == FIRN_OK && firn_links_next(block->bytes, block->size, &at, &link);
          i++) {
         targets[i].target = firn_hash64(cache->seed, link.key, link.key_size);
-        targets[i].kind = link.kind;
+        targets[i].kind = link.kind == FIRN_LINKS_BODY ? FIRN_LINK_KEEPS : link.kind;
         if (link.kind == FIRN_LINK_DEPENDS) {
             found target = {0};
             result = visit(cache, targets[i].target, &target);

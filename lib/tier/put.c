@@ -3,6 +3,8 @@
 
 #include "tier/cache.h"
 
+enum { INTERN_ATTEMPTS = 16 };
+
 /* Where a new value goes. */
 enum destination { TO_RESIDENTS, TO_QUEUE, TO_COLD_TIER, TO_NOWHERE };
 
@@ -19,6 +21,8 @@ typedef struct change {
     uint64_t expires_ms;
     const firn_type *type;      /* NULL: bytes */
     const firn_link_plan *plan; /* NULL: no links, and not owned */
+    firn_object *body;          /* NULL: the value is not interned */
+    bool is_body;               /* it is to hold a value for others */
     bool same_value;            /* as the entry has already, whatever else changes */
     enum condition condition;
     uint64_t expected; /* IF_VERSION */
@@ -343,19 +347,32 @@ static void set_links(firn_object *object, const firn_link_plan *plan) {
     firn_object_set_links(object, plan->block != NULL ? firn_links_ref(plan->block) : NULL);
 }
 
-/* A value with a type or links. */
-static int put_rich(firn_cache *cache, change *put) {
-    firn_object *object = firn_object_make_rich(cache->pool, put->key, put->key_size,
-                                                put->value_size, put->expires_ms, put->type);
+/* The object of a value with a type, links or a body; NULL: no memory. */
+static firn_object *make_rich(firn_cache *cache, const change *put) {
+    size_t value_size = put->body != NULL ? 0 : put->value_size;
+    firn_object *object = firn_object_make_rich(cache->pool, put->key, put->key_size, value_size,
+                                                put->expires_ms, put->type);
     if (object == NULL) {
-        return no_memory_for(cache, put->value_size);
+        no_memory_for(cache, value_size);
+        return NULL;
     }
+    firn_object_rich_of(object)->is_body = put->is_body;
     if (put->plan != NULL) {
         set_links(object, put->plan);
         firn_object_rich_of(object)->owned = put->plan->owned;
     }
-    if (put->value_size > 0) {
+    if (put->body != NULL) {
+        firn_object_set_body(object, put->body);
+    } else if (put->value_size > 0) {
         memcpy(firn_object_body(object), put->value, put->value_size);
+    }
+    return object;
+}
+
+static int put_rich(firn_cache *cache, change *put) {
+    firn_object *object = make_rich(cache, put);
+    if (object == NULL) {
+        return FIRN_ENOMEM;
     }
     int result = put_made(cache, put, object);
     firn_object_unref(object);
@@ -370,11 +387,45 @@ static int put_bytes(firn_cache *cache, change *put) {
     return to == TO_COLD_TIER ? put_below(cache, put) : put_copy(cache, put, to == TO_RESIDENTS);
 }
 
+/* The links that the program gave, and behind the one to the body, if there is one. */
+static int begin_plan(firn_cache *cache, firn_link_plan *plan, const change *put,
+                      const firn_put_options *options) {
+    size_t count = options->link_count;
+    bool owned = options->owned != 0;
+    if (put->body == NULL) {
+        return firn_link_plan_begin(cache, plan, options->links, count, 0, owned);
+    }
+    int result = firn_links_check(cache, options->links, count);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    size_t size = (count + 1) * sizeof(firn_link);
+    firn_link *links = firn_heap_alloc(cache->heap, size);
+    if (links == NULL) {
+        return no_memory_for(cache, put->value_size);
+    }
+    firn_intern_link(put->body, &links[0]);
+    if (count > 0) {
+        memcpy(&links[1], options->links, count * sizeof *links);
+    }
+    result = firn_link_plan_begin(cache, plan, links, count + 1, 1, owned);
+    firn_heap_free(cache->heap, links, size);
+    return result;
+}
+
+static bool wants_intern(const firn_cache *cache, const change *put,
+                         const firn_put_options *options) {
+    bool asked = options->intern == FIRN_INTERN_YES ||
+                 (options->intern == FIRN_INTERN_DEFAULT && cache->options.intern_bytes != 0 &&
+                  put->value_size >= cache->options.intern_bytes);
+    return asked && put->type == NULL && put->value_size > 0 &&
+           destination_of_bytes(cache, put) == TO_RESIDENTS;
+}
+
 /* Works the links out, and puts: a plan must have its end whatever comes. */
 static int put_planned(firn_cache *cache, change *put, const firn_put_options *options) {
     firn_link_plan plan;
-    int result = firn_link_plan_begin(cache, &plan, options->links, options->link_count, 0,
-                                      options->owned != 0);
+    int result = begin_plan(cache, &plan, put, options);
     if (result != FIRN_OK) {
         return result;
     }
@@ -385,6 +436,23 @@ static int put_planned(firn_cache *cache, change *put, const firn_put_options *o
     result = put->plan != NULL || put->type != NULL ? put_rich(cache, put) : put_bytes(cache, put);
     firn_link_plan_end(cache, &plan);
     put->plan = NULL;
+    return result;
+}
+
+/* The value is looked for, or put as one that others can have too. */
+static int put_interned(firn_cache *cache, change *put, const firn_put_options *options) {
+    int result = FIRN_CONFLICT;
+    /* The body may go before the entry is there that keeps it. */
+    unsigned attempts = put->condition == IF_VERSION ? 1 : INTERN_ATTEMPTS;
+    for (unsigned i = 0; i < attempts && result == FIRN_CONFLICT; i++) {
+        firn_links_settle(cache);
+        result = firn_intern(cache, put->value, put->value_size, &put->body);
+        if (result == FIRN_OK || result == FIRN_NOT_FOUND) {
+            result = put_planned(cache, put, options);
+        }
+        firn_object_unref(put->body);
+        put->body = NULL;
+    }
     return result;
 }
 
@@ -410,8 +478,39 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
     firn_hot_prefetch(cache->hot, put->hash); /* while the object is made */
     bool plain = full.type == NULL && full.link_count == 0 && full.owned == 0;
-    result = plain ? put_bytes(cache, put) : put_planned(cache, put, &full);
+    if (wants_intern(cache, put, &full)) {
+        result = put_interned(cache, put, &full);
+    } else {
+        result = plain ? put_bytes(cache, put) : put_planned(cache, put, &full);
+    }
     return finish_put(cache, result);
+}
+
+int firn_put_body(firn_cache *cache, const void *key, size_t key_size, const void *value,
+                  size_t value_size, firn_object **object) {
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .hash = firn_hash64(cache->seed, key, key_size),
+                  .value = value,
+                  .value_size = value_size,
+                  .is_body = true,
+                  .condition = IF_ABSENT};
+    firn_link_plan plan;
+    options.owned = 1;
+    int result = begin_plan(cache, &plan, &put, &options);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    put.plan = &plan;
+    *object = make_rich(cache, &put);
+    result = *object != NULL ? put_made(cache, &put, *object) : FIRN_ENOMEM;
+    firn_link_plan_end(cache, &plan);
+    if (result != FIRN_OK) {
+        firn_object_unref(*object);
+        *object = NULL;
+    }
+    return result;
 }
 
 int firn_put(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -682,6 +781,7 @@ static int put_again(firn_cache *cache, change *put, const firn_object *found, b
     put->value = firn_object_data(found);
     put->value_size = firn_object_size(found);
     put->type = firn_object_type(found);
+    put->body = firn_object_body_of(found); /* lent: it stays as long as found does */
     result = put->type != NULL   ? put_clone(cache, put, found)
              : put->plan != NULL ? put_rich(cache, put)
                                  : put_bytes(cache, put);

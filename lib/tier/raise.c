@@ -29,6 +29,8 @@ static void *place_typed(firn_raise *self, const firn_cold_meta *meta) {
 /* The links of the record. */
 static bool take_links(firn_raise *self, const firn_attributes *attributes) {
     self->owned = attributes->owned;
+    self->is_body = attributes->body;
+    self->interned = attributes->interned;
     if (attributes->links_size == 0) {
         return true;
     }
@@ -43,7 +45,21 @@ static bool take_links(firn_raise *self, const firn_attributes *attributes) {
 static void give_links(firn_raise *self) {
     firn_object_set_links(self->object, self->links);
     firn_object_rich_of(self->object)->owned = self->owned;
+    firn_object_rich_of(self->object)->is_body = self->is_body;
     self->links = NULL;
+}
+
+/* The value is elsewhere. When that is lost, so is the entry. */
+static int find_body(firn_raise *self) {
+    firn_links *links = firn_object_get_links(self->object);
+    firn_object *body = NULL;
+    int result = links != NULL ? firn_intern_find(self->cache, links, &body) : FIRN_NOT_FOUND;
+    if (result == FIRN_OK) {
+        firn_object_set_body(self->object, body);
+        firn_object_unref(body);
+    }
+    firn_links_unref(links, self->cache->heap);
+    return result;
 }
 
 void *firn_raise_place(void *context, const firn_cold_meta *meta) {
@@ -110,6 +126,9 @@ int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int re
     if (self->buffer != NULL) {
         firn_heap_free(self->cache->heap, self->buffer, self->buffer_size);
         self->buffer = NULL;
+    }
+    if (result == FIRN_OK && self->interned) {
+        result = find_body(self);
     }
     firn_links_unref(self->links, self->cache->heap); /* if nobody took them */
     self->links = NULL;

@@ -61,6 +61,8 @@ static const struct {
     FIELD(link_bytes),
     FIELD(invalidated),
     FIELD(unkept),
+    FIELD(interned),
+    FIELD(interned_saved),
     FIELD(circles),
 };
 
@@ -155,6 +157,8 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .link_bytes = graph.bytes,
         .invalidated = firn_counted(counters, FIRN_EVENT_INVALIDATED),
         .unkept = firn_counted(counters, FIRN_EVENT_UNKEPT),
+        .interned = atomic_load_explicit(&domain->interned, memory_order_relaxed),
+        .interned_saved = atomic_load_explicit(&domain->interned_saved, memory_order_relaxed),
         .circles = firn_counted(counters, FIRN_EVENT_COLLECTED),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;

@@ -404,14 +404,16 @@ typedef struct opening {
     firn_cache *cache;
     firn_object *object;
     bool in_pieces;
-    bool typed; /* its value is not bytes */
+    bool typed;    /* its value is not bytes */
+    bool interned; /* its value is elsewhere */
     firn_stream_head head;
 } opening;
 
 static void *place_opened(void *context, const firn_cold_meta *meta) {
     opening *self = context;
     self->typed = meta->attributes.type != 0;
-    if (self->typed) {
+    self->interned = meta->attributes.interned;
+    if (self->typed || self->interned) {
         return NULL;
     }
     self->in_pieces = meta->part == FIRN_PART_HEAD;
@@ -452,6 +454,9 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
     int result = FIRN_NOT_FOUND;
     if (cache->cold != NULL) {
         result = firn_cold_read(cache->cold, hash, key, key_size, place_opened, self, NULL);
+    }
+    if (self->interned) {
+        result = firn_read_below(cache, hash, key, key_size, &self->object);
     }
     if (self->typed) {
         return firn_detail_set(&cache->detail, FIRN_ETYPE,
