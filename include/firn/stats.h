@@ -79,12 +79,17 @@ typedef struct firn_stats {
     /* pins */
     uint64_t pinned_entries; /* now */
     uint64_t pinned_bytes;   /* of hot_bytes, now */
+
+    /* circles of values: see firn_collect */
+    uint64_t collections;       /* rounds of the collector */
+    uint64_t collected_objects; /* whose values were dropped because only each other held them */
+    uint64_t collected_bytes;   /* and the bytes they took */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0           \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

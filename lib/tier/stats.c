@@ -57,6 +57,9 @@ static const struct {
     FIELD(decode_failures),
     FIELD(pinned_entries),
     FIELD(pinned_bytes),
+    FIELD(collections),
+    FIELD(collected_objects),
+    FIELD(collected_bytes),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -144,6 +147,9 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .backpressure_ns = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_NS),
         .pinned_entries = hot.pinned_entries,
         .pinned_bytes = hot.pinned_bytes,
+        .collections = atomic_load_explicit(&cache->collector.rounds, memory_order_relaxed),
+        .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
+        .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {
