@@ -279,7 +279,7 @@ typedef struct firn_collect_stats {
  * firn_close, for the circles that are in the cache then.
  *
  * budget_us  stop after about this many microseconds; at least one step of up to a millisecond is
- *            done. UINT64_MAX: the whole
+ *            done. UINT64_MAX: a whole round, from its beginning
  * stats      may be NULL; stats->size must hold its size on entry (see FIRN_COLLECT_STATS_INIT)
  *
  * Not while the caller holds a lock that a function which drops a value may want.

@@ -86,9 +86,9 @@ typedef struct firn_type {
     /* Releases what the value holds, but not the value's own bytes. Called exactly once for a value
      * that was put or decoded, when the last reference to its object goes, by the thread that drops
      * it; if that thread is in the midst of another drop, or of a task of the cache, when that
-     * is done. May call the cache, but not firn_close, firn_collect or firn_debug_dump; while firn_close is under way, changes are
-     * refused (FIRN_EREADONLY). When an object outlives the cache, it is called after firn_close,
-     * and there is no cache to call.
+     * is done. May call the cache, but not firn_close, firn_collect or firn_debug_dump; while
+     * firn_close is under way, changes are refused (FIRN_EREADONLY). When an object outlives the
+     * cache, it is called after firn_close, and there is no cache to call.
      *
      * Of values that firn_collect takes apart, one may be dropped after another that it holds: so
      * drop, of a type that visits, may release the objects that the value holds, but neither look

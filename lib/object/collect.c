@@ -9,10 +9,10 @@
  *           all that can be reached from it are alive. The rest are suspects;
  *   FREEZE  it sets FIRN_OBJECT_FROZEN in the count of each suspect, if the count is just what it
  *           was reckoned to be. If not: alive, and all that can be reached from it;
- *   CHECK   when all are frozen, it looks at each again: the bit must still be there. If not: alive;
- *   SEAL    with upgrades of weak references locked out it looks a last time at those that weak
- *           references know, and makes these forget them;
- *   DROP    the values of what is left are dropped, one by one.
+ *   CHECK   when all are frozen, it looks at each again: the bit must still be there. If not:
+ * alive; SEAL    with upgrades of weak references locked out it looks a last time at those that
+ * weak references know, and makes these forget them; DROP    the values of what is left are
+ * dropped, one by one.
  *
  * Why nobody can have or get a reference to what is left. Call the references that values of the
  * frozen do not account for handles. A new handle to an object can only be made by one who has a
@@ -459,6 +459,7 @@ int firn_collector_run(firn_collector *self, uint64_t budget_ns) {
     uint64_t began_ns = firn_monotonic_ns();
     int result = FIRN_AGAIN;
     pthread_mutex_lock(&self->lock);
+    self->asked = self->asked && budget_ns != UINT64_MAX;
     do {
         if (self->phase == FIRN_COLLECT_IDLE) {
             begin(self, true);

@@ -70,9 +70,9 @@ int firn_collector_init(firn_collector *collector, firn_domain *domain);
 /* Gives up what it is at. One that was never made is ignored. */
 void firn_collector_fini(firn_collector *collector);
 
-/* Works for about that long, at least a piece. FIRN_OK: a round that began since the last FIRN_OK
- * is done, and was begun by this function; FIRN_AGAIN; FIRN_ENOMEM: the round was given up. Not
- * within a drop. */
+/* Works for about that long, at least a piece; UINT64_MAX: until a round is done that began after
+ * the call. FIRN_OK: a round is done that was begun by this function; FIRN_AGAIN; FIRN_ENOMEM: the
+ * round was given up. Not within a drop. */
 int firn_collector_run(firn_collector *collector, uint64_t budget_ns);
 /* The same for whoever does not wait: a piece of a round, if nobody else is at it. FIRN_OK: there
  * is no more of it. */

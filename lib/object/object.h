@@ -70,7 +70,8 @@ enum {
 
 /* Set by the collector in the count of what it is about to take apart, and cleared by whoever takes
  * a reference: so a reference that was taken meanwhile cannot be overlooked, also when it was
- * dropped again. See collect.c. Only what is not indexed is frozen, so the bias never reaches it. */
+ * dropped again. See collect.c. Only what is not indexed is frozen, so the bias never reaches it.
+ */
 #define FIRN_OBJECT_FROZEN (UINT32_C(1) << 31)
 
 struct firn_object {
