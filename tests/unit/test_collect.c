@@ -1,5 +1,6 @@
 /* Circles of values: what only each other holds goes, all else stays, whatever is done meanwhile.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -332,6 +333,57 @@ START_TEST(arguments_and_statistics) {
 }
 END_TEST
 
+/* An allocator that fails from a number of calls on. */
+static long calls_left;
+
+static void *count_down(void *context, size_t size) {
+    (void)context;
+    void *memory = calls_left-- > 0 ? aligned_alloc(64, (size + 63) & ~(size_t)63) : NULL;
+    return memory;
+}
+
+static void give_back(void *context, void *memory, size_t size) {
+    (void)context;
+    (void)size;
+    free(memory);
+}
+
+START_TEST(without_memory_a_round_is_given_up) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.threads = 0;
+    options.hot_bytes = 4 << 20;
+    options.allocator = (firn_allocator){.alloc = count_down, .free = give_back};
+    calls_left = LONG_MAX;
+    firn_cache *cache = open_with(NULL, &options);
+    ck_assert_int_eq(firn_register_type(cache, &node_type), FIRN_OK);
+    memset(dropped, 0, sizeof dropped);
+    static firn_object *objects[NODES_MAX];
+    static firn_weak *weak[NODES_MAX];
+    make_circle(cache, 0, objects, NODES_MAX);
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        ck_assert_int_eq(firn_put_object(cache, objects[i]), FIRN_OK);
+        ck_assert_int_eq(firn_weak_new(cache, objects[i], &weak[i]), FIRN_OK);
+        delete_node(cache, i);
+    }
+    let_go(objects, NODES_MAX);
+    int result = FIRN_ENOMEM;
+    long allowed = 0;
+    for (; result == FIRN_ENOMEM; allowed++) {
+        expect_dropped(0, NODES_MAX, 0);
+        calls_left = allowed;
+        result = firn_collect(cache, UINT64_MAX, NULL);
+    }
+    calls_left = LONG_MAX;
+    ck_assert_int_eq(result, FIRN_OK);
+    ck_assert_int_gt(allowed, 5);
+    expect_dropped(0, NODES_MAX, 1);
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        firn_weak_free(weak[i]);
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 /* ---- in the background ---- */
 
 START_TEST(a_run_collects_when_it_is_worth_it) {
@@ -629,6 +681,80 @@ START_TEST(weak_references_forget_what_is_collected) {
 }
 END_TEST
 
+/* One handle, never where the collector looks just now: what it is at must not go, though each
+ * value by itself looked as if nobody held it. With weak references: it is there now and then only,
+ * and comes back by one of them. */
+static unsigned elude(unsigned seed, unsigned count, bool watched) {
+    firn_cache *cache = open_nodes(0, 1 << 20);
+    firn_object *objects[64];
+    firn_weak *weak[64];
+    firn_watch watches[64];
+    unsigned state = seed;
+    make_circle(cache, 0, objects, count);
+    for (unsigned i = 0; i < count; i++) {
+        hold(objects[i], objects[(i + count - 1) % count]);
+        hold(objects[i], objects[(i + count / 3) % count]);
+    }
+    put_and_delete(cache, objects, count);
+    for (unsigned i = 0; watched && i < count; i++) {
+        watch(cache, &watches[i], objects[i], &weak[i]);
+    }
+    firn_domain *domain = firn_domain_ref(firn_domain_of(objects[0]));
+    firn_object *at = watched ? NULL : firn_object_ref(objects[seed % count]);
+    let_go(objects, count);
+    int result = FIRN_AGAIN;
+    while (result == FIRN_AGAIN) {
+        result = firn_collect(cache, 0, NULL);
+        ck_assert(at == NULL || dropped[node_of(at)->number] == 0);
+        state = state * 1664525 + 1013904223;
+        if (watched) {
+            firn_object_unref(at);
+            at = NULL;
+            if ((state >> 16) % 4 == 0) {
+                at = firn_watch_upgrade(domain, &watches[(state >> 20) % count]);
+            }
+        } else {
+            for (unsigned moves = (state >> 16) % 20; moves > 0; moves--) {
+                state = state * 1664525 + 1013904223;
+                firn_object *next = firn_object_ref(node_of(at)->held[(state >> 16) % 3]);
+                firn_object_unref(at);
+                at = next;
+            }
+        }
+        ck_assert(at == NULL || dropped[node_of(at)->number] == 0);
+    }
+    unsigned survived = dropped[0] == 0;
+    firn_object_unref(at);
+    collect(cache);
+    expect_dropped(0, count, 1);
+    for (unsigned i = 0; watched && i < count; i++) {
+        ck_assert_ptr_null(firn_watch_upgrade(domain, &watches[i]));
+        firn_weak_free(weak[i]);
+    }
+    firn_domain_unref(domain);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    return survived;
+}
+
+START_TEST(a_handle_that_eludes_the_collector_is_not_overlooked) {
+    unsigned survived = 0;
+    for (unsigned seed = 0; seed < 3000; seed++) {
+        survived += elude(seed, 40 + seed % 24, false);
+    }
+    ck_assert_uint_eq(survived, 3000);
+}
+END_TEST
+
+START_TEST(an_upgrade_at_any_moment_is_not_overlooked) {
+    unsigned survived = 0;
+    for (unsigned seed = 0; seed < 3000; seed++) {
+        survived += elude(seed, 20 + seed % 24, true);
+    }
+    ck_assert_uint_gt(survived, 0);
+    ck_assert_uint_lt(survived, 3000);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 enum { MOVERS = 3, RACE_NODES = 64, RACES = 80 };
@@ -772,12 +898,15 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_close_collects_what_is_in_the_cache);
     tcase_add_test(tcase, a_put_that_fails_leaves_the_value_to_its_maker);
     tcase_add_test(tcase, arguments_and_statistics);
+    tcase_add_test(tcase, without_memory_a_round_is_given_up);
     tcase_add_test(tcase, a_run_collects_when_it_is_worth_it);
     tcase_add_test(tcase, a_whole_round_is_begun_anew);
     tcase_add_test(tcase, a_drop_may_call_the_cache);
     tcase_add_test(tcase, any_graph_is_collected_to_what_can_be_reached);
     tcase_add_test(tcase, handles_move_between_the_steps);
     tcase_add_test(tcase, weak_references_forget_what_is_collected);
+    tcase_add_test(tcase, a_handle_that_eludes_the_collector_is_not_overlooked);
+    tcase_add_test(tcase, an_upgrade_at_any_moment_is_not_overlooked);
     tcase_add_test(tcase, threads_move_handles_while_circles_are_collected);
     tcase_add_test(tcase, threads_upgrade_while_circles_are_collected);
 }
