@@ -248,7 +248,8 @@ FIRN_API int firn_unpin(firn_cache *cache, const void *key, size_t key_size);
  * FIRN_EREADONLY */
 FIRN_API FIRN_NODISCARD int firn_set_hot_bytes(firn_cache *cache, uint64_t hot_bytes);
 
-/* Does background work on the calling thread: demotion, warm-up, write-behind, syncing. For caches
+/* Does background work on the calling thread: demotion, warm-up, write-behind, syncing, collecting
+ * circles. For caches
  * opened with threads = 0, where it should be called regularly; harmless with threads.
  *
  * budget_ms  stop after about this many milliseconds; one batch is always done
@@ -257,6 +258,41 @@ FIRN_API FIRN_NODISCARD int firn_set_hot_bytes(firn_cache *cache, uint64_t hot_b
  * FIRN_AGAIN      work is left
  * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT: entries wait in memory, and are tried again */
 FIRN_API int firn_run(firn_cache *cache, uint64_t budget_ms);
+
+/* What firn_collect did since firn_open, in the background too. Entries that were deleted because
+ * their links went in a circle are in firn_stats.circles. */
+typedef struct firn_collect_stats {
+    size_t size;                   /* sizeof(firn_collect_stats) */
+    uint64_t rounds;               /* that were done */
+    uint64_t candidates;           /* values that were looked at */
+    uint64_t objects;              /* whose values were dropped */
+    uint64_t bytes;                /* that those took */
+    uint64_t longest_step_us;      /* a step is to take a millisecond, but one function of a type is
+                                      never interrupted */
+    uint64_t link_rounds;          /* rounds through the links */
+    uint64_t longest_link_step_us; /* the graph of links is locked that long */
+} firn_collect_stats;
+
+#define FIRN_COLLECT_STATS_INIT                                                                    \
+    { sizeof(firn_collect_stats), 0, 0, 0, 0, 0, 0, 0 }
+
+/* Drops values that hold each other in circles (see firn_type.visit), that left the cache by
+ * eviction, overwrite or delete, and that nobody else holds. It stops nobody: others go on in the
+ * midst of it. And deletes owned entries that only keep each other by links (see firn/link.h), in
+ * both tiers. It is done in the background too, so that a program seldom needs to call it; and by
+ * firn_close, for the circles that are in the cache then.
+ *
+ * budget_us  stop after about this many microseconds; at least one step of up to a millisecond is
+ *            done. UINT64_MAX: a whole round, from its beginning
+ * stats      may be NULL; stats->size must hold its size on entry (see FIRN_COLLECT_STATS_INIT)
+ *
+ * Not while the caller holds a lock that a function which drops a value may want.
+ *
+ * FIRN_OK      a whole round is done: what was garbage when it began is gone
+ * FIRN_AGAIN   it is not done yet: call again
+ * FIRN_EBUSY   called by a function that drops a value
+ * FIRN_ENOMEM  the round was given up, and nothing was dropped */
+FIRN_API int firn_collect(firn_cache *cache, uint64_t budget_us, firn_collect_stats *stats);
 
 /* Fills *stats; stats->size must hold sizeof(firn_stats) on entry (see FIRN_STATS_INIT). Each
  * counter is exact, but the counters are not read at one instant. */

@@ -22,7 +22,7 @@ extern "C" {
 enum {
     FIRN_OK = 0,        /* done */
     FIRN_NOT_FOUND = 1, /* no such entry, or it has expired: a miss is not an error */
-    FIRN_AGAIN = 2,     /* firn_run: the budget is used up and work is left */
+    FIRN_AGAIN = 2,     /* firn_run, firn_collect: the budget is used up and work is left */
     FIRN_EXISTS = 3,    /* firn_add: there is an entry already */
     FIRN_CONFLICT = 4,  /* firn_compare_and_swap: the entry has another version by now */
 
@@ -30,7 +30,8 @@ enum {
     FIRN_ENOSPC = -2,     /* the disk is full, or the memory bound is reached while it is */
     FIRN_ECORRUPT = -3,   /* the store is damaged */
     FIRN_EVERSION = -4,   /* the store was made by an incompatible version or byte order */
-    FIRN_EBUSY = -5,      /* another handle or process has this store open for writing */
+    FIRN_EBUSY = -5,      /* another handle or process has this store open for writing; or the call
+                             cannot be made by a function that drops a value */
     FIRN_ETOOLARGE = -6,  /* a key above FIRN_KEY_SIZE_MAX, or a value no tier can hold */
     FIRN_EINVAL = -7,     /* an argument or option makes no sense */
     FIRN_EREADONLY = -8,  /* the cache was opened read-only */

@@ -90,13 +90,18 @@ typedef struct firn_stats {
     uint64_t interned;    /* entries in memory whose value is shared, now */
     uint64_t interned_saved; /* bytes of values that are in memory once less for it, now */
     uint64_t circles;        /* owned entries deleted because only their like kept them */
+
+    /* circles of values: see firn_collect */
+    uint64_t collections;       /* rounds of the collector */
+    uint64_t collected_objects; /* whose values were dropped because only each other held them */
+    uint64_t collected_bytes;   /* and the bytes they took */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0                                                                                      \
+            0, 0, 0, 0                                                                             \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

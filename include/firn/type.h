@@ -75,19 +75,24 @@ typedef struct firn_type {
     int (*decode)(void *context, uint32_t version, const void *bytes, size_t size, void *value,
                   size_t value_size);
 
-    /* Calls the visitor for each object that the value holds a reference to; a value's references
-     * do not change from its put to its drop. What holds no references needs none: NULL. With it,
-     * firn_collect finds values that hold each other in a circle and that nobody else holds. May be
-     * called while others use the value; must not call the cache. */
+    /* Calls the visitor once for each reference to an object that the value holds; a value's
+     * references do not change from its put to its drop. What holds no references needs none: NULL.
+     * With it, firn_collect finds values that hold each other in a circle and that nobody else
+     * holds. May be called while others use the value; must not call the cache, nor
+     * firn_object_ref and firn_object_unref. */
     void (*visit)(void *context, const void *value, size_t value_size, firn_visitor visitor,
                   void *visitor_context);
 
     /* Releases what the value holds, but not the value's own bytes. Called exactly once for a value
      * that was put or decoded, when the last reference to its object goes, by the thread that drops
      * it; if that thread is in the midst of another drop, or of a task of the cache, when that
-     * is done. May call the cache, but not firn_close; while firn_close is under way, changes are
-     * refused (FIRN_EREADONLY). When an object outlives the cache, it is called after firn_close,
-     * and there is no cache to call. NULL: nothing is held. */
+     * is done. May call the cache, but not firn_close, firn_collect or firn_debug_dump; while
+     * firn_close is under way, changes are refused (FIRN_EREADONLY). When an object outlives the
+     * cache, it is called after firn_close, and there is no cache to call.
+     *
+     * Of values that firn_collect takes apart, one may be dropped after another that it holds: so
+     * drop, of a type that visits, may release the objects that the value holds, but neither look
+     * into their values nor keep them. NULL: nothing is held. */
     void (*drop)(void *context, void *value, size_t value_size);
 } firn_type;
 

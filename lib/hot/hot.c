@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include "base/mutex.h"
+#include "object/domain.h"
 
 enum {
     /* With several shards, what a shard did to the tier's bytes is told the tier in grains, of
@@ -314,6 +315,13 @@ static void change_locked(firn_hot_shard *shard, firn_object *object, unsigned c
         shard->resident_untold += change;
         STORE(shard->resident_bytes, LOAD(shard->resident_bytes) + (uint64_t)change);
         STORE(shard->resident_entries, LOAD(shard->resident_entries) + (resident_after ? 1 : -1));
+    }
+    if (((before ^ after) & FIRN_INDEXED) != 0 && firn_object_is_rich(object)) {
+        if ((after & FIRN_INDEXED) != 0) {
+            firn_domain_remove_holder(object);
+        } else {
+            firn_domain_add_holder(object);
+        }
     }
     tell_locked(shard);
 }

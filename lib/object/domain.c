@@ -64,29 +64,19 @@ static firn_holder_list *list_of(const firn_object *object) {
     return &firn_domain_of(object)->holders[mixed >> 32 & (FIRN_HOLDER_LISTS - 1)];
 }
 
-void firn_domain_add_holder(firn_object *object) {
-    firn_holder_list *list = list_of(object);
+static void link_behind(firn_holder_list *list, firn_object *prev, firn_object *object) {
     firn_object_rich *rich = firn_object_rich_of(object);
-    rich->listed = true;
-    pthread_mutex_lock(&list->lock);
-    rich->prev = NULL;
-    rich->next = list->first;
-    if (list->first != NULL) {
-        firn_object_rich_of(list->first)->prev = object;
+    firn_object **from = prev != NULL ? &firn_object_rich_of(prev)->next : &list->first;
+    rich->prev = prev;
+    rich->next = *from;
+    if (rich->next != NULL) {
+        firn_object_rich_of(rich->next)->prev = object;
     }
-    list->first = object;
-    list->count++;
-    pthread_mutex_unlock(&list->lock);
+    *from = object;
 }
 
-void firn_domain_remove_holder(firn_object *object) {
-    firn_holder_list *list = list_of(object);
+static void unlink_from(firn_holder_list *list, firn_object *object) {
     firn_object_rich *rich = firn_object_rich_of(object);
-    if (!rich->listed) {
-        return;
-    }
-    rich->listed = false;
-    pthread_mutex_lock(&list->lock);
     if (rich->prev != NULL) {
         firn_object_rich_of(rich->prev)->next = rich->next;
     } else {
@@ -95,6 +85,75 @@ void firn_domain_remove_holder(firn_object *object) {
     if (rich->next != NULL) {
         firn_object_rich_of(rich->next)->prev = rich->prev;
     }
-    list->count--;
+}
+
+/* The lock is held. */
+static void count_locked(firn_holder_list *list, int by) {
+    uint64_t count = atomic_load_explicit(&list->count, memory_order_relaxed);
+    atomic_store_explicit(&list->count, count + (uint64_t)(int64_t)by, memory_order_relaxed);
+}
+
+void firn_domain_add_holder(firn_object *object) {
+    firn_object_rich *rich = firn_object_rich_of(object);
+    if (rich->listed || !rich->live || rich->type == NULL || rich->type->visit == NULL) {
+        return;
+    }
+    firn_holder_list *list = list_of(object);
+    rich->listed = true;
+    pthread_mutex_lock(&list->lock);
+    link_behind(list, NULL, object);
+    count_locked(list, 1);
+    pthread_mutex_unlock(&list->lock);
+}
+
+void firn_domain_remove_holder(firn_object *object) {
+    firn_object_rich *rich = firn_object_rich_of(object);
+    if (!rich->listed) {
+        return;
+    }
+    firn_holder_list *list = list_of(object);
+    rich->listed = false;
+    pthread_mutex_lock(&list->lock);
+    unlink_from(list, object);
+    count_locked(list, -1);
+    pthread_mutex_unlock(&list->lock);
+}
+
+uint64_t firn_domain_holders(const firn_domain *domain) {
+    uint64_t count = 0;
+    for (unsigned i = 0; i < FIRN_HOLDER_LISTS; i++) {
+        count += atomic_load_explicit(&domain->holders[i].count, memory_order_relaxed);
+    }
+    return count;
+}
+
+bool firn_domain_walk_holders(firn_holder_list *list, firn_holder_mark *mark, unsigned most,
+                              void (*take)(void *context, firn_object *object), void *context) {
+    pthread_mutex_lock(&list->lock);
+    firn_object *next = mark->rich.listed ? mark->rich.next : list->first;
+    firn_object *last = mark->rich.listed ? mark->rich.prev : NULL;
+    if (mark->rich.listed) {
+        unlink_from(list, &mark->object);
+        mark->rich.listed = false;
+    }
+    for (; next != NULL && most > 0; most--) {
+        last = next;
+        next = firn_object_rich_of(last)->next;
+        take(context, last);
+    }
+    if (next != NULL) {
+        mark->rich.listed = true;
+        link_behind(list, last, &mark->object);
+    }
+    pthread_mutex_unlock(&list->lock);
+    return next == NULL;
+}
+
+void firn_domain_unmark(firn_holder_list *list, firn_holder_mark *mark) {
+    pthread_mutex_lock(&list->lock);
+    if (mark->rich.listed) {
+        unlink_from(list, &mark->object);
+        mark->rich.listed = false;
+    }
     pthread_mutex_unlock(&list->lock);
 }

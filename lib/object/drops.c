@@ -13,14 +13,13 @@ static _Thread_local struct {
     firn_object *last;
 } waiting;
 
-static void drop(firn_object *object) {
+static void drop_value(firn_object *object) {
     const firn_object_rich *rich = firn_object_rich_of(object);
     const firn_type *type = rich->type;
     if (rich->live && type != NULL && type->drop != NULL) {
         type->drop(type->context, firn_object_body(object), firn_object_value_size(object));
     }
     firn_object_disown(object);
-    firn_object_free(object);
 }
 
 static void drop_all(void) {
@@ -28,7 +27,8 @@ static void drop_all(void) {
     while (waiting.first != NULL) {
         firn_object *object = waiting.first;
         waiting.first = firn_object_rich_of(object)->next;
-        drop(object);
+        drop_value(object);
+        firn_object_free(object);
     }
     waiting.last = NULL;
     waiting.holds--;
@@ -43,6 +43,16 @@ void firn_drops_release(void) {
     if (waiting.holds == 0 && waiting.first != NULL) {
         drop_all();
     }
+}
+
+bool firn_drops_within(void) {
+    return waiting.holds > 0;
+}
+
+void firn_drops_now(firn_object *object) {
+    firn_drops_hold();
+    drop_value(object);
+    firn_drops_release();
 }
 
 void firn_drops_add(firn_object *object) {

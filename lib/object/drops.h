@@ -13,6 +13,13 @@ void firn_drops_hold(void);
 /* The outermost one lets them happen. No lock is held. */
 void firn_drops_release(void);
 
+/* Whether the thread is between the two, or in the midst of a drop. */
+bool firn_drops_within(void);
+
+/* Releases the value of an object that the caller holds a reference to and that nobody else will
+ * use, if it is alive; what comes of that is done before it returns. Not within. */
+void firn_drops_now(firn_object *object);
+
 /* The count of a rich object came to 0: its value is released, if it is alive, and its memory
  * freed, now or when this thread may. */
 void firn_drops_add(firn_object *object);

@@ -68,6 +68,7 @@ struct firn_graph {
     /* Written under the lock, read by anybody, relaxed: see firn_graph_in_use. */
     _Atomic uint32_t node_count;
     _Atomic uint32_t doomed_count; /* in the list */
+    _Atomic uint32_t cuts;         /* since the round began: see firn_graph_collect_due */
     /* The lock guards the rest. */
     items nodes;
     items edges;
@@ -368,6 +369,13 @@ static void add_edge(firn_graph *graph, uint32_t from, uint32_t to, unsigned kin
     }
 }
 
+/* Something that kept the entry does not any more. What does may be itself, by a circle. */
+static void note_cut(firn_graph *graph, const node *one) {
+    if ((one->flags & OWNED) != 0 && one->keepers > 0) {
+        atomic_fetch_add_explicit(&graph->cuts, 1, memory_order_relaxed);
+    }
+}
+
 static void remove_edge(firn_graph *graph, uint32_t number) {
     edge gone = *edge_at(graph, number);
     node *target = node_at(graph, gone.to);
@@ -383,9 +391,12 @@ static void remove_edge(firn_graph *graph, uint32_t number) {
         graph->followed = gone.next_out;
     }
     give_item(&graph->edges, number);
-    if (gone.kind == FIRN_LINK_KEEPS && --target->keepers == 0 &&
-        (target->flags & (OWNED | PINNED)) == OWNED) {
-        doom(graph, gone.to, FIRN_DOOM_UNKEPT);
+    if (gone.kind == FIRN_LINK_KEEPS) {
+        target->keepers--;
+        if (target->keepers == 0 && (target->flags & (OWNED | PINNED)) == OWNED) {
+            doom(graph, gone.to, FIRN_DOOM_UNKEPT);
+        }
+        note_cut(graph, target);
     }
     if (gone.to != gone.from) {
         drop_if_unused(graph, gone.to);
@@ -463,6 +474,7 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
     if (is_root(holder)) {
         shade(graph, number);
     }
+    note_cut(graph, holder);
     drop_if_unused(graph, number);
 }
 
@@ -611,6 +623,8 @@ void firn_graph_pin(firn_graph *graph, uint64_t hash, bool pinned) {
         one->flags = (uint8_t)(pinned ? one->flags | PINNED : one->flags & ~PINNED);
         if (pinned) {
             shade(graph, number);
+        } else {
+            note_cut(graph, one);
         }
     }
     pthread_mutex_unlock(&graph->lock);
@@ -629,6 +643,17 @@ static void look(firn_graph *graph, uint32_t number) {
     }
 }
 
+bool firn_graph_collect_due(const firn_graph *graph) {
+    return atomic_load_explicit(&graph->cuts, memory_order_relaxed) != 0;
+}
+
+bool firn_graph_collect_busy(firn_graph *graph) {
+    pthread_mutex_lock(&graph->lock);
+    bool busy = graph->phase != IDLE;
+    pthread_mutex_unlock(&graph->lock);
+    return busy;
+}
+
 bool firn_graph_collect(firn_graph *graph, size_t steps) {
     bool done = false;
     pthread_mutex_lock(&graph->lock);
@@ -636,6 +661,7 @@ bool firn_graph_collect(firn_graph *graph, size_t steps) {
         graph->phase = ROOTS;
         graph->round++;
         graph->cursor = 0;
+        atomic_store_explicit(&graph->cuts, 0, memory_order_relaxed);
     }
     for (; steps > 0 && !done; steps--) {
         if (follow(graph)) {

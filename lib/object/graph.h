@@ -103,6 +103,11 @@ void firn_graph_pin(firn_graph *graph, uint64_t hash, bool pinned);
 /* A step of marking and sweeping: up to so many nodes and links are looked at. True: the round is
  * done. */
 bool firn_graph_collect(firn_graph *graph, size_t steps);
+/* Whether there may be a new circle since the last round began: something that kept an owned entry
+ * does not any more, and something else does. */
+bool firn_graph_collect_due(const firn_graph *graph);
+/* Whether a round is under way. */
+bool firn_graph_collect_busy(firn_graph *graph);
 
 void firn_graph_get_stats(firn_graph *graph, firn_graph_stats *stats);
 

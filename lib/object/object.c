@@ -116,9 +116,7 @@ void firn_object_enliven(firn_object *object) {
         rich->charge =
             type->charge(type->context, firn_object_body(object), firn_object_value_size(object));
     }
-    if (type != NULL && type->visit != NULL) {
-        firn_domain_add_holder(object);
-    }
+    count_charge(object, rich->charge);
 }
 
 void firn_object_disown(firn_object *object) {
@@ -330,7 +328,8 @@ bool firn_object_try_ref(firn_object *object) {
     uint32_t refs = atomic_load_explicit(&object->entry.refs, memory_order_relaxed);
     while (refs != 0) {
         /* Relaxed: whoever lets us look sees to it that the object is there. */
-        if (atomic_compare_exchange_weak_explicit(&object->entry.refs, &refs, refs + 1,
+        if (atomic_compare_exchange_weak_explicit(&object->entry.refs, &refs,
+                                                  (refs & ~FIRN_OBJECT_FROZEN) + 1,
                                                   memory_order_relaxed, memory_order_relaxed)) {
             return true;
         }

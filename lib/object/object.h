@@ -69,6 +69,12 @@ enum {
  * slot has, which the bias hides: it cannot come near 0 while a slot points here. */
 #define FIRN_OBJECT_INDEXED (UINT32_C(1) << 30)
 
+/* Set by the collector in the count of what it is about to take apart, and cleared by whoever takes
+ * a reference: so a reference that was taken meanwhile cannot be overlooked, also when it was
+ * dropped again. See collect.c. Only what is not indexed is frozen, so the bias never reaches it.
+ */
+#define FIRN_OBJECT_FROZEN (UINT32_C(1) << 31)
+
 struct firn_object {
     struct firn_entry entry;
 };
@@ -95,17 +101,18 @@ typedef struct firn_object_extension {
 /* The rich part, behind the extension. */
 typedef struct firn_object_rich {
     _Alignas(16) const firn_type *type; /* immutable, lent for good; NULL: bytes */
-    size_t charge;          /* bytes that the value takes beside its size; immutable once indexed */
-    bool live;              /* the value is the object's to drop; immutable once indexed */
-    bool listed;            /* among the domain's holders; changed by whoever makes or ends it */
-    bool owned;             /* lives only as long as links keep it; immutable once indexed */
-    bool is_body;           /* it holds a value for others; immutable once indexed */
+    size_t charge; /* bytes that the value takes beside its size; immutable once indexed */
+    bool live;     /* the value is the object's to drop; immutable once indexed */
+    bool listed;  /* among the domain's holders: see domain.h; the shard's lock, or whoever makes or
+                     ends it */
+    bool owned;   /* lives only as long as links keep it; immutable once indexed */
+    bool is_body; /* it holds a value for others; immutable once indexed */
     _Atomic uint32_t users; /* of a body: objects whose value it is. Relaxed: more is told by links
                                and references */
     firn_links *links;      /* NULL: none. Changed under the domain's links_lock */
     firn_object *body;      /* NULL: the value is the object's own. Else a reference; immutable */
-    /* Of a value that visits: the list of such in the domain, under its lock there. Of an object
-     * whose count came to 0: what waits for the thread's drops, its thread's own. */
+    /* Of a listed one: its neighbours, under the list's lock. Of an object whose count came to 0:
+     * what waits for the thread's drops, its thread's own. */
     firn_object *next;
     firn_object *prev;
 } firn_object_rich;
@@ -137,8 +144,8 @@ bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms);
 bool firn_object_should_move(const firn_object *object);
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
 
-/* A reference to an object that may be on its way out: false when its count has come to 0. The
- * caller keeps its memory from being freed meanwhile. */
+/* A reference to an object that may be on its way out: false when its count has come to 0. Thaws
+ * it. The caller keeps its memory from being freed meanwhile. */
 bool firn_object_try_ref(firn_object *object);
 
 /* Makes the value of a rich object, whose own is empty, that of another, of which it takes a
@@ -259,10 +266,20 @@ static inline void firn_object_change_state_locked(firn_object *object, unsigned
     atomic_store_explicit(&object->entry.state, (uint8_t)state, memory_order_relaxed);
 }
 
+/* The object is not to be taken apart. Relaxed: what the collector has to see is ordered by the
+ * drop of the reference that led here. */
+static inline void firn_object_thaw(firn_object *object) {
+    atomic_fetch_and_explicit(&object->entry.refs, ~FIRN_OBJECT_FROZEN, memory_order_relaxed);
+}
+
 /* Adds to the count (a negative number: takes off). Relaxed: the caller holds a reference, so the
  * object cannot go meanwhile; what it takes off leaves at least that one. */
 static inline void firn_object_add_refs(firn_object *object, int64_t count) {
-    atomic_fetch_add_explicit(&object->entry.refs, (uint32_t)count, memory_order_relaxed);
+    uint32_t before =
+        atomic_fetch_add_explicit(&object->entry.refs, (uint32_t)count, memory_order_relaxed);
+    if (__builtin_expect((before & FIRN_OBJECT_FROZEN) != 0, 0)) {
+        firn_object_thaw(object);
+    }
 }
 
 #endif

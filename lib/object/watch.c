@@ -95,9 +95,25 @@ firn_object *firn_watch_upgrade(firn_domain *domain, firn_watch *watch) {
     return object;
 }
 
+void firn_watch_forget_locked(firn_object *object) {
+    take_out_locked(part_of(firn_domain_of(object), (uintptr_t)object), (uintptr_t)object, NULL);
+}
+
 void firn_watch_forget(firn_object *object) {
     firn_watch_part *part = part_of(firn_domain_of(object), (uintptr_t)object);
     pthread_mutex_lock(&part->lock);
-    take_out_locked(part, (uintptr_t)object, NULL);
+    firn_watch_forget_locked(object);
     pthread_mutex_unlock(&part->lock);
+}
+
+void firn_watch_lock_all(firn_domain *domain) {
+    for (unsigned i = 0; i < FIRN_WATCH_PARTS; i++) {
+        pthread_mutex_lock(&domain->watched[i].lock);
+    }
+}
+
+void firn_watch_unlock_all(firn_domain *domain) {
+    for (unsigned i = FIRN_WATCH_PARTS; i > 0; i--) {
+        pthread_mutex_unlock(&domain->watched[i - 1].lock);
+    }
 }

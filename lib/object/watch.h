@@ -25,4 +25,10 @@ firn_object *firn_watch_upgrade(struct firn_domain *domain, firn_watch *watch);
 /* The object's count came to 0: nobody shall find it any more. */
 void firn_watch_forget(firn_object *object);
 
+/* From the one to the other nobody upgrades. No lock of a watch part is held. */
+void firn_watch_lock_all(struct firn_domain *domain);
+void firn_watch_unlock_all(struct firn_domain *domain);
+/* As firn_watch_forget, between the two. */
+void firn_watch_forget_locked(firn_object *object);
+
 #endif

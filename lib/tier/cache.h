@@ -31,6 +31,7 @@
 #include "cold/cold.h"
 #include "cold/warm_list.h"
 #include "hot/hot.h"
+#include "object/collect.h"
 #include "object/drops.h"
 #include "observe/counters.h"
 #include "tier/links.h"
@@ -105,6 +106,17 @@ struct firn_cache {
                                   read by anybody */
     } warm;
 
+    firn_collector collector; /* has a lock of its own, of which no other is held when it is waited
+                                 for */
+    struct {
+        _Atomic uint64_t began_ns; /* the last round in the background. Relaxed, like the next: who
+                                      reads an older one is too early or too late */
+        _Atomic uint64_t left;     /* values it left that no key leads to */
+        _Atomic uint64_t links_ns; /* the last round through the links in the background */
+        _Atomic uint64_t longest_links_ns; /* of its steps */
+        atomic_bool at_links;              /* firn_collect is through with the values */
+    } collecting;
+
     pthread_mutex_t cursors_lock; /* guards the next, and what the cursors say is guarded by it */
     struct firn_cursor *cursors;  /* those that are open */
 
@@ -115,7 +127,7 @@ struct firn_cache {
     uint64_t drain_to;       /* worker_lock; write without waiting for more until this ticket */
 
     pthread_t thread;          /* immutable while it runs */
-    bool thread_runs;          /* changed by open and close only */
+    bool thread_runs;          /* changed by open and close, and with the lock of the types */
     pthread_mutex_t wake_lock; /* guards the next three */
     pthread_cond_t wake;
     bool stop;
@@ -307,9 +319,17 @@ bool firn_warm_step(firn_cache *cache);
 int firn_warm_save(firn_cache *cache);
 void firn_warm_end(firn_cache *cache);
 
+/* collect.c */
+/* Collects circles for a moment, if that is due. FIRN_AGAIN: there may be more to do. FIRN_OK:
+ * nothing for the next *wait_ns. No lock is held. */
+int firn_collect_in_background(firn_cache *cache, uint64_t *wait_ns);
+
 /* worker.c */
 /* Starts the thread. FIRN_OK or FIRN_EIO. */
 int firn_worker_start(firn_cache *cache);
+/* There is something to do that caches mostly do not have: starts it if it does not run and the
+ * options want one. The lock of the types is held. */
+int firn_worker_need(firn_cache *cache);
 void firn_worker_stop(firn_cache *cache);
 /* Makes the thread look for work. May be called with a shard locked. */
 void firn_worker_wake(firn_cache *cache);

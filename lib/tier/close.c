@@ -13,6 +13,7 @@ void firn_cache_abandon(firn_cache *cache) {
         firn_domain *domain = firn_pool_companion(cache->pool);
         atomic_store_explicit(&domain->closed, true, memory_order_release);
     }
+    firn_collector_fini(&cache->collector);
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
     firn_pool_close(cache->pool);
@@ -77,7 +78,8 @@ static void release_shard(firn_cache *cache, unsigned number) {
 }
 
 /* Values of types are dropped while the cache can still be called, for what drops them may do so.
- * What could not be written goes with the rest. */
+ * What could not be written goes with the rest, and so do circles, which nobody could collect
+ * later. */
 static void release_objects(firn_cache *cache) {
     if (atomic_load_explicit(&cache->types.count, memory_order_relaxed) == 0) {
         return;
@@ -86,6 +88,9 @@ static void release_objects(firn_cache *cache) {
         release_shard(cache, i);
     }
     firn_queue_clear(&cache->queue);
+    if (firn_types_visit(&cache->types)) {
+        firn_collector_finish(&cache->collector);
+    }
 }
 
 static int close_store(firn_cache *cache) {

@@ -119,6 +119,9 @@ static int make_tables(firn_cache *cache, const firn_policy *policy) {
     if (cache->pool == NULL || firn_domain_new(cache->heap, cache->pool) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
+    if (firn_collector_init(&cache->collector, firn_pool_companion(cache->pool)) != FIRN_OK) {
+        return FIRN_ENOMEM;
+    }
     cache->hot = firn_hot_new(cache->heap, cache->pool, policy, cache->options.shards,
                               firn_resident_max(cache));
     cache->counters = firn_heap_alloc_lines(cache->heap, sizeof *cache->counters);

@@ -64,6 +64,9 @@ static const struct {
     FIELD(interned),
     FIELD(interned_saved),
     FIELD(circles),
+    FIELD(collections),
+    FIELD(collected_objects),
+    FIELD(collected_bytes),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -160,6 +163,9 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .interned = atomic_load_explicit(&domain->interned, memory_order_relaxed),
         .interned_saved = atomic_load_explicit(&domain->interned_saved, memory_order_relaxed),
         .circles = firn_counted(counters, FIRN_EVENT_COLLECTED),
+        .collections = atomic_load_explicit(&cache->collector.rounds, memory_order_relaxed),
+        .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
+        .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {

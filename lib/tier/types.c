@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "object/domain.h"
 #include "tier/cache.h"
 
 /* ---- which there are ---- */
@@ -117,6 +118,13 @@ static int add_locked(firn_cache *cache, const firn_type *type) {
             return result;
         }
     }
+    if (type->visit != NULL && !firn_types_visit(types)) {
+        int result = firn_worker_need(cache);
+        if (result != FIRN_OK) {
+            return result;
+        }
+        atomic_store_explicit(&types->visit, true, memory_order_relaxed);
+    }
     types->types[count] = type;
     types->ids[count] = id;
     atomic_store_explicit(&types->count, count + 1, memory_order_release);
@@ -216,6 +224,7 @@ int firn_types_decode(firn_pool *pool, const firn_type *type, uint32_t version, 
         return result == FIRN_ENOMEM ? FIRN_ENOMEM : FIRN_ETYPE;
     }
     firn_object_enliven(made);
+    firn_domain_add_holder(made);
     *object = made;
     return FIRN_OK;
 }

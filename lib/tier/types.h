@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <firn/type.h>
@@ -23,6 +24,7 @@ typedef struct firn_types {
     firn_type_names names;  /* the lock's: of the store */
     _Atomic unsigned count; /* raised under the lock, with release, when the next place is filled;
                                places below it are immutable. Readers: acquire */
+    atomic_bool visit;      /* one of them does. Relaxed */
     const firn_type *types[FIRN_TYPES_MAX];
     uint32_t ids[FIRN_TYPES_MAX];
 } firn_types;
@@ -39,6 +41,10 @@ struct firn_encoder {
 int firn_types_init(firn_types *types, firn_heap *heap, const char *path);
 void firn_types_fini(firn_types *types);
 
+/* Whether there is a type whose values may hold each other. */
+static inline bool firn_types_visit(const firn_types *types) {
+    return atomic_load_explicit(&types->visit, memory_order_relaxed);
+}
 /* Whether the type was registered. */
 bool firn_types_has(const firn_types *types, const firn_type *type);
 /* The type of which a record says that it is: FIRN_OK, or FIRN_ETYPE, with words that name it. */

@@ -123,6 +123,9 @@ int firn_run(firn_cache *cache, uint64_t budget_ms) {
     uint64_t wait_ns;
     do {
         result = locked_step(cache, true, &wait_ns);
+        if (result == FIRN_OK) {
+            result = firn_collect_in_background(cache, &wait_ns);
+        }
     } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / NS_PER_MS < budget_ms);
     return result;
 }
@@ -154,8 +157,12 @@ static void *worker(void *context) {
     while (!stopped(cache)) {
         uint64_t wait_ns;
         int result = locked_step(cache, false, &wait_ns);
+        uint64_t collect_ns;
         if (result == FIRN_OK) {
-            sleep_for(cache, wait_ns, false);
+            result = firn_collect_in_background(cache, &collect_ns);
+        }
+        if (result == FIRN_OK) {
+            sleep_for(cache, wait_ns < collect_ns ? wait_ns : collect_ns, false);
         } else if (result != FIRN_AGAIN) {
             /* The cause does not go because more work comes. */
             sleep_for(cache, RETRY_MS * NS_PER_MS, true);
@@ -181,6 +188,14 @@ int firn_worker_start(firn_cache *cache) {
     }
     cache->thread_runs = true;
     return FIRN_OK;
+}
+
+int firn_worker_need(firn_cache *cache) {
+    if (cache->thread_runs) {
+        firn_worker_wake(cache);
+        return FIRN_OK;
+    }
+    return cache->options.threads > 0 ? firn_worker_start(cache) : FIRN_OK;
 }
 
 void firn_worker_stop(firn_cache *cache) {

@@ -480,6 +480,85 @@ START_TEST(when_no_room_can_be_made_both_go) {
 }
 END_TEST
 
+/* ---- circles ---- */
+
+static void put_owned(firn_cache *cache, const char *key, firn_link link) {
+    ck_assert_int_eq(put_with(cache, key, &link, 1, true), FIRN_OK);
+}
+
+/* An anchor that keeps a circle of three, with a tail, and something plain that it keeps too. */
+static void let_a_circle_go(firn_cache *cache, bool sleeping) {
+    put(cache, "plain");
+    ck_assert_int_eq(put_with(cache, "tail", NULL, 0, true), FIRN_OK);
+    firn_link many[] = {keeps("one"), keeps("tail"), keeps("plain")};
+    ck_assert_int_eq(put_with(cache, "three", many, 3, true), FIRN_OK);
+    put_owned(cache, "two", keeps("three"));
+    put_owned(cache, "one", keeps("two"));
+    put_1(cache, "anchor", keeps("two"));
+    ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
+    put_to_sleep(cache, sleeping);
+    ck_assert(has(cache, "one") && has(cache, "two") && has(cache, "three"));
+    ck_assert_uint_eq(stats_of(cache).circles, 0);
+    ck_assert_int_eq(firn_delete(cache, "anchor", 6), FIRN_OK);
+    ck_assert(has(cache, "one") && has(cache, "two") && has(cache, "three"));
+    ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
+    ck_assert(!has(cache, "one") && !has(cache, "two") && !has(cache, "three"));
+    ck_assert(!has(cache, "tail"));
+    ck_assert(has(cache, "plain"));
+    ck_assert_uint_gt(stats_of(cache).circles, 0);
+    ck_assert_uint_eq(stats_of(cache).links, 0);
+}
+
+START_TEST(owned_entries_in_a_circle_are_collected) {
+    each_place(let_a_circle_go, true);
+}
+END_TEST
+
+/* Also what was in the store when it was opened, and in steps. */
+START_TEST(circles_in_the_store_are_collected) {
+    char *path = scratch_path("circles");
+    firn_cache *cache = open_linked(path);
+    enum { COUNT = 3000 };
+    for (int i = 0; i < COUNT; i++) {
+        char key[32];
+        char next[32];
+        snprintf(key, sizeof key, "ring %d", i);
+        snprintf(next, sizeof next, "ring %d", i % 100 == 99 ? i - 99 : i + 1);
+        put_owned(cache, key, keeps(next));
+    }
+    put_1(cache, "anchor", keeps("ring 250"));
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    cache = open_linked(path);
+    int result = FIRN_AGAIN;
+    int steps = 0;
+    while (result == FIRN_AGAIN) {
+        result = firn_collect(cache, 0, NULL);
+        steps++;
+    }
+    ck_assert_int_eq(result, FIRN_OK);
+    ck_assert_int_gt(steps, 5);
+    ck_assert(has(cache, "ring 200") && has(cache, "ring 299"));
+    ck_assert(!has(cache, "ring 199") && !has(cache, "ring 300") && !has(cache, "ring 0"));
+    ck_assert_uint_eq(stats_of(cache).links, 101);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(a_pin_keeps_a_circle) {
+    firn_cache *cache = open_linked(NULL);
+    put_owned(cache, "one", keeps("two"));
+    put_owned(cache, "two", keeps("one"));
+    ck_assert_int_eq(firn_pin(cache, "one", 3, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
+    ck_assert(has(cache, "one") && has(cache, "two"));
+    ck_assert_int_eq(firn_unpin(cache, "one", 3), FIRN_OK);
+    ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
+    ck_assert(!has(cache, "one") && !has(cache, "two"));
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 /* ---- the rest ---- */
 
 typedef struct listing {
@@ -736,6 +815,9 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, what_is_kept_is_not_evicted_alone);
     tcase_add_test(tcase, what_is_kept_is_not_reclaimed);
     tcase_add_test(tcase, when_no_room_can_be_made_both_go);
+    tcase_add_test(tcase, owned_entries_in_a_circle_are_collected);
+    tcase_add_test(tcase, circles_in_the_store_are_collected);
+    tcase_add_test(tcase, a_pin_keeps_a_circle);
     tcase_add_test(tcase, links_are_added_listed_and_removed);
     tcase_add_test(tcase, links_of_a_live_value_change_in_place);
     tcase_add_test(tcase, a_large_value_that_goes_straight_down_has_links_too);

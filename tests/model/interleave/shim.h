@@ -72,6 +72,16 @@
 #define atomic_fetch_sub_explicit(object, value, order)                                            \
     MODEL_CHANGE(object, "take off", 0 - (__typeof__((void)0, *(object)))(value))
 
+#define atomic_fetch_and_explicit(object, value, order)                                            \
+    __extension__({                                                                                \
+        __auto_type model_at = (object);                                                           \
+        __typeof__((void)0, *model_at) model_operand = (value);                                    \
+        model_reach(model_at, MODEL_WRITE, MODEL_SITE("and " #object));                            \
+        __typeof__((void)0, *model_at) model_old = *model_at;                                      \
+        *model_at = model_old & model_operand;                                                     \
+        model_old;                                                                                 \
+    })
+
 #define atomic_exchange_explicit(object, value, order)                                             \
     __extension__({                                                                                \
         __auto_type model_at = (object);                                                           \
