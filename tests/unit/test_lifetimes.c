@@ -165,6 +165,81 @@ START_TEST(a_pin_brings_an_entry_up_and_flushing_writes_it) {
 }
 END_TEST
 
+/* ---- no unneeded objects ---- */
+
+static atomic_ulong allocations;
+
+static void *counting_alloc(void *context, size_t size) {
+    (void)context;
+    atomic_fetch_add(&allocations, 1);
+    return aligned_alloc(64, (size + 63) / 64 * 64);
+}
+
+static void counting_free(void *context, void *memory, size_t size) {
+    (void)context;
+    (void)size;
+    free(memory);
+}
+
+static void hit_everything(firn_cache *cache, int count) {
+    firn_object *objects[16];
+    firn_key keys[16];
+    int numbers[16];
+    for (int i = 0; i < count; i++) {
+        firn_object *object;
+        ck_assert_int_eq(firn_get(cache, &i, sizeof i, &object), FIRN_OK);
+        firn_object_unref(firn_object_ref(object));
+        firn_object_unref(object);
+        char copy[200];
+        ck_assert_int_eq(firn_get_copy(cache, &i, sizeof i, copy, sizeof copy, NULL), FIRN_OK);
+        ck_assert_int_eq(firn_contains(cache, &i, sizeof i), FIRN_OK);
+    }
+    for (int i = 0; i < 16; i++) {
+        numbers[i] = i;
+        keys[i] = (firn_key){&numbers[i], sizeof numbers[i]};
+    }
+    ck_assert_int_eq(firn_get_many(cache, 16, keys, objects, NULL), FIRN_OK);
+    for (int i = 0; i < 16; i++) {
+        firn_object_unref(objects[i]);
+    }
+}
+
+START_TEST(a_hot_hit_allocates_nothing_and_freed_blocks_are_used_again) {
+    const char *name;
+    char value[150] = {0};
+    enum { COUNT = 2000 };
+    for (unsigned i = 0; (name = firn_policy_name(i)) != NULL; i++) {
+        firn_options options = FIRN_OPTIONS_INIT;
+        options.hot_bytes = 16 << 20;
+        options.hot_policy = name;
+        options.allocator = (firn_allocator){counting_alloc, counting_free, NULL};
+        firn_cache *cache = open_with(NULL, &options);
+        for (int n = 0; n < COUNT; n++) {
+            ck_assert_int_eq(firn_put(cache, &n, sizeof n, value, sizeof value, NULL), FIRN_OK);
+        }
+        unsigned long before = atomic_load(&allocations);
+        ck_assert_uint_gt(before, 0);
+        for (int round = 0; round < 5; round++) {
+            hit_everything(cache, COUNT);
+        }
+        ck_assert_uint_eq(atomic_load(&allocations), before);
+        /* Overwriting takes the blocks that overwriting gave back; the pool asks for none. */
+        for (int round = 0; round < 5; round++) {
+            for (int n = 0; n < COUNT; n++) {
+                firn_object *object;
+                ck_assert_int_eq(firn_object_new(cache, &n, sizeof n, sizeof value, NULL, &object),
+                                 FIRN_OK);
+                memset(firn_object_value(object), round, sizeof value);
+                ck_assert_int_eq(firn_put_object(cache, object), FIRN_OK);
+                firn_object_unref(object);
+            }
+        }
+        ck_assert_uint_le(atomic_load(&allocations), before + 1); /* of a slab, if they were full */
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    }
+}
+END_TEST
+
 /* ---- weak references ---- */
 
 static firn_weak *weak_of(firn_cache *cache, const char *key) {
@@ -417,6 +492,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_pin_goes_over_to_the_new_value_and_ends_with_the_entry);
     tcase_add_test(tcase, pins_leave_room_for_others);
     tcase_add_test(tcase, a_pin_brings_an_entry_up_and_flushing_writes_it);
+    tcase_add_test(tcase, a_hot_hit_allocates_nothing_and_freed_blocks_are_used_again);
     tcase_add_test(tcase, a_weak_reference_keeps_nothing);
     tcase_add_test(tcase, a_weak_reference_gives_the_object_that_somebody_holds);
     tcase_add_test(tcase, a_weak_reference_may_outlive_the_cache);
