@@ -72,6 +72,8 @@ FIRN_API FIRN_NODISCARD int firn_flush(firn_cache *cache);
  * A value too large for the hot tier is written straight to the cold tier.
  *
  * FIRN_ETOOLARGE  no tier can hold it; the old value, if there was one, is kept
+ * FIRN_CONFLICT   options->links: what the value depends on has changed (see firn/link.h)
+ * FIRN_ETYPE      options->type is not registered
  * FIRN_EREADONLY
  * FIRN_ENOMEM     the old value, if there was one, is kept
  * FIRN_ENOSPC, FIRN_EIO, FIRN_ECORRUPT

@@ -599,7 +599,7 @@ bool firn_graph_next_doomed(firn_graph *graph, firn_doomed *doomed) {
 void firn_graph_doom(firn_graph *graph, uint64_t hash, uint64_t version, firn_doom why) {
     pthread_mutex_lock(&graph->lock);
     uint32_t number = find(graph, hash);
-    if (number != 0) {
+    if (number != 0 && (version == 0 || node_at(graph, number)->version == version)) {
         node_at(graph, number)->version = version;
         doom(graph, number, why);
     }

@@ -91,7 +91,7 @@ void firn_graph_change(firn_graph *graph, uint64_t hash);
 /* Whether a link of an entry that is there keeps it. */
 bool firn_graph_keeps(firn_graph *graph, uint64_t hash);
 
-/* Dooms an entry that has links, or is owned. version: as in firn_doomed; 0: any. */
+/* Dooms an entry that has links, or is owned, if it is of that version; 0: whatever version. */
 void firn_graph_doom(firn_graph *graph, uint64_t hash, uint64_t version, firn_doom why);
 /* The next doomed entry, if it still is. False: there is none. */
 bool firn_graph_next_doomed(firn_graph *graph, firn_doomed *doomed);

@@ -3,7 +3,7 @@
 
 #include "tier/cache.h"
 
-enum { INTERN_ATTEMPTS = 16 };
+enum { ATTEMPTS = 100 /* at a put whose links others change meanwhile */ };
 
 /* Where a new value goes. */
 enum destination { TO_RESIDENTS, TO_QUEUE, TO_COLD_TIER, TO_NOWHERE };
@@ -25,8 +25,9 @@ typedef struct change {
     bool is_body;               /* it is to hold a value for others */
     bool same_value;            /* as the entry has already, whatever else changes */
     enum condition condition;
-    uint64_t expected; /* IF_VERSION */
-    uint64_t version;  /* out: what the entry got; not 0: the table has it, whatever came then */
+    uint64_t expected;  /* IF_VERSION */
+    uint64_t version;   /* out: what the entry got; not 0: the table has it, whatever came then */
+    bool links_changed; /* out, with FIRN_CONFLICT: what the plan says of targets is out of date */
 } change;
 
 /* What the cold tier said of a key that is not in the table. It holds for as long as the key's
@@ -163,6 +164,7 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
     result = firn_links_put_locked(cache, put->hash, version, put->plan, !put->same_value);
+    put->links_changed = result == FIRN_CONFLICT;
     if (result == FIRN_OK) {
         result = firn_void_below_locked(cache, old, put->hash, version);
     }
@@ -423,19 +425,32 @@ static bool wants_intern(const firn_cache *cache, const change *put,
 }
 
 /* Works the links out, and puts: a plan must have its end whatever comes. */
-static int put_planned(firn_cache *cache, change *put, const firn_put_options *options) {
+static int put_planned_once(firn_cache *cache, change *put, const firn_put_options *options) {
     firn_link_plan plan;
+    uint64_t expires_ms = put->expires_ms;
+    put->links_changed = false;
     int result = begin_plan(cache, &plan, put, options);
     if (result != FIRN_OK) {
         return result;
     }
     if (firn_link_plan_any(&plan)) {
         put->plan = &plan;
-        put->expires_ms = sooner(put->expires_ms, plan.expires_ms);
+        put->expires_ms = sooner(expires_ms, plan.expires_ms);
     }
     result = put->plan != NULL || put->type != NULL ? put_rich(cache, put) : put_bytes(cache, put);
     firn_link_plan_end(cache, &plan);
     put->plan = NULL;
+    put->expires_ms = expires_ms;
+    return result;
+}
+
+/* If a target changes meanwhile, its version is looked at once more. */
+static int put_planned(firn_cache *cache, change *put, const firn_put_options *options) {
+    int result = FIRN_CONFLICT;
+    put->links_changed = true;
+    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put->links_changed; i++) {
+        result = put_planned_once(cache, put, options);
+    }
     return result;
 }
 
@@ -443,12 +458,12 @@ static int put_planned(firn_cache *cache, change *put, const firn_put_options *o
 static int put_interned(firn_cache *cache, change *put, const firn_put_options *options) {
     int result = FIRN_CONFLICT;
     /* The body may go before the entry is there that keeps it. */
-    unsigned attempts = put->condition == IF_VERSION ? 1 : INTERN_ATTEMPTS;
-    for (unsigned i = 0; i < attempts && result == FIRN_CONFLICT; i++) {
+    put->links_changed = true;
+    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put->links_changed; i++) {
         firn_links_settle(cache);
         result = firn_intern(cache, put->value, put->value_size, &put->body);
         if (result == FIRN_OK || result == FIRN_NOT_FOUND) {
-            result = put_planned(cache, put, options);
+            result = put_planned_once(cache, put, options);
         }
         firn_object_unref(put->body);
         put->body = NULL;
@@ -568,6 +583,32 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
     return plain ? FIRN_OK : link_new(cache, &full, object);
 }
 
+/* The object has the links as they were given; it is put with what they come to now. */
+static int put_object_once(firn_cache *cache, change *put, firn_object *object) {
+    firn_link_plan plan;
+    put->links_changed = false;
+    int result = firn_link_plan_of(cache, &plan, object, false);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    firn_links *given = firn_object_get_links(object);
+    if (firn_link_plan_any(&plan)) {
+        put->plan = &plan;
+        put->expires_ms = sooner(put->expires_ms, plan.expires_ms);
+        set_links(object, &plan);
+        firn_object_set_expiry_locked(object, put->expires_ms); /* nobody else knows it */
+    }
+    result = put_made(cache, put, object);
+    if (put->version == 0 && firn_link_plan_any(&plan)) {
+        firn_object_set_links(object, given);
+    } else {
+        firn_links_unref(given, cache->heap);
+    }
+    firn_link_plan_end(cache, &plan);
+    put->plan = NULL;
+    return result;
+}
+
 int firn_put_object(firn_cache *cache, firn_object *object) {
     if (cache == NULL || object == NULL) {
         return FIRN_EINVAL;
@@ -588,19 +629,13 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
                   .expires_ms = firn_object_expires_ms(object)};
     put.key = firn_object_key(object, &put.key_size);
     put.hash = firn_hash64(cache->seed, put.key, put.key_size);
-    firn_link_plan plan;
-    result = firn_link_plan_of(cache, &plan, object, false);
-    if (result != FIRN_OK) {
-        return result;
+    uint64_t expires_ms = put.expires_ms;
+    result = FIRN_CONFLICT;
+    put.links_changed = true;
+    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put.links_changed; i++) {
+        put.expires_ms = expires_ms;
+        result = put_object_once(cache, &put, object);
     }
-    if (firn_link_plan_any(&plan)) {
-        put.plan = &plan;
-        put.expires_ms = sooner(put.expires_ms, plan.expires_ms);
-        set_links(object, &plan);
-        firn_object_set_expiry_locked(object, put.expires_ms); /* nobody else knows it */
-    }
-    result = put_made(cache, &put, object);
-    firn_link_plan_end(cache, &plan);
     return finish_put(cache, result);
 }
 
