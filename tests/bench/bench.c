@@ -585,7 +585,8 @@ static void bench_threads(void) {
     static const size_t sizes[] = {256, 1024, 8192, 65536};
     unsigned char *values = malloc(WRITE_BYTES);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        writer writers[WRITERS] = {{NULL}};
+        writer writers[WRITERS];
+        memset(writers, 0, sizeof writers);
         for (size_t i = 0; i < WRITE_BYTES / sizes[s]; i++) {
             make_value(i, values + i * sizes[s], sizes[s]);
         }

@@ -655,9 +655,9 @@ START_TEST(a_head_that_makes_no_sense_is_damage_and_one_that_lies_is_incomplete)
     };
     for (unsigned i = 0; i < 3; i++) {
         firn_pieces_write(&pieces[i], heads[i]);
-        items[i] = (firn_cold_item){.hash = firn_hash64(firn_cold_seed(cold), "abc" + i, 1),
+        items[i] = (firn_cold_item){.hash = firn_hash64(firn_cold_seed(cold), &"abc"[i], 1),
                                     .version = i + 1,
-                                    .key = "abc" + i,
+                                    .key = &"abc"[i],
                                     .key_size = 1,
                                     .value = heads[i],
                                     .value_size = FIRN_STREAM_HEAD_SIZE,

@@ -44,7 +44,8 @@
     __extension__({                                                                                \
         __auto_type model_at = (object);                                                           \
         model_reach(model_at, MODEL_READ, MODEL_SITE("load " #object));                            \
-        *model_at;                                                                                 \
+        __typeof__((void)0, *model_at) model_got = *model_at;                                      \
+        model_got;                                                                                 \
     })
 
 #define atomic_store_explicit(object, value, order)                                                \
