@@ -30,9 +30,9 @@ typedef struct dump {
 
 static bool is_wanted(const dump *self, const firn_store_entry *entry) {
     uint64_t age = self->now_ms > entry->written_ms ? self->now_ms - entry->written_ms : 0;
-    return (self->expired || !entry->expired) && entry->value_size >= self->min_size &&
-           entry->value_size <= self->max_size && age <= self->newer_ms && age >= self->older_ms &&
-           entry->key_size >= self->prefix_size &&
+    return !entry->body && (self->expired || !entry->expired) &&
+           entry->value_size >= self->min_size && entry->value_size <= self->max_size &&
+           age <= self->newer_ms && age >= self->older_ms && entry->key_size >= self->prefix_size &&
            (self->prefix_size == 0 || memcmp(entry->key, self->prefix, self->prefix_size) == 0);
 }
 
@@ -49,6 +49,9 @@ static void print_attributes(const firn_store_entry *entry) {
     }
     if (entry->owned) {
         printf("\towned");
+    }
+    if (entry->interned) {
+        printf("\tinterned");
     }
     (void)firn_store_entry_links(entry, print_link, NULL);
 }
@@ -265,7 +268,8 @@ const command command_dump = {
     "- as its stored size and 'stream' as its codec, and is marked 'incomplete' when pieces of it\n"
     "were reclaimed, so that a cache has a miss. Then, for entries that have them: "
     "type=NAME/VERSION\n"
-    "for a value of a type, which is shown as it was encoded; 'owned'; and each link as keeps=KEY "
+    "for a value of a type, which is shown as it was encoded; 'owned'; 'interned'; and each link "
+    "as keeps=KEY "
     "or\n"
     "depends=KEY.\n\n"
     "  -v, --values        the values too\n"

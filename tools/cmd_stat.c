@@ -35,6 +35,9 @@ static void print_types(firn_store *store, const firn_store_info *info) {
     printf("%-20s %llu, of %llu entries; owned entries: %llu\n", "links",
            (unsigned long long)info->links, (unsigned long long)info->linked,
            (unsigned long long)info->owned);
+    printf("%-20s %llu entries of %llu bytes share %llu values of %llu bytes\n", "interned",
+           (unsigned long long)info->interned, (unsigned long long)info->interned_bytes,
+           (unsigned long long)info->bodies, (unsigned long long)info->body_bytes);
 }
 
 static void json_types(firn_store *store) {
@@ -104,6 +107,10 @@ static void print_json(firn_store *store, const firn_store_info *info) {
         {"linked", info->linked},
         {"links", info->links},
         {"owned", info->owned},
+        {"interned", info->interned},
+        {"interned_bytes", info->interned_bytes},
+        {"bodies", info->bodies},
+        {"body_bytes", info->body_bytes},
         {"records", info->records},
         {"first_sequence", info->first_sequence},
         {"last_sequence", info->last_sequence},

@@ -66,7 +66,8 @@ static void json_attributes(const firn_store_entry *entry) {
     } else {
         fputs("null", stdout);
     }
-    printf(", \"owned\": %s, \"links\": [", entry->owned ? "true" : "false");
+    printf(", \"owned\": %s, \"interned\": %s, \"links\": [", entry->owned ? "true" : "false",
+           entry->interned ? "true" : "false");
     bool first = true;
     (void)firn_store_entry_links(entry, json_link, &first);
     putchar(']');

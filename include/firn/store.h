@@ -57,12 +57,16 @@ typedef struct firn_store_info {
     uint64_t linked;             /* entries that have links: see firn/link.h */
     uint64_t links;              /* of all of them together */
     uint64_t owned;              /* entries that live only as long as links keep them */
+    uint64_t interned;           /* entries that share their value: see firn_put_options.intern */
+    uint64_t interned_bytes;     /* of the values of these, each counted; not in value_bytes */
+    uint64_t bodies;             /* values that are shared; they are no entries */
+    uint64_t body_bytes;         /* of these, each counted once, and in value_bytes */
 } firn_store_info;
 
 #define FIRN_STORE_INFO_INIT                                                                       \
     {                                                                                              \
         sizeof(firn_store_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                           \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
     }
 
 /* A type of which values lie in a store, or may: it remembers every type that was registered. Can
@@ -101,7 +105,8 @@ typedef struct firn_store_entry {
         damaged; /* not 0: checksum or form is wrong; only sequence, record_size and damage hold */
     const char *damage;    /* what is wrong; a static string, NULL if nothing */
     uint32_t dictionary;   /* id of the dictionary that its record was made with; 0: none */
-    uint32_t incomplete;   /* not 0: pieces are missing, so that a cache gives a miss */
+    uint32_t incomplete;   /* not 0: pieces are missing, or the value that was to be shared, so that
+                              a cache gives a miss */
     uint64_t pieces;       /* not 0: the value was written as a stream, and is in so many pieces */
     uint64_t piece_size;   /* bytes of each but the last */
     uint64_t stream;       /* a number that tells its pieces from those of other values */
@@ -111,6 +116,8 @@ typedef struct firn_store_entry {
     uint32_t type_version; /* of the value's encoding */
     uint32_t owned;        /* not 0: lives only as long as links keep it */
     uint32_t link_count;
+    uint32_t interned; /* not 0: the value is shared with other entries. stored_size is 0 */
+    uint32_t body;     /* not 0: no entry, but a value that entries share */
     const void *links; /* as stored, for firn_store_entry_links; NULL: none */
     size_t links_size; /* bytes */
 } firn_store_entry;
@@ -118,7 +125,7 @@ typedef struct firn_store_entry {
 #define FIRN_STORE_ENTRY_INIT                                                                      \
     {                                                                                              \
         sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0, 0,   \
-            0, 0, 0, NULL, 0, 0, 0, 0, NULL, 0                                                     \
+            0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, NULL, 0                                               \
     }
 
 /* What a verification found. */

@@ -562,9 +562,73 @@ static int describe_attributes(firn_store *store, const firn_attributes *attribu
     entry->links_size = attributes->links_size;
     if (attributes->links_size > 0) { /* they were looked at before */
         entry->link_count = (uint32_t)firn_links_count(attributes->links, attributes->links_size);
+        entry->link_count -= attributes->interned; /* the one to its body is not the program's */
     }
+    entry->body = attributes->body;
+    entry->interned = attributes->interned;
     return attributes->type != 0 ? firn_store_name_type(store, attributes->type, &entry->type)
                                  : FIRN_OK;
+}
+
+/* FIRN_NOT_FOUND: there is none. */
+static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held *one) {
+    firn_bytes bytes;
+    int result = store->ops->read_begin(store->session);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    do {
+        result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
+    } while (result == FIRN_OK &&
+             firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
+             store->ops->overtaken(store->session));
+    if (result == FIRN_OK) {
+        result = firn_store_grow(store, to, bytes.size, 0);
+    }
+    if (result == FIRN_OK) {
+        memcpy(to->bytes, bytes.data, bytes.size);
+        result = firn_store_fetch_dictionary(store, &bytes);
+        one->record_size = bytes.size;
+        one->kept = bytes.size;
+    }
+    store->ops->read_end(store->session);
+    return result;
+}
+
+/* Finds the value that the entry shares with others, if its own record is sound. FIRN_OK; the entry
+ * says if it is missing or damaged. */
+static int describe_interned(firn_store *store, const firn_attributes *attributes, bool value,
+                             firn_store_entry *entry) {
+    size_t at = 0;
+    firn_link link = {0};
+    held body = {0};
+    firn_bytes bytes;
+    firn_record record;
+    entry->value_size = attributes->interned_size;
+    while (link.kind != FIRN_LINKS_BODY &&
+           firn_links_next(attributes->links, attributes->links_size, &at, &link)) {
+    }
+    body.hash = firn_hash64(store->meta.seed, link.key, link.key_size);
+    int result = link.kind == FIRN_LINKS_BODY ? copy_record(store, body.hash, &store->piece, &body)
+                                              : FIRN_NOT_FOUND;
+    if (result != FIRN_OK) {
+        entry->incomplete = result == FIRN_NOT_FOUND;
+        return result == FIRN_NOT_FOUND ? FIRN_OK : result;
+    }
+    bytes = (firn_bytes){store->piece.bytes, body.record_size};
+    const char *wrong = firn_store_check_bytes(&bytes, body.sequence, true, &record);
+    if (wrong != NULL || !record.attributes.body || record.value_size != entry->value_size) {
+        entry->incomplete = 1;
+        return FIRN_OK;
+    }
+    if (value) {
+        result = firn_store_grow(store, &store->value, record.value_size + 1, 0);
+        if (result == FIRN_OK && firn_store_decode(store, &record) == NULL) {
+            entry->value = store->value.bytes;
+        }
+        entry->incomplete = entry->value == NULL;
+    }
+    return result;
 }
 
 /* Fills the entry from a sound record; decodes its value if asked. */
@@ -594,6 +658,9 @@ static int describe(firn_store *store, const held *one, bool value, firn_store_e
     int result = describe_attributes(store, &record.attributes, entry);
     if (result == FIRN_OK && record.part == FIRN_PART_HEAD) {
         return describe_stream(store, &record, entry);
+    }
+    if (result == FIRN_OK && record.attributes.interned) {
+        return describe_interned(store, &record.attributes, value, entry);
     }
     if (result == FIRN_OK && value) {
         result = firn_store_grow(store, &store->value, record.value_size + 1, 0);
@@ -658,31 +725,6 @@ void firn_store_rewind(firn_store *store) {
         store->chunk_next = 0;
         store->ended = false;
     }
-}
-
-/* FIRN_NOT_FOUND: there is none. */
-static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held *one) {
-    firn_bytes bytes;
-    int result = store->ops->read_begin(store->session);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    do {
-        result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
-    } while (result == FIRN_OK &&
-             firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
-             store->ops->overtaken(store->session));
-    if (result == FIRN_OK) {
-        result = firn_store_grow(store, to, bytes.size, 0);
-    }
-    if (result == FIRN_OK) {
-        memcpy(to->bytes, bytes.data, bytes.size);
-        result = firn_store_fetch_dictionary(store, &bytes);
-        one->record_size = bytes.size;
-        one->kept = bytes.size;
-    }
-    store->ops->read_end(store->session);
-    return result;
 }
 
 int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_store_entry *entry) {
@@ -803,7 +845,7 @@ static void count_attributes(firn_store *store, const firn_store_entry *entry,
                              firn_store_info *info) {
     info->linked += entry->link_count > 0;
     info->links += entry->link_count;
-    info->owned += entry->owned != 0;
+    info->owned += entry->owned != 0 && !entry->body;
     if (entry->type_id != 0) {
         info->typed++;
         firn_store_count_type(store, entry->type_id, entry->type_version);
@@ -823,7 +865,12 @@ static int sum_up(firn_store *store, firn_store_info *info) {
         if (entry.pieces > 0) {
             info->streams++;
             info->streams_incomplete += entry.incomplete;
+        } else if (entry.interned) {
+            info->interned++;
+            info->interned_bytes += entry.value_size;
         } else if (!entry.damaged) {
+            info->bodies += entry.body;
+            info->body_bytes += entry.body ? entry.value_size : 0;
             info->value_bytes += entry.value_size;
             info->stored_bytes += entry.stored_size;
             info->dictionary_entries += entry.dictionary != 0;
@@ -836,7 +883,8 @@ static int sum_up(firn_store *store, firn_store_info *info) {
     info->value_bytes += store->pieces.value_bytes;
     info->stored_bytes += store->pieces.stored_bytes;
     /* A writer may have written more meanwhile than was counted before. */
-    info->entries -= info->pieces < info->entries ? info->pieces : info->entries;
+    uint64_t others = info->pieces + info->bodies;
+    info->entries -= others < info->entries ? others : info->entries;
     firn_store_rewind(store);
     store->from = from;
     store->ended = ended;

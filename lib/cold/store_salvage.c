@@ -217,17 +217,20 @@ static int add(salvage *self, const firn_store_entry *entry) {
         .key = entry->key,
         .key_size = entry->key_size,
         .value = entry->value,
-        .value_size = (size_t)entry->value_size,
+        .value_size = entry->interned ? 0 : (size_t)entry->value_size,
         .attributes = {.type = entry->type_id,
                        .type_version = entry->type_version,
                        .owned = entry->owned != 0,
+                       .body = entry->body != 0,
+                       .interned = entry->interned != 0,
+                       .interned_size = entry->interned ? entry->value_size : 0,
                        .links = entry->links,
                        .links_size = entry->links_size},
     };
     if (entry->version >= self->version_next) {
         self->version_next = entry->version + 1;
     }
-    int result = entry->owned || entry->link_count > 0 ? tell_of_links(self) : FIRN_OK;
+    int result = entry->owned || entry->links_size > 0 ? tell_of_links(self) : FIRN_OK;
     if (result != FIRN_OK) {
         return result;
     }

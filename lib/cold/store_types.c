@@ -117,7 +117,7 @@ int firn_store_entry_links(const firn_store_entry *entry,
     }
     while (result == 0 && entry->links != NULL &&
            firn_links_next(entry->links, entry->links_size, &at, &link)) {
-        result = each(context, &link);
+        result = link.kind != FIRN_LINKS_BODY ? each(context, &link) : 0;
     }
     return result;
 }

@@ -189,6 +189,62 @@ START_TEST(interned_values_go_down_and_come_up) {
 }
 END_TEST
 
+static void expect_in_store(const char *path) {
+    firn_store *store;
+    ck_assert_int_eq(firn_store_open(&store, path, NULL, 0), FIRN_OK);
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.entries, 31);
+    ck_assert_uint_eq(info.interned, 30);
+    ck_assert_uint_eq(info.interned_bytes, 30 * SIZE);
+    ck_assert_uint_eq(info.bodies, 3);
+    ck_assert_uint_eq(info.body_bytes, 3 * SIZE);
+    ck_assert_uint_eq(info.linked, 1);
+    ck_assert_uint_eq(info.owned, 0);
+    firn_store_entry entry = FIRN_STORE_ENTRY_INIT;
+    ck_assert_int_eq(firn_store_get(store, "key 4", 5, &entry), FIRN_OK);
+    ck_assert_uint_eq(entry.interned, 1);
+    ck_assert_uint_eq(entry.value_size, SIZE);
+    ck_assert_mem_eq(entry.value, value_of(1), SIZE);
+    size_t met = 0;
+    while (firn_store_next(store, FIRN_STORE_VALUES, &entry) == FIRN_OK) {
+        met += !entry.body;
+        ck_assert_uint_eq(entry.incomplete, 0);
+        ck_assert_ptr_nonnull(entry.value);
+    }
+    ck_assert_uint_eq(met, 31);
+    firn_store_close(store);
+}
+
+START_TEST(stores_tell_of_shared_values_and_are_salvaged_with_them) {
+    char *path = scratch_path("stores");
+    char *salvaged = scratch_path("salvaged");
+    firn_cache *cache = open_interning(path, 1000);
+    for (int i = 0; i < 30; i++) {
+        char key[20];
+        snprintf(key, sizeof key, "key %d", i);
+        put(cache, key, i % 3);
+    }
+    firn_link link = {FIRN_LINK_KEEPS, "key 0", 5, 0};
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    options.links = &link;
+    options.link_count = 1;
+    options.intern = FIRN_INTERN_NO;
+    ck_assert_int_eq(firn_put(cache, "linked", 6, "small", 5, &options), FIRN_OK);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    expect_in_store(path);
+    firn_salvage_report report = FIRN_SALVAGE_REPORT_INIT;
+    ck_assert_int_eq(firn_store_salvage(path, salvaged, NULL, &report, NULL, NULL), FIRN_OK);
+    expect_in_store(salvaged);
+    cache = open_interning(salvaged, 1000);
+    expect(cache, "key 5", 2);
+    ck_assert_uint_eq(stats_of(cache).links, 31);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+    remove_tree(salvaged);
+}
+END_TEST
+
 enum { THREADS = 4, KEYS = 40, VALUES = 3, ROUNDS = 3000 };
 
 typedef struct race {
@@ -263,6 +319,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, equal_values_share_one_object);
     tcase_add_test(tcase, a_body_goes_with_the_last_that_has_it);
     tcase_add_test(tcase, interned_values_go_down_and_come_up);
+    tcase_add_test(tcase, stores_tell_of_shared_values_and_are_salvaged_with_them);
     tcase_add_test(tcase, threads_that_put_equal_values);
 }
 
