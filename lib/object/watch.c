@@ -63,6 +63,9 @@ int firn_watch_add(firn_domain *domain, firn_watch *watch, firn_object *object) 
 
 /* Takes those out that `one` names, or all of the address. The lock is held. */
 static void take_out_locked(firn_watch_part *part, uintptr_t address, const firn_watch *one) {
+    if (part->bucket_count == 0) {
+        return; /* there was no memory for the watch */
+    }
     for (firn_watch **at = bucket_of(part, address); *at != NULL;) {
         firn_watch *watch = *at;
         if (one != NULL ? watch == one : watch->address == address) {

@@ -122,20 +122,6 @@ static int miss_if_damaged(int result) {
     return result == FIRN_ECORRUPT ? FIRN_NOT_FOUND : result;
 }
 
-static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
-                     uint32_t removals, firn_object **object) {
-    int result = cache->cold == NULL
-                     ? FIRN_NOT_FOUND
-                     : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
-    if (result == FIRN_OK) {
-        firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
-        firn_promote(cache, hash, object, removals);
-    } else {
-        firn_count(cache->counters, FIRN_EVENT_MISS, 1);
-    }
-    return result;
-}
-
 /* The table held the entry in a state that wants more than a note, and that a reader need not see
  * to: if the shard is busy, somebody else will. */
 static void attend(firn_cache *cache, uint64_t hash, firn_object *object, bool expired) {
@@ -180,6 +166,34 @@ static int get_odd(firn_cache *cache, uint64_t hash, firn_object *found, unsigne
     }
     *object = found;
     return FIRN_OK;
+}
+
+/* Neither the table had it nor the cold tier: it may have come up in between, and lost its record
+ * at once. So the table is looked at once more, whose lines are at hand. What is overwritten at
+ * this very moment may be missed all the same. */
+static int look_again(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                      firn_object **object) {
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    int result = found != NULL ? get_odd(cache, hash, found, firn_object_state(found), object)
+                               : FIRN_NOT_FOUND;
+    firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+    return result;
+}
+
+static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                     uint32_t removals, firn_object **object) {
+    int result = cache->cold == NULL
+                     ? FIRN_NOT_FOUND
+                     : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
+    if (result == FIRN_OK) {
+        firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+        firn_promote(cache, hash, object, removals);
+    } else if (result == FIRN_NOT_FOUND && cache->cold != NULL) {
+        result = look_again(cache, hash, key, key_size, object);
+    } else {
+        firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+    }
+    return result;
 }
 
 /* The way of a get is cut in two: what nearly all hits go is laid out flat in get_hashed, which
@@ -349,6 +363,10 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
             firn_promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
             ++*found;
+        } else if (one == FIRN_NOT_FOUND) {
+            const firn_cold_read_item *item = &batch->items[i];
+            *found += look_again(cache, item->hash, item->key, item->key_size,
+                                 &objects[batch->at[i]]) == FIRN_OK;
         } else {
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);
             result = one < 0 && result == FIRN_OK ? one : result;

@@ -161,7 +161,8 @@ int firn_link_plan_begin(firn_cache *cache, firn_link_plan *plan, const firn_lin
     if (count == 0 && !owned) {
         return FIRN_OK;
     }
-    int result = firn_links_check(cache, links + as_they_are, count - as_they_are);
+    int result =
+        firn_links_check(cache, as_they_are > 0 ? links + as_they_are : links, count - as_they_are);
     if (result == FIRN_OK && count > FIRN_LINKS_MAX) {
         result = firn_detail_set(&cache->detail, FIRN_ETOOLARGE, "an entry may have up to %d links",
                                  FIRN_LINKS_MAX);
@@ -318,13 +319,13 @@ static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
     return result < 0 && result != FIRN_ECORRUPT ? result : FIRN_OK;
 }
 
-void firn_links_settle(firn_cache *cache) {
+int firn_links_settle(firn_cache *cache) {
     firn_linking *self = &cache->linking;
     /* In this order: whoever takes the last one off the list has set `settling` before, and clears
      * it only when that one is gone. */
     if (!firn_graph_has_doomed(self->graph) &&
         !atomic_load_explicit(&self->settling, memory_order_acquire)) {
-        return;
+        return FIRN_OK;
     }
     firn_lock(&self->settle_lock);
     atomic_store_explicit(&self->settling, true, memory_order_release);
@@ -339,6 +340,7 @@ void firn_links_settle(firn_cache *cache) {
     }
     atomic_store_explicit(&self->settling, false, memory_order_release);
     firn_unlock(&self->settle_lock);
+    return result;
 }
 
 /* ---- changing the links of an entry ---- */

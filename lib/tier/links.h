@@ -76,8 +76,9 @@ bool firn_links_keep(struct firn_cache *cache, uint64_t hash);
 void firn_links_attributes(const firn_links *block, bool owned, firn_attributes *attributes);
 
 /* Deletes the doomed, and what they doom in turn. Returns when all are gone that were doomed before
- * the call. No lock is held. Costs nothing when nobody is. */
-void firn_links_settle(struct firn_cache *cache);
+ * the call, or with what stands against it: then it is tried again by the next call. No lock is
+ * held. Costs nothing when nobody is doomed. */
+int firn_links_settle(struct firn_cache *cache);
 
 /* links_store.c: brings the graph back when a store is opened, and keeps it at a clean close. */
 int firn_links_load(struct firn_cache *cache);

@@ -319,12 +319,12 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
 }
 
 static int finish_put(firn_cache *cache, int result) {
-    firn_links_settle(cache);
+    int settled = firn_links_settle(cache);
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_PUT, 1);
         result = sync_if_asked(cache);
     }
-    return result;
+    return result == FIRN_OK ? settled : result;
 }
 
 /* Puts an object that was made for it, and that nobody else knows. What its value holds is the
@@ -1004,8 +1004,8 @@ static int delete_counted(firn_cache *cache, change *put) {
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
     }
-    firn_links_settle(cache);
-    return result;
+    int settled = firn_links_settle(cache);
+    return result == FIRN_OK ? settled : result;
 }
 
 int firn_delete(firn_cache *cache, const void *key, size_t key_size) {

@@ -1,35 +1,13 @@
 /* Every allocation of a scenario fails in turn: nothing crashes, nothing leaks, each error is one
  * that is promised, and no wrong value comes back. */
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include <firn/firn.h>
 
+#include "fault/faulty.h"
 #include "unit/suite.h"
 #include "unit/support.h"
-
-typedef struct faulty {
-    _Atomic long countdown; /* the allocation that brings it to 0 fails, and no other */
-    _Atomic long live;
-    _Atomic bool hit;
-} faulty;
-
-static void *faulty_alloc(void *context, size_t size) {
-    faulty *self = context;
-    if (atomic_fetch_sub(&self->countdown, 1) == 1) {
-        atomic_store(&self->hit, true);
-        return NULL;
-    }
-    atomic_fetch_add(&self->live, (long)size);
-    return malloc(size);
-}
-
-static void faulty_free(void *context, void *memory, size_t size) {
-    atomic_fetch_sub(&((faulty *)context)->live, (long)size);
-    free(memory);
-}
 
 static bool is_fine(int result) {
     return result == FIRN_OK || result == FIRN_NOT_FOUND || result == FIRN_ENOMEM;
