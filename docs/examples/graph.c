@@ -6,9 +6,8 @@
  * counts the words of all files in a folder. What is computed depends, by links, on what it was
  * computed from:
  *
- *     report FOLDER -> total FOLDER -> listing FOLDER         names of what is in it
- *                                   -> words FILE -> source FILE   when it was changed, and its
- * size
+ *     report FOLDER -> total FOLDER -> listing FOLDER       (the names in it)
+ *                                   -> words FILE -> source FILE       (its time and size)
  *                                   -> total FOLDER/SUB -> ...
  *
  * The program first tells the cache of what has changed in the file system: it puts a source or a
