@@ -4,13 +4,14 @@
  * stored with it and hold over restarts. A target need not be there: it is looked for when it
  * matters.
  *
- * FIRN_LINK_KEEPS  As long as the holder lives, in either tier, its target is not reclaimed or
- *                  evicted for room: a manifest and its chunks. Where no room can be made
- * otherwise, both go. Deleting the target by its key deletes it all the same. FIRN_LINK_DEPENDS The
- * holder becomes invalid when its target is overwritten, deleted or expires: a result and what it
- * was computed from. It goes over any number of links, also to entries that sleep on disk, and is
- * done when the call that changed the target returns. That the target is evicted or reclaimed
- * changes nothing.
+ * FIRN_LINK_KEEPS: as long as the holder lives, in either tier, its target is not reclaimed or
+ * evicted for room: a manifest and its chunks. Where no room can be made otherwise, both go.
+ * Deleting the target by its key deletes it all the same.
+ *
+ * FIRN_LINK_DEPENDS: the holder becomes invalid when its target is overwritten, deleted or expires:
+ * a result and what it was computed from. It goes over any number of links, also to entries that
+ * sleep on disk, and is done when the call that changed the target returns. That the target is
+ * evicted or reclaimed changes nothing.
  *
  * An entry that is put with `owned` set lives only as long as others keep it: when the last link
  * that keeps it goes, with its holder or by firn_link_remove, it is deleted from both tiers. Until
