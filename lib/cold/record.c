@@ -120,7 +120,8 @@ static const unsigned char *get_attributes(const unsigned char *from, const unsi
     from = get_if((which & IS_INTERNED) != 0, from, end, &interned_size);
     if (from == NULL || which == 0 || which > ATTRIBUTES_MAX ||
         ((which & HAS_TYPE) != 0) != (type != 0) || type > UINT32_MAX ||
-        type_version > UINT32_MAX || ((which & HAS_LINKS) != 0) != (links_size != 0)) {
+        type_version > UINT32_MAX || ((which & HAS_LINKS) != 0) != (links_size != 0) ||
+        interned_size > FIRN_VALUE_SIZE_MAX) {
         return NULL;
     }
     *attributes = (firn_attributes){.type = (uint32_t)type,

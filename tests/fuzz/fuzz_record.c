@@ -1,5 +1,5 @@
 /* Records of any bytes: parsing and decompression must not read or write where they should not,
- * and a record that can be read must come out the same when it is written again.
+ * and a record that can be read must come out the same when it is written again; so must its links.
  *
  * Input: the record as it stands on disk. Its checksum is not asked for, since a fuzzer would never
  * find one. A record that names a dictionary gets one of two: of an odd id one that was trained, of
@@ -12,6 +12,7 @@
 
 #include <zdict.h>
 
+#include "base/links.h"
 #include "cold/codec.h"
 #include "cold/dictionary.h"
 #include "cold/record.h"
@@ -69,21 +70,35 @@ static void decode(const firn_record *record) {
     free(value);
 }
 
+static bool has_same_attributes(const firn_attributes *a, const firn_attributes *b) {
+    return a->type == b->type && a->type_version == b->type_version && a->owned == b->owned &&
+           a->body == b->body && a->interned == b->interned &&
+           a->interned_size == b->interned_size && a->links_size == b->links_size &&
+           (a->links_size == 0 || memcmp(a->links, b->links, a->links_size) == 0);
+}
+
 static bool is_same(const firn_record *a, const firn_record *b) {
     return a->codec == b->codec && a->dictionary == b->dictionary && a->version == b->version &&
            a->expires_ms == b->expires_ms && a->written_ms == b->written_ms &&
            a->value_size == b->value_size && a->key_size == b->key_size &&
-           a->payload_size == b->payload_size && memcmp(a->key, b->key, a->key_size) == 0;
+           a->payload_size == b->payload_size && memcmp(a->key, b->key, a->key_size) == 0 &&
+           a->part == b->part && has_same_attributes(&a->attributes, &b->attributes);
 }
 
 static void write_again(const firn_record *record) {
-    unsigned char *bytes = malloc(FIRN_RECORD_HEAD_MAX + record->key_size + record->payload_size);
+    size_t links_size = record->attributes.links_size;
+    unsigned char *bytes =
+        malloc(FIRN_RECORD_HEAD_MAX + record->key_size + links_size + record->payload_size);
     if (bytes == NULL) {
         return;
     }
     size_t size = firn_record_head(record, bytes);
     memcpy(bytes + size, record->key, record->key_size);
     size += record->key_size;
+    if (links_size > 0) {
+        memcpy(bytes + size, record->attributes.links, links_size);
+        size += links_size;
+    }
     if (record->payload_size > 0) {
         memcpy(bytes + size, record->payload, record->payload_size);
     }
@@ -100,6 +115,37 @@ static void write_again(const firn_record *record) {
     free(bytes);
 }
 
+/* One that is well-formed has one form only if its numbers are as short as they can be: so it is
+ * the links that are compared, not the bytes. */
+static void list_links(const void *bytes, size_t size) {
+    size_t count = firn_links_count(bytes, size);
+    if (count == SIZE_MAX) {
+        return;
+    }
+    firn_link *links = calloc(count + 1, sizeof *links);
+    firn_link again;
+    size_t at = 0;
+    for (size_t i = 0; links != NULL && i < count; i++) {
+        if (!firn_links_next(bytes, size, &at, &links[i])) {
+            abort();
+        }
+    }
+    firn_links *made = links != NULL ? firn_links_new(heap, links, count) : NULL;
+    at = 0;
+    for (size_t i = 0; made != NULL && i < count; i++) {
+        if (!firn_links_next(made->bytes, made->size, &at, &again) || again.kind != links[i].kind ||
+            again.version != links[i].version || again.key_size != links[i].key_size ||
+            memcmp(again.key, links[i].key, again.key_size) != 0) {
+            abort();
+        }
+    }
+    if (made != NULL && at != made->size) {
+        abort();
+    }
+    firn_links_unref(made, heap);
+    free(links);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (dictionaries[0] == NULL) {
         make_dictionaries();
@@ -109,10 +155,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     firn_bytes blob = {data, size};
     (void)firn_record_check(data, size, 1);
     (void)firn_dictionary_check(&blob, 1, &head);
+    list_links(data, size);
     if (firn_record_parse(data, size, &record) != NULL) {
         return 0;
     }
     write_again(&record);
+    if (record.attributes.links_size > 0) {
+        list_links(record.attributes.links, record.attributes.links_size);
+    }
     const char *wrong =
         firn_decode_plausible(record.codec, record.payload, record.payload_size, record.value_size);
     if (wrong == NULL && record.value_size <= VALUE_MAX) {

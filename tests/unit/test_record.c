@@ -19,6 +19,10 @@ static size_t write_record(const firn_record *record) {
     size_t size = firn_record_head(record, bytes);
     memcpy(bytes + size, record->key, record->key_size);
     size += record->key_size;
+    if (record->attributes.links_size > 0) {
+        memcpy(bytes + size, record->attributes.links, record->attributes.links_size);
+        size += record->attributes.links_size;
+    }
     memcpy(bytes + size, record->payload, record->payload_size);
     size += record->payload_size;
     firn_record_seal(bytes, size, NULL, 0, SEQUENCE);
@@ -133,6 +137,92 @@ START_TEST(a_head_tells_all_but_the_payload_when_only_it_is_at_hand) {
 }
 END_TEST
 
+/* The bits of a number say what there is: a type, links, an owner, a body, an interned value. */
+static firn_attributes attributes_of(unsigned which) {
+    firn_attributes attributes = {
+        .owned = (which & 4) != 0, .body = (which & 8) != 0, .interned = (which & 16) != 0};
+    if ((which & 1) != 0) {
+        attributes.type = UINT32_MAX - which;
+        attributes.type_version = which == 1 ? 0 : UINT32_MAX;
+    }
+    if ((which & 2) != 0) {
+        attributes.links = "any bytes";
+        attributes.links_size = 9;
+    }
+    attributes.interned_size = attributes.interned ? FIRN_VALUE_SIZE_MAX : 0;
+    return attributes;
+}
+
+static void check_attributes(const firn_attributes *found, const firn_attributes *expected) {
+    ck_assert_uint_eq(found->type, expected->type);
+    ck_assert_uint_eq(found->type_version, expected->type_version);
+    ck_assert_uint_eq(found->owned, expected->owned);
+    ck_assert_uint_eq(found->body, expected->body);
+    ck_assert_uint_eq(found->interned, expected->interned);
+    ck_assert_uint_eq(found->interned_size, expected->interned_size);
+    ck_assert_uint_eq(found->links_size, expected->links_size);
+    if (expected->links_size > 0) {
+        ck_assert_mem_eq(found->links, expected->links, expected->links_size);
+    }
+}
+
+START_TEST(attributes_are_read_as_written) {
+    for (unsigned which = 0; which < 32; which++) {
+        firn_record record = sample;
+        record.codec = which % 2;
+        record.expires_ms = which % 3;
+        record.attributes = attributes_of(which);
+        size_t size = write_record(&record);
+        firn_record found;
+        ck_assert_ptr_null(firn_record_check(bytes, size, SEQUENCE));
+        ck_assert_uint_eq(bytes[8] >> 4, which == 0 ? 2 : 5);
+        for (size_t held = size - 5; held <= size; held += 5) {
+            ck_assert_ptr_null(firn_record_parse_head(bytes, held, size, &found));
+            check_attributes(&found.attributes, &record.attributes);
+            ck_assert_mem_eq(found.key, "the key", 7);
+            ck_assert_uint_eq(found.value_size, 5);
+            ck_assert_uint_eq(found.payload_size, 5);
+        }
+        ck_assert_mem_eq(found.payload, "value", 5);
+    }
+}
+END_TEST
+
+START_TEST(links_that_are_not_at_hand_are_not_given) {
+    firn_record record = sample;
+    record.attributes = attributes_of(2);
+    size_t size = write_record(&record);
+    firn_record found;
+    ck_assert_ptr_null(firn_record_parse_head(bytes, size - 6, size, &found));
+    ck_assert_ptr_null(found.attributes.links);
+    ck_assert_uint_eq(found.attributes.links_size, 9);
+    ck_assert_ptr_null(firn_record_parse_head(bytes, size - 14, size, &found));
+    ck_assert_ptr_nonnull(firn_record_parse_head(bytes, size - 15, size, &found));
+}
+END_TEST
+
+START_TEST(the_bytes_of_attributes_are_those_of_the_format) {
+    firn_record record = sample;
+    record.version = 3;
+    record.written_ms = 4;
+    record.key_size = 1;
+    record.payload_size = record.value_size = 1;
+    record.attributes = (firn_attributes){.type = 300,
+                                          .type_version = 2,
+                                          .owned = true,
+                                          .body = true,
+                                          .interned = true,
+                                          .interned_size = 5,
+                                          .links = "LL",
+                                          .links_size = 2};
+    static const unsigned char expected[] = {0x50, 1, 3, 4,   31,  0xac, 0x02,
+                                             2,    2, 5, 't', 'L', 'L',  'v'};
+    size_t size = write_record(&record);
+    ck_assert_uint_eq(size, 8 + sizeof expected);
+    ck_assert_mem_eq(bytes + 8, expected, sizeof expected);
+}
+END_TEST
+
 START_TEST(a_payload_from_elsewhere_seals_the_same) {
     size_t size = write_record(&sample);
     unsigned char whole[ROOM];
@@ -198,8 +288,28 @@ START_TEST(heads_that_make_no_sense_are_refused) {
         {"a dictionary for what is stored as it is", {0x24, 1, 1, 1, 0, 'k'}, 6},
         {"a dictionary without an id", {0x25, 0, 1, 1, 1, 0, 'k'}, 7},
         {"a dictionary beyond 32 bits", {0x25, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 1, 1, 0, 'k'}, 11},
+        {"a format that is not known", {0x60, 1, 1, 0, 4, 'k'}, 6},
+        {"attributes that are cut off", {0x50, 1, 1, 0}, 4},
+        {"attributes of which there are none", {0x50, 1, 1, 0, 0, 'k'}, 6},
+        {"attributes that are not known", {0x50, 1, 1, 0, 32, 'k'}, 6},
+        {"a type without a number", {0x50, 1, 1, 0, 1, 0, 1, 'k'}, 8},
+        {"a type beyond 32 bits", {0x50, 1, 1, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 'k'}, 12},
+        {"a type's version beyond 32 bits",
+         {0x50, 1, 1, 0, 1, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 'k'},
+         12},
+        {"a type that is cut off", {0x50, 1, 1, 0, 1, 1}, 6},
+        {"links without bytes", {0x50, 1, 1, 0, 2, 0, 'k'}, 7},
+        {"links beyond the end", {0x50, 1, 1, 0, 2, 2, 'k', 'L'}, 8},
+        {"links of nearly all the bytes there can be",
+         {0x50, 1, 1, 0, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 'k'},
+         16},
+        {"an interned value above the largest",
+         {0x50, 1, 1, 0, 16, 0x80, 0x80, 0x80, 0x80, 0x10, 'k'},
+         11},
     };
     static const unsigned char right[] = {0x20, 1, 1, 0, 'k'};
+    static const unsigned char with_attributes[] = {0x50, 1, 1, 0, 7, 1, 0, 1, 'k', 'L'};
+    ck_assert_ptr_null(parse_of(with_attributes, sizeof with_attributes));
     ck_assert_ptr_null(parse_of(right, sizeof right));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         ck_assert_msg(parse_of(wrong[i].head, wrong[i].size) != NULL, "%s", wrong[i].what);
@@ -342,6 +452,9 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, what_is_written_is_read_again);
     tcase_add_test(tcase, the_bytes_are_those_of_the_format);
     tcase_add_test(tcase, a_head_tells_all_but_the_payload_when_only_it_is_at_hand);
+    tcase_add_test(tcase, attributes_are_read_as_written);
+    tcase_add_test(tcase, links_that_are_not_at_hand_are_not_given);
+    tcase_add_test(tcase, the_bytes_of_attributes_are_those_of_the_format);
     tcase_add_test(tcase, a_payload_from_elsewhere_seals_the_same);
     tcase_add_test(tcase, any_changed_bit_and_any_other_place_is_noticed);
     tcase_add_test(tcase, a_record_that_is_cut_off_is_refused_or_has_a_shorter_payload);
