@@ -126,6 +126,11 @@ static void take(void *context, firn_object *object) {
 
 /* Some of the next list. */
 static void gather(firn_collector *self) {
+    firn_holder_list *list = &self->domain->holders[self->list];
+    if (atomic_load_explicit(&list->count, memory_order_relaxed) == 0 && !self->mark.rich.listed) {
+        self->list++;
+        return;
+    }
     self->failed = make_room(self);
     if (self->failed != FIRN_OK) {
         return;
@@ -134,8 +139,7 @@ static void gather(firn_collector *self) {
     unsigned most = room < GATHER_AT_ONCE ? room : GATHER_AT_ONCE;
     if (self->count > COUNT_MAX - CHUNK) {
         self->list = FIRN_HOLDER_LISTS; /* the others count as held from outside */
-    } else if (firn_domain_walk_holders(&self->domain->holders[self->list], &self->mark, most, take,
-                                        self)) {
+    } else if (firn_domain_walk_holders(list, &self->mark, most, take, self)) {
         self->list++;
     }
 }
@@ -394,6 +398,10 @@ static bool work_otherwise(firn_collector *self) {
         gather(self);
         if (self->list == FIRN_HOLDER_LISTS && self->failed == FIRN_OK) {
             add(&self->candidates, self->count);
+            if (self->count == 0) {
+                enter(self, FIRN_COLLECT_CLEAR);
+                return false;
+            }
             self->failed = plan_places(self);
             return true;
         }
