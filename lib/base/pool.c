@@ -284,7 +284,7 @@ static void enter(slab *at, slab **list) {
 }
 
 static uint8_t group_of(const slab *at) {
-    return at->used == at->slots ? GROUPS : (uint8_t)((uint64_t)at->used * GROUPS / at->slots);
+    return (uint8_t)((uint64_t)at->used * GROUPS / at->slots); /* full: GROUPS */
 }
 
 /* After a change of `used`: the slab goes to the group it belongs to. The lock is held. */

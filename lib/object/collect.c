@@ -50,9 +50,11 @@
 enum {
     CHUNK_SHIFT = 12,
     CHUNK = 1 << CHUNK_SHIFT, /* candidates */
-    GATHER_AT_ONCE = 128,     /* while a list is locked */
+    GATHER_AT_ONCE = 32,      /* while a list is locked */
     UNTIL_CLOCK = 16,         /* candidates between two looks at the clock */
     FIRST_WATCHED = 256,
+    PAGE_SHIFT = 12,
+    PAGE = 1 << PAGE_SHIFT, /* places */
 };
 
 #define COUNT_MAX ((UINT32_C(1) << 30) - 1)
@@ -124,6 +126,11 @@ static void take(void *context, firn_object *object) {
 
 /* Some of the next list. */
 static void gather(firn_collector *self) {
+    firn_holder_list *list = &self->domain->holders[self->list];
+    if (atomic_load_explicit(&list->count, memory_order_relaxed) == 0 && !self->mark.rich.listed) {
+        self->list++;
+        return;
+    }
     self->failed = make_room(self);
     if (self->failed != FIRN_OK) {
         return;
@@ -132,44 +139,50 @@ static void gather(firn_collector *self) {
     unsigned most = room < GATHER_AT_ONCE ? room : GATHER_AT_ONCE;
     if (self->count > COUNT_MAX - CHUNK) {
         self->list = FIRN_HOLDER_LISTS; /* the others count as held from outside */
-    } else if (firn_domain_walk_holders(&self->domain->holders[self->list], &self->mark, most, take,
-                                        self)) {
+    } else if (firn_domain_walk_holders(list, &self->mark, most, take, self)) {
         self->list++;
     }
 }
 
-static uint32_t place_of(const firn_collector *self, const firn_object *object) {
-    uint64_t mixed = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32) & (self->place_count - 1);
-}
-
-static int make_places(firn_collector *self) {
-    self->place_count = 16;
+/* Room for the pages of places, which are made one by one. */
+static int plan_places(firn_collector *self) {
+    self->place_count = PAGE;
     while (self->place_count < self->count * UINT64_C(2)) {
         self->place_count *= 2;
     }
-    self->places = firn_heap_zalloc(heap_of(self), self->place_count * sizeof *self->places);
-    return self->places != NULL ? FIRN_OK : FIRN_ENOMEM;
+    self->page_room = (uint32_t)(self->place_count >> PAGE_SHIFT);
+    self->pages = firn_heap_alloc(heap_of(self), self->page_room * sizeof *self->pages);
+    return self->pages != NULL ? FIRN_OK : FIRN_ENOMEM;
+}
+
+static int make_page(firn_collector *self) {
+    uint32_t *page = firn_heap_zalloc(heap_of(self), PAGE * sizeof *page);
+    if (page == NULL) {
+        return FIRN_ENOMEM;
+    }
+    self->pages[self->page_count++] = page;
+    return FIRN_OK;
+}
+
+/* The place of the object, or the one it would have. */
+static uint32_t *place_of(const firn_collector *self, const firn_object *object) {
+    uint64_t mixed = ((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    for (uint64_t at = mixed >> 32;; at++) {
+        uint64_t number = at & (self->place_count - 1);
+        uint32_t *place = &self->pages[number >> PAGE_SHIFT][number & (PAGE - 1)];
+        if (*place == 0 || candidate_at(self, *place - 1)->object == object) {
+            return place;
+        }
+    }
 }
 
 static void index_one(firn_collector *self, uint32_t number) {
-    uint32_t place = place_of(self, candidate_at(self, number)->object);
-    while (self->places[place] != 0) {
-        place = (place + 1) & (self->place_count - 1);
-    }
-    self->places[place] = number + 1;
+    *place_of(self, candidate_at(self, number)->object) = number + 1;
 }
 
 /* Its number and 1; 0: it is none. */
 static uint32_t find(const firn_collector *self, const firn_object *object) {
-    uint32_t place = place_of(self, object);
-    while (self->places[place] != 0) {
-        if (candidate_at(self, self->places[place] - 1)->object == object) {
-            return self->places[place];
-        }
-        place = (place + 1) & (self->place_count - 1);
-    }
-    return 0;
+    return *place_of(self, object);
 }
 
 static void visit(firn_collector *self, const firn_candidate *candidate, firn_visitor visitor) {
@@ -316,20 +329,27 @@ static void release(firn_collector *self, uint32_t number) {
     firn_object_unref(candidate->object);
 }
 
-static void clear(firn_collector *self) {
+/* Memory goes back in pieces too: much of it at once takes the system its time. True: all has. */
+static bool clear_some(firn_collector *self) {
     firn_heap *heap = heap_of(self);
-    for (uint32_t i = 0; i < self->chunk_count; i++) {
-        firn_heap_free(heap, self->chunks[i], CHUNK * sizeof(firn_candidate));
+    if (self->chunk_count > 0) {
+        firn_heap_free(heap, self->chunks[--self->chunk_count], CHUNK * sizeof(firn_candidate));
+        return false;
+    }
+    if (self->page_count > 0) {
+        firn_heap_free(heap, self->pages[--self->page_count], PAGE * sizeof(uint32_t));
+        return false;
     }
     firn_heap_free(heap, self->chunks, self->chunk_room * sizeof *self->chunks);
-    firn_heap_free(heap, self->places, self->place_count * sizeof *self->places);
+    firn_heap_free(heap, self->pages, self->page_room * sizeof *self->pages);
     firn_heap_free(heap, self->watched, self->watched_room * sizeof *self->watched);
     self->chunks = NULL;
-    self->places = NULL;
+    self->pages = NULL;
     self->watched = NULL;
-    self->chunk_count = self->chunk_room = self->count = 0;
-    self->place_count = self->watched_count = self->watched_room = 0;
+    self->chunk_room = self->count = self->page_room = 0;
+    self->watched_count = self->watched_room = 0;
     self->alive = 0;
+    return true;
 }
 
 /* ---- the way of a round ---- */
@@ -344,19 +364,6 @@ static void give_up(firn_collector *self) {
         firn_domain_unmark(&self->domain->holders[self->list], &self->mark);
     }
     enter(self, FIRN_COLLECT_RELEASE);
-}
-
-/* The next phase: all candidates have been through this one. */
-static void advance(firn_collector *self) {
-    if (self->phase == FIRN_COLLECT_RELEASE) {
-        clear(self);
-        if (self->failed == FIRN_OK) {
-            add(&self->rounds, 1);
-        }
-        enter(self, FIRN_COLLECT_IDLE);
-    } else {
-        enter(self, self->phase + 1);
-    }
 }
 
 static void work_on(firn_collector *self, uint32_t number) {
@@ -384,29 +391,55 @@ static void work_on(firn_collector *self, uint32_t number) {
     }
 }
 
+/* A piece of a phase that does not go through the candidates. True: it is done. */
+static bool work_otherwise(firn_collector *self) {
+    switch (self->phase) {
+    case FIRN_COLLECT_GATHER:
+        gather(self);
+        if (self->list == FIRN_HOLDER_LISTS && self->failed == FIRN_OK) {
+            add(&self->candidates, self->count);
+            if (self->count == 0) {
+                enter(self, FIRN_COLLECT_CLEAR);
+                return false;
+            }
+            self->failed = plan_places(self);
+            return true;
+        }
+        return false;
+    case FIRN_COLLECT_MAKE_PLACES:
+        self->failed = make_page(self);
+        return self->page_count == self->page_room;
+    case FIRN_COLLECT_SEAL:
+        return seal(self);
+    default:
+        return clear_some(self);
+    }
+}
+
+static bool goes_through_candidates(enum firn_collect_phase phase) {
+    return phase != FIRN_COLLECT_GATHER && phase != FIRN_COLLECT_MAKE_PLACES &&
+           phase != FIRN_COLLECT_SEAL && phase != FIRN_COLLECT_CLEAR;
+}
+
 /* The least there is to do. */
 static void work(firn_collector *self) {
+    bool done = false;
     if (self->alive != 0 && self->phase < FIRN_COLLECT_DROP) {
         spread(self);
-    } else if (self->phase == FIRN_COLLECT_GATHER) {
-        gather(self);
-        if (self->list == FIRN_HOLDER_LISTS) {
-            add(&self->candidates, self->count);
-            self->failed = self->failed == FIRN_OK ? make_places(self) : self->failed;
-            enter(self, FIRN_COLLECT_INDEX);
-        }
-    } else if (self->phase == FIRN_COLLECT_SEAL) {
-        if (seal(self)) {
-            enter(self, FIRN_COLLECT_DROP);
-        }
+    } else if (!goes_through_candidates(self->phase)) {
+        done = work_otherwise(self);
     } else if (self->position < self->count) {
         work_on(self, self->position++);
     } else {
-        advance(self);
+        done = true;
     }
-    if (self->failed != FIRN_OK && self->phase != FIRN_COLLECT_RELEASE &&
-        self->phase != FIRN_COLLECT_IDLE) {
+    if (self->failed != FIRN_OK && self->phase < FIRN_COLLECT_RELEASE) {
         give_up(self);
+    } else if (done && self->phase == FIRN_COLLECT_CLEAR) {
+        add(&self->rounds, self->failed == FIRN_OK);
+        enter(self, FIRN_COLLECT_IDLE);
+    } else if (done) {
+        enter(self, self->phase + 1);
     }
 }
 

@@ -19,6 +19,7 @@ typedef struct firn_candidate firn_candidate;
 enum firn_collect_phase {
     FIRN_COLLECT_IDLE,
     FIRN_COLLECT_GATHER,
+    FIRN_COLLECT_MAKE_PLACES,
     FIRN_COLLECT_INDEX,
     FIRN_COLLECT_COUNT,
     FIRN_COLLECT_JUDGE,
@@ -27,6 +28,7 @@ enum firn_collect_phase {
     FIRN_COLLECT_SEAL,
     FIRN_COLLECT_DROP,
     FIRN_COLLECT_RELEASE,
+    FIRN_COLLECT_CLEAR,
 };
 
 typedef struct firn_collector {
@@ -40,7 +42,7 @@ typedef struct firn_collector {
     bool asked;        /* the round was begun for somebody who waits for it */
     int failed;        /* the round is given up: why */
     unsigned list;     /* GATHER: the domain's */
-    uint32_t position; /* of the candidates, in a phase that goes through them */
+    uint32_t position; /* of what the phase goes through */
     firn_holder_mark mark;
 
     /* Those of this round; each with a reference. */
@@ -48,8 +50,10 @@ typedef struct firn_collector {
     uint32_t chunk_count;
     uint32_t chunk_room;
     uint32_t count;
-    uint32_t *places; /* by address: a candidate's number and 1; 0: free */
-    uint32_t place_count;
+    uint32_t **pages; /* of places by address: a candidate's number and 1; 0: free */
+    uint32_t page_count;
+    uint32_t page_room;
+    uint64_t place_count; /* a power of two */
     uint32_t alive;    /* the first of those that were found alive and not visited since, and 1 */
     uint32_t *watched; /* numbers of the frozen that weak references know */
     uint32_t watched_count;
