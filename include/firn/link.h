@@ -18,7 +18,7 @@
  * its first link it is like any other. Owned entries that keep each other in a circle, and that
  * nothing else keeps, are found and deleted by firn_collect, and in the background.
  *
- * Links take memory beside hot_bytes, also those of entries on disk: about 60 bytes each, and 60
+ * Links take memory beside hot_bytes, also those of entries on disk: about 25 bytes each, and 70
  * for each entry that has or is the target of one.
  */
 #ifndef FIRN_LINK_H
