@@ -4,6 +4,7 @@
 #ifndef FIRN_TESTS_LINKED_STORE_H
 #define FIRN_TESTS_LINKED_STORE_H
 
+#include <stdio.h>
 #include <string.h>
 
 #include <firn/firn.h>
@@ -131,9 +132,11 @@ static inline int write_linked_entries(firn_cold *cold, firn_heap *heap) {
     return result;
 }
 
-/* Makes the store at a path where nothing is; and, if links is not NULL, an entry "odd" in it that
- * has these bytes for links. Returns FIRN_OK or what failed. */
-static inline int make_odd_linked_store(const char *path, const void *links, size_t links_size) {
+/* Opens the cold tier of a store, which may be new, has it changed, and closes it. Returns FIRN_OK
+ * or what failed. */
+static inline int change_store(const char *path,
+                               int (*change)(firn_cold *cold, void *context, firn_heap *heap),
+                               void *context) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_detail detail;
     firn_cold *cold = NULL;
@@ -148,14 +151,7 @@ static inline int make_odd_linked_store(const char *path, const void *links, siz
                                .compression_min_bytes = 64};
     int result = firn_cold_open(&cold, &config);
     if (result == FIRN_OK) {
-        result = write_linked_entries(cold, heap);
-        if (result == FIRN_OK && links != NULL) {
-            firn_cold_item item = {.version = 2000,
-                                   .key = "odd",
-                                   .key_size = 3,
-                                   .attributes = {.links = links, .links_size = links_size}};
-            result = write_linked_item(cold, &item);
-        }
+        result = change(cold, context, heap);
         int closed = firn_cold_close(cold, result == FIRN_OK);
         result = result == FIRN_OK ? closed : result;
     }
@@ -164,8 +160,64 @@ static inline int make_odd_linked_store(const char *path, const void *links, siz
     return result;
 }
 
+static inline int write_all_linked(firn_cold *cold, void *item, firn_heap *heap) {
+    int result = write_linked_entries(cold, heap);
+    return result == FIRN_OK && item != NULL ? write_linked_item(cold, item) : result;
+}
+
+/* Makes the store at a path where nothing is; and an entry "odd" in it that has these attributes,
+ * which need not be sound. */
+static inline int make_odd_linked_store(const char *path, const firn_attributes *attributes) {
+    firn_cold_item item = {.version = 2000, .key = "odd", .key_size = 3, .attributes = *attributes};
+    return change_store(path, write_all_linked, &item);
+}
+
 static inline int make_linked_store(const char *path) {
-    return make_odd_linked_store(path, NULL, 0);
+    return change_store(path, write_all_linked, NULL);
+}
+
+static inline int remove_hash(firn_cold *cold, void *context, firn_heap *heap) {
+    (void)heap;
+    const uint64_t *hash = context;
+    firn_cold_item item = {.hash = *hash, .version = 1 << 30, .remove = true};
+    return firn_cold_write(cold, &item, 1, firn_cold_version_next(cold));
+}
+
+/* Takes away the record of a hash, as if it had been reclaimed. */
+static inline int remove_record(const char *path, uint64_t hash) {
+    return change_store(path, remove_hash, &hash);
+}
+
+/* ---- values that are shared ---- */
+
+enum { INTERNED_ENTRIES = 3, INTERNED_SIZE = 2000 };
+
+/* Makes a store of entries "twin 0" and so on that share a value of INTERNED_SIZE letters, the last
+ * with a link of its own, and one "plain". */
+static inline int make_interned_store(const char *path) {
+    static char value[INTERNED_SIZE];
+    static const firn_link link = {FIRN_LINK_KEEPS, "plain", 5, 0};
+    firn_options options = FIRN_OPTIONS_INIT;
+    firn_put_options put = FIRN_PUT_OPTIONS_INIT;
+    firn_cache *cache;
+    options.threads = 0;
+    options.cold_bytes = 8 << 20;
+    put.intern = FIRN_INTERN_YES;
+    memset(value, 'i', sizeof value);
+    int result = firn_open(&cache, path, &options);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = firn_put(cache, "plain", 5, "as ever", 7, NULL);
+    for (unsigned i = 0; i < INTERNED_ENTRIES && result == FIRN_OK; i++) {
+        char key[16];
+        int size = snprintf(key, sizeof key, "twin %u", i);
+        put.links = &link;
+        put.link_count = i == INTERNED_ENTRIES - 1;
+        result = firn_put(cache, key, (size_t)size, value, sizeof value, &put);
+    }
+    int closed = firn_close(cache);
+    return result == FIRN_OK ? closed : result;
 }
 
 #endif

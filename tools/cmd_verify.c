@@ -39,6 +39,7 @@ static void print_report(const firn_verify_report *report, int result, bool json
         {"streams", report->streams},
         {"streams_incomplete", report->streams_incomplete},
         {"pieces", report->pieces},
+        {"bodies", report->bodies},
         {"index_entries", report->index_entries},
         {"index_dangling", report->index_dangling},
         {"entries_missing", report->entries_missing},

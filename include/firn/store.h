@@ -29,7 +29,8 @@ typedef struct firn_store_info {
     uint64_t created_ms; /* wall clock, milliseconds since 1970 */
     uint32_t format_version;
     uint32_t page_bytes;         /* LMDB's page */
-    uint64_t entries;            /* keys with a valid record; pieces of streams are none */
+    uint64_t entries;            /* keys with a valid record; pieces of streams and values that
+                                    entries share are none */
     uint64_t records;            /* records in the log, superseded ones too */
     uint64_t first_sequence;     /* of the oldest record; 0: none */
     uint64_t last_sequence;      /* of the newest record; 0: none */
@@ -143,16 +144,17 @@ typedef struct firn_verify_report {
     uint32_t warm_list_damaged;  /* not 0: it would be ignored */
     uint32_t writer_active;      /* not 0: a writer was active, so the page check was skipped */
     uint64_t entries_missing;    /* the store counts so many more records than it has */
-    uint64_t entries;            /* valid records that are sound, but pieces */
+    uint64_t entries;            /* valid records that are sound, but pieces and bodies */
     uint64_t streams;            /* of these, with their value in pieces */
     uint64_t streams_incomplete; /* of these, with pieces missing: a cache gives a miss. Not damage:
                                     the oldest pieces are reclaimed before their entry */
     uint64_t pieces; /* valid records of pieces that are sound, also of values that are gone */
     uint32_t links_file_damaged; /* not 0: all records would be looked through for links */
+    uint64_t bodies; /* valid records of values that entries share; see firn_put_options.intern */
 } firn_verify_report;
 
 #define FIRN_VERIFY_REPORT_INIT                                                                    \
-    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(firn_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Called by firn_store_verify for each finding and, with finding NULL, now and then to tell how
  * far it is. Returns 0 to go on; anything else stops the verification. */
@@ -292,8 +294,8 @@ typedef struct firn_salvage_report {
     uint64_t value_bytes;     /* of the entries salvaged, before compression */
     uint32_t index_damaged;   /* not 0: what is valid was found out from the log alone */
     uint32_t journal_damaged; /* not 0: invalidations are not known, or not all of them */
-    uint64_t
-        incomplete; /* entries left out because pieces of their value are missing, or damaged */
+    uint64_t incomplete; /* entries left out because pieces of their value, or the value that they
+                            share, are missing or damaged */
 } firn_salvage_report;
 
 #define FIRN_SALVAGE_REPORT_INIT                                                                   \

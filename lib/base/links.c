@@ -91,5 +91,5 @@ size_t firn_links_count(const void *bytes, size_t size) {
     while (firn_links_next(bytes, size, &at, &link)) {
         count++;
     }
-    return at == size && count <= FIRN_LINKS_MAX ? count : SIZE_MAX;
+    return at == size && count <= FIRN_LINKS_MAX + 1 /* and one to a body */ ? count : SIZE_MAX;
 }

@@ -368,6 +368,25 @@ static bool is_void(const firn_store *store, uint64_t hash, uint64_t version) {
     return false;
 }
 
+/* False: it has none. */
+static bool find_body_link(const firn_attributes *attributes, firn_link *link) {
+    size_t at = 0;
+    while (attributes->links != NULL &&
+           firn_links_next(attributes->links, attributes->links_size, &at, link)) {
+        if (link->kind == FIRN_LINKS_BODY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool are_links_sound(const firn_attributes *attributes) {
+    firn_link link;
+    return (attributes->links_size == 0 ||
+            firn_links_count(attributes->links, attributes->links_size) != SIZE_MAX) &&
+           find_body_link(attributes, &link) == attributes->interned;
+}
+
 const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, bool fully,
                                    firn_record *record) {
     const char *wrong = NULL;
@@ -383,8 +402,7 @@ const char *firn_store_check_bytes(const firn_bytes *bytes, uint64_t sequence, b
          !firn_pieces_read(&pieces, 0, record->payload, record->payload_size))) {
         wrong = "what it says of its pieces makes no sense";
     }
-    if (wrong == NULL && record->attributes.links_size > 0 &&
-        firn_links_count(record->attributes.links, record->attributes.links_size) == SIZE_MAX) {
+    if (wrong == NULL && !are_links_sound(&record->attributes)) {
         wrong = "its links make no sense";
     }
     return wrong != NULL ? wrong
@@ -599,18 +617,16 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
  * says if it is missing or damaged. */
 static int describe_interned(firn_store *store, const firn_attributes *attributes, bool value,
                              firn_store_entry *entry) {
-    size_t at = 0;
-    firn_link link = {0};
+    firn_link link;
     held body = {0};
     firn_bytes bytes;
     firn_record record;
     entry->value_size = attributes->interned_size;
-    while (link.kind != FIRN_LINKS_BODY &&
-           firn_links_next(attributes->links, attributes->links_size, &at, &link)) {
+    if (!find_body_link(attributes, &link)) {
+        return FIRN_ECORRUPT; /* it was looked at before */
     }
     body.hash = firn_hash64(store->meta.seed, link.key, link.key_size);
-    int result = link.kind == FIRN_LINKS_BODY ? copy_record(store, body.hash, &store->piece, &body)
-                                              : FIRN_NOT_FOUND;
+    int result = copy_record(store, body.hash, &store->piece, &body);
     if (result != FIRN_OK) {
         entry->incomplete = result == FIRN_NOT_FOUND;
         return result == FIRN_NOT_FOUND ? FIRN_OK : result;

@@ -36,7 +36,7 @@ typedef struct salvage {
     void *context;
     uint64_t total;
     uint64_t version_next;
-    uint64_t pieces; /* written */
+    uint64_t parts; /* written: pieces, and values that are shared */
     bool stopped;
     bool links_told; /* the new store's file of links says that there are some */
     /* A batch: items whose keys, links and values are copied into bytes. */
@@ -50,7 +50,7 @@ typedef struct salvage {
 
 static void tell(salvage *self, const char *finding) {
     const firn_salvage_report *report = self->report;
-    uint64_t done = self->pieces + report->salvaged + report->expired + report->refused +
+    uint64_t done = self->parts + report->salvaged + report->expired + report->refused +
                     report->incomplete + self->count;
     if (self->callback != NULL &&
         self->callback(self->context, finding, done < self->total ? done : self->total,
@@ -78,9 +78,10 @@ static int write_items(salvage *self, firn_cold_item *items, size_t count) {
     int result = firn_cold_write(self->cold, items, count, self->version_next);
     for (size_t i = 0; i < count && result == FIRN_OK; i++) {
         firn_part part = items[i].part;
+        bool entry = part != FIRN_PART_PIECE && !items[i].attributes.body;
         if (items[i].result == FIRN_OK) {
-            self->pieces += part == FIRN_PART_PIECE;
-            self->report->salvaged += part != FIRN_PART_PIECE;
+            self->parts += !entry;
+            self->report->salvaged += entry;
             self->report->value_bytes += part != FIRN_PART_HEAD ? items[i].value_size : 0;
         } else if (part != FIRN_PART_PIECE) { /* that a piece is not there shows */
             self->report->refused++;
@@ -229,6 +230,10 @@ static int add(salvage *self, const firn_store_entry *entry) {
     };
     if (entry->version >= self->version_next) {
         self->version_next = entry->version + 1;
+    }
+    if (entry->interned && entry->incomplete) {
+        self->report->incomplete++; /* damage is counted where the shared value is met */
+        return FIRN_OK;
     }
     int result = entry->owned || entry->links_size > 0 ? tell_of_links(self) : FIRN_OK;
     if (result != FIRN_OK) {

@@ -104,6 +104,10 @@ static int count_valid(verification *self, const firn_record *record) {
         report->pieces++;
         return FIRN_OK;
     }
+    if (record->attributes.body) {
+        report->bodies++;
+        return FIRN_OK;
+    }
     report->entries++;
     firn_pieces pieces;
     uint64_t hash = firn_hash64(store->meta.seed, record->key, record->key_size);

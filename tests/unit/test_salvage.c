@@ -573,6 +573,43 @@ START_TEST(types_links_and_owners_are_kept) {
 }
 END_TEST
 
+static uint64_t find_body(const char *path) {
+    firn_store *store;
+    firn_store_entry entry = FIRN_STORE_ENTRY_INIT;
+    ck_assert_int_eq(firn_store_open(&store, path, NULL, 0), FIRN_OK);
+    while (entry.body == 0) {
+        ck_assert_int_eq(firn_store_next(store, 0, &entry), FIRN_OK);
+    }
+    firn_store_close(store);
+    return entry.hash;
+}
+
+START_TEST(shared_values_are_kept_and_what_lost_its_value_is_left_out) {
+    char *path = scratch_path("salvage-interned");
+    char *to = scratch_path("salvage-to");
+    char *without = scratch_path("salvage-without");
+    firn_salvage_report report;
+    firn_object *object;
+    ck_assert_int_eq(make_interned_store(path), FIRN_OK);
+    ck_assert_int_eq(salvage(path, to, false, &report), FIRN_OK);
+    ck_assert_uint_eq(report.salvaged, INTERNED_ENTRIES + 1);
+    ck_assert_uint_eq(report.value_bytes, INTERNED_SIZE + 7);
+    firn_cache *cache = open_cache(to);
+    ck_assert_int_eq(firn_get(cache, "twin 1", 6, &object), FIRN_OK);
+    ck_assert_uint_eq(firn_object_size(object), INTERNED_SIZE);
+    firn_object_unref(object);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+
+    ck_assert_int_eq(remove_record(path, find_body(path)), FIRN_OK);
+    ck_assert_int_eq(salvage(path, without, false, &report), FIRN_OK);
+    ck_assert_uint_eq(report.salvaged, 1);
+    ck_assert_uint_eq(report.incomplete, INTERNED_ENTRIES);
+    remove_tree(without);
+    remove_tree(to);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(without_types_and_links_there_are_no_files_of_them) {
     truth valid;
     char *path = make_store("salvage-plain", &valid, 1);
@@ -667,6 +704,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_log_that_is_damaged_where_the_index_does_not_know_it_is_told);
     tcase_add_test(tcase, expiry_and_versions_are_kept);
     tcase_add_test(tcase, types_links_and_owners_are_kept);
+    tcase_add_test(tcase, shared_values_are_kept_and_what_lost_its_value_is_left_out);
     tcase_add_test(tcase, without_types_and_links_there_are_no_files_of_them);
     tcase_add_test(tcase, values_of_any_size_are_salvaged);
     tcase_add_test(tcase, the_callback_may_stop_it_and_nothing_is_left_behind);

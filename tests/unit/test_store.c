@@ -434,10 +434,9 @@ START_TEST(a_name_is_known_as_soon_as_the_store_knows_it) {
 }
 END_TEST
 
-START_TEST(links_that_make_no_sense_are_damage) {
-    static const unsigned char odd[] = {FIRN_LINK_KEEPS, 0, 1, 'k', 9, 0, 1, 'k'};
+static void check_odd(const firn_attributes *odd) {
     char *path = scratch_path("linked-odd");
-    ck_assert_int_eq(make_odd_linked_store(path, odd, sizeof odd), FIRN_OK);
+    ck_assert_int_eq(make_odd_linked_store(path, odd), FIRN_OK);
     firn_store *store = open_store(path);
     firn_store_entry entry;
     firn_store_info info = FIRN_STORE_INFO_INIT;
@@ -455,6 +454,74 @@ START_TEST(links_that_make_no_sense_are_damage) {
     ck_assert_uint_eq(info.links, 4);
     ck_assert_int_eq(verify(store, &report), FIRN_ECORRUPT);
     ck_assert_uint_eq(report.records_damaged, 1);
+    firn_store_close(store);
+    remove_tree(path);
+}
+
+START_TEST(links_that_make_no_sense_are_damage) {
+    static const unsigned char odd[] = {FIRN_LINK_KEEPS, 0, 1, 'k', 9, 0, 1, 'k'};
+    static const unsigned char body[] = {FIRN_LINKS_BODY, 0, 1, 'k'};
+    check_odd(&(firn_attributes){.links = odd, .links_size = sizeof odd});
+    check_odd(&(firn_attributes){.links = odd, .links_size = 3});
+    check_odd(&(firn_attributes){.links = body, .links_size = sizeof body});
+    check_odd(&(firn_attributes){.links = odd, .links_size = 4, .interned = true});
+    check_odd(&(firn_attributes){.interned = true, .interned_size = 5});
+}
+END_TEST
+
+/* What a walk finds. */
+typedef struct interned_found {
+    unsigned entries;
+    unsigned shared;
+    unsigned incomplete;
+    uint64_t body; /* its hash */
+} interned_found;
+
+static interned_found walk_interned(firn_store *store, unsigned flags) {
+    interned_found found = {0};
+    firn_store_entry entry;
+    while (firn_store_next(store, flags, &entry) == FIRN_OK) {
+        found.body = entry.body ? entry.hash : found.body;
+        found.entries += !entry.body;
+        found.shared += entry.interned != 0;
+        found.incomplete += entry.incomplete != 0;
+        ck_assert_uint_eq(entry.damaged, 0);
+        ck_assert_uint_eq(entry.value_size, entry.key_size == 5 ? 7 : INTERNED_SIZE);
+        ck_assert(flags == 0 || entry.incomplete || ((const char *)entry.value)[6] != '\0');
+    }
+    firn_store_rewind(store);
+    return found;
+}
+
+START_TEST(shared_values_are_given_with_each_entry_and_counted_once) {
+    char *path = scratch_path("interned");
+    ck_assert_int_eq(make_interned_store(path), FIRN_OK);
+    firn_store *store = open_store(path);
+    firn_store_info info = FIRN_STORE_INFO_INIT;
+    firn_store_entry entry;
+    firn_verify_report report;
+    interned_found found = {0};
+    for (unsigned flags = 0; flags <= FIRN_STORE_VALUES; flags++) {
+        found = walk_interned(store, flags);
+        ck_assert_uint_eq(found.entries, INTERNED_ENTRIES + 1);
+        ck_assert_uint_eq(found.shared, INTERNED_ENTRIES);
+        ck_assert_uint_eq(found.incomplete, 0);
+    }
+    ck_assert_int_eq(firn_store_get(store, "twin 2", 6, &entry), FIRN_OK);
+    ck_assert_uint_eq(entry.link_count, 1);
+    ck_assert_int_eq(firn_store_get_info(store, &info), FIRN_OK);
+    ck_assert_uint_eq(info.entries, INTERNED_ENTRIES + 1);
+    ck_assert_uint_eq(info.bodies, 1);
+    ck_assert_uint_eq(info.value_bytes, INTERNED_SIZE + 7);
+    ck_assert_int_eq(verify(store, &report), FIRN_OK);
+    ck_assert_uint_eq(report.entries, INTERNED_ENTRIES + 1);
+    ck_assert_uint_eq(report.bodies, 1);
+    firn_store_close(store);
+
+    ck_assert_int_eq(remove_record(path, found.body), FIRN_OK);
+    store = open_store(path);
+    ck_assert_uint_eq(walk_interned(store, FIRN_STORE_VALUES).incomplete, INTERNED_ENTRIES);
+    ck_assert_uint_eq(walk_interned(store, 0).incomplete, INTERNED_ENTRIES);
     firn_store_close(store);
     remove_tree(path);
 }
@@ -1001,6 +1068,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, types_are_told_with_the_number_of_their_entries);
     tcase_add_test(tcase, a_name_is_known_as_soon_as_the_store_knows_it);
     tcase_add_test(tcase, links_that_make_no_sense_are_damage);
+    tcase_add_test(tcase, shared_values_are_given_with_each_entry_and_counted_once);
     tcase_add_test(tcase, an_expired_entry_is_given_and_says_so);
     tcase_add_test(tcase, large_values_come_one_at_a_time);
     tcase_add_test(tcase, this_process_may_not_open_it_twice);
