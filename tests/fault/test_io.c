@@ -555,6 +555,12 @@ static model *shared_models(void) {
 
 enum { SINGLY = 48 }; /* of the first calls each one fails, of the later ones some */
 
+/* Runs are many, and each is a process and a store. With FIRN_TEST_ALL set all are made; else a
+ * part, and a smaller one where each takes long. */
+static long part_of_runs(void) {
+    return getenv("FIRN_TEST_ALL") != NULL ? 1 : SANITIZED ? 6 : 3;
+}
+
 /* rule: folder, first and count are set here. stride: later calls are as far from another as their
  * number divided by it. */
 static void fail_each_as(io_rule rule, bool device, long stride) {
@@ -562,11 +568,14 @@ static void fail_each_as(io_rule rule, bool device, long stride) {
     model *self = shared_models();
     unsigned calls = rule.calls;
     int error = rule.error;
+    bool singly = stride >= 16;
+    long first = SINGLY / part_of_runs();
+    stride = (stride + part_of_runs() - 1) / part_of_runs();
     long runs = 0;
     long wrong = 0;
     static const char *const names[] = {"one", "all until switched off", "all", "all, killed"};
     for (ending end = 0; end < ENDINGS; end++) {
-        for (long n = 0;; n += n < SINGLY && stride >= 16 ? 1 : 1 + n / stride) {
+        for (long n = 0;; n += n < first && singly ? 1 : 1 + n / stride) {
             rule.folder = path;
             rule.first = n;
             rule.count = end == ONE_FAULT;

@@ -12,6 +12,18 @@
 
 #include <firn/firn.h>
 
+/* A sanitizer is at work: all takes longer, and freed memory is kept. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 __attribute__((unused)) static char *join(const char *path, const char *name) {
     char *joined;
     ck_assert_int_gt(asprintf(&joined, "%s/%s", path, name), 0);

@@ -21,17 +21,6 @@
 
 enum { PIECE = 1 << 16 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static firn_options small_options(void) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 2u << 20;
