@@ -16,7 +16,7 @@ static int load_node(firn_cache *cache, firn_links_reader *reader,
                      const firn_graph_node_image *image) {
     firn_graph_link *links = NULL;
     size_t size = image->links * sizeof *links;
-    int result = image->links <= FIRN_LINKS_MAX ? FIRN_OK : FIRN_ECORRUPT;
+    int result = image->links <= FIRN_LINKS_MAX + 1 ? FIRN_OK : FIRN_ECORRUPT;
     if (result == FIRN_OK && size > 0) {
         links = firn_heap_zalloc(cache->heap, size);
         result = links != NULL ? FIRN_OK : FIRN_ENOMEM;
