@@ -9,6 +9,7 @@
 
 #include <firn/cache.h>
 #include <firn/cursor.h>
+#include <firn/debug.h>
 #include <firn/error.h>
 #include <firn/link.h>
 #include <firn/object.h>

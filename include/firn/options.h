@@ -81,9 +81,11 @@ typedef struct firn_clock {
     void *context;
 } firn_clock;
 
+struct firn_leak;
+
 /* Options of firn_open. Zero in any field but hot_bytes, threads and compression_min_bytes means
  * its default. Fields are read during firn_open only; nothing the struct points to is kept except
- * the functions and contexts of allocator and clock. */
+ * functions and their contexts. */
 typedef struct firn_options {
     size_t size;                  /* sizeof(firn_options) */
     uint64_t hot_bytes;           /* memory for the hot tier with all its overhead; what waits for
@@ -130,6 +132,14 @@ typedef struct firn_options {
     uint64_t intern_bytes;        /* values of so many bytes and more are interned: see
                                      firn_put_options.intern. Each entry whose value is interned has some
                                      130 bytes beside its key. Default 0: none */
+    /* Called by firn_close, last of all, for each object that the program still holds a handle to,
+     * or that a value does which it holds, if a handle to it was ever taken. It may look at the
+     * object, and drop handles. Costs a note at each handle that is given. NULL: none. See
+     * firn/debug.h */
+    void (*leak_report)(void *context, const struct firn_leak *leak);
+    void *leak_context;
+    unsigned track_handles; /* not 0: what leak_report is given tells where in the program handles
+                               were taken. Default 0 */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -139,7 +149,8 @@ typedef struct firn_options {
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0         \
+            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL,  \
+            NULL, 0                                                                                \
     }
 
 /* Options of one firn_put. */

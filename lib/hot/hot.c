@@ -436,6 +436,13 @@ bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object) {
     return true;
 }
 
+uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object) {
+    uint64_t readers = firn_table_readers(&shard->table, firn_object_hash(object), object);
+    uint32_t counted = LOAD(object->entry.refs) - FIRN_OBJECT_INDEXED; /* too low by readers */
+    int64_t references = (int64_t)(int32_t)counted + (int64_t)readers;
+    return references > 0 ? (uint64_t)references : 0;
+}
+
 static void sweep_locked(firn_hot_shard *shard, uint64_t charge);
 
 void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,

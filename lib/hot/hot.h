@@ -78,6 +78,9 @@ firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
 bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object);
 /* False: it is not pinned. */
 bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object);
+/* References to an object that is indexed, but the index's own; about, for others take and drop
+ * some meanwhile. */
+uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object);
 /* Residents in order of value, the pinned ones being the hottest, from NULL to NULL; order:
  * FIRN_HOTTEST_FIRST or FIRN_COLDEST_FIRST. */
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object, unsigned order);

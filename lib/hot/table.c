@@ -747,6 +747,12 @@ void firn_table_insert(firn_table *table, uint64_t hash, firn_object *object) {
     table->count++;
 }
 
+uint64_t firn_table_readers(firn_table *table, uint64_t hash, firn_object *object) {
+    position at;
+    look(table, hash, &(wanted){.object = object}, &at);
+    return LOAD(at.bucket->slots[at.slot]) >> FIRN_TABLE_READERS_SHIFT;
+}
+
 void firn_table_replace(firn_table *table, uint64_t hash, firn_object *old, firn_object *object) {
     position at;
     look(table, hash, &(wanted){.object = old}, &at);

@@ -135,6 +135,8 @@ bool firn_table_holds(firn_table *table, uint64_t hash, const firn_object *objec
 int firn_table_reserve(firn_table *table, uint64_t hash);
 /* Takes a reference of the index's own. Only after a reserve for the hash. */
 void firn_table_insert(firn_table *table, uint64_t hash, firn_object *object);
+/* References to an object that is here that are counted in its slot. */
+uint64_t firn_table_readers(firn_table *table, uint64_t hash, firn_object *object);
 /* Puts object in the place of old; the caller gets a reference to old in the index's stead. */
 void firn_table_replace(firn_table *table, uint64_t hash, firn_object *old, firn_object *object);
 /* Likewise: the caller gets a reference to the object in the index's stead. */

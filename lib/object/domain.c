@@ -2,9 +2,11 @@
 #include "object/domain.h"
 
 #include "base/mutex.h"
+#include "object/track.h"
 
 static void free_domain(firn_domain *domain) {
     firn_heap *heap = domain->heap;
+    firn_tracker_free(domain->tracker);
     for (unsigned i = 0; i < FIRN_HOLDER_LISTS; i++) {
         pthread_mutex_destroy(&domain->holders[i].lock);
     }

@@ -63,6 +63,7 @@ typedef struct firn_domain {
     pthread_mutex_t links_lock;      /* guards the links of all objects. Taken last of all */
     _Atomic uint64_t interned;       /* objects whose value is a body's. Relaxed, as the next */
     _Atomic uint64_t interned_saved; /* bytes of values that are there once less for it */
+    struct firn_tracker *tracker;    /* of handles; NULL: not wanted. Immutable */
     _Atomic uint64_t live_charge;    /* bytes that types told of live values. Relaxed */
     firn_holder_list holders[FIRN_HOLDER_LISTS];
     firn_watch_part watched[FIRN_WATCH_PARTS];

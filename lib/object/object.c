@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "object/domain.h"
 #include "object/drops.h"
+#include "object/track.h"
 
 _Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 16 &&
                    sizeof(firn_object_rich) % 16 == 0,
@@ -65,6 +66,8 @@ static firn_object *make(firn_pool *pool, const void *key, size_t key_size, size
     if (object == NULL) {
         return NULL;
     }
+    const firn_domain *domain = firn_pool_companion(pool);
+    flags |= domain != NULL && domain->tracker != NULL ? FIRN_OBJECT_TRACKED : 0u;
     atomic_init(&object->entry.refs, 1);
     atomic_init(&object->entry.mark, 0);
     atomic_init(&object->entry.state, 0);
@@ -230,8 +233,16 @@ uint64_t firn_object_version(const firn_object *object) {
     return object->entry.version_flags & VERSION_MASK;
 }
 
+firn_object *firn_object_keep(firn_object *object) {
+    firn_object_add_refs(object, 1);
+    return object;
+}
+
 firn_object *firn_object_ref(firn_object *object) {
     firn_object_add_refs(object, 1);
+    if (__builtin_expect((firn_object_flags(object) & FIRN_OBJECT_TRACKED) != 0, 0)) {
+        firn_track_take(firn_domain_of(object)->tracker, object, __builtin_return_address(0));
+    }
     return object;
 }
 
@@ -239,7 +250,7 @@ void firn_object_set_body(firn_object *object, firn_object *body) {
     firn_domain *domain = firn_domain_of(object);
     firn_object_rich *of_body = firn_object_rich_of(body);
     uint64_t size = firn_object_value_size(body);
-    firn_object_rich_of(object)->body = firn_object_ref(body);
+    firn_object_rich_of(object)->body = firn_object_keep(body);
     atomic_fetch_add_explicit(&domain->interned, 1, memory_order_relaxed);
     /* The first user saves nothing. */
     if (atomic_fetch_add_explicit(&of_body->users, 1, memory_order_relaxed) > 0) {
@@ -308,6 +319,9 @@ void firn_object_free(firn_object *object) {
     if (firn_object_is_rich(object)) {
         leave_body(object);
         firn_links_unref(firn_object_rich_of(object)->links, firn_domain_of(object)->heap);
+    }
+    if ((firn_object_flags(object) & FIRN_OBJECT_TRACKED) != 0) {
+        firn_track_forget(firn_domain_of(object)->tracker, object);
     }
     firn_pool_free(object, size_of(object));
 }

@@ -86,6 +86,7 @@ enum {
     FIRN_OBJECT_KEY_LAST = 4, /* the key is behind the value: written down, for a look-up has no
                                  time to find it out */
     FIRN_OBJECT_RICH = 8,     /* there is an extension, whose expires_ms counts, and a rich part */
+    FIRN_OBJECT_TRACKED = 16, /* handles to it are noted: see track.h */
     FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE | FIRN_OBJECT_RICH,
 
     FIRN_OBJECT_VERSION_BITS = 56,
@@ -144,6 +145,8 @@ bool firn_object_set_expiry_locked(firn_object *object, uint64_t expires_ms);
 bool firn_object_should_move(const firn_object *object);
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object);
 
+/* firn_object_ref for ourselves, which is not noted as a handle of the program's. */
+firn_object *firn_object_keep(firn_object *object);
 /* A reference to an object that may be on its way out: false when its count has come to 0. Thaws
  * it. The caller keeps its memory from being freed meanwhile. */
 bool firn_object_try_ref(firn_object *object);

@@ -33,6 +33,7 @@
 #include "hot/hot.h"
 #include "object/collect.h"
 #include "object/drops.h"
+#include "object/track.h"
 #include "observe/counters.h"
 #include "tier/links.h"
 #include "tier/queue.h"
@@ -62,7 +63,8 @@ struct firn_cache {
     firn_hot *hot;        /* immutable */
     firn_cold *cold;      /* immutable; NULL: memory only */
     uint64_t seed;        /* immutable; of the key hash in both tiers */
-    firn_detail detail;   /* has a lock of its own */
+    struct firn_tracker *tracker; /* the domain's; immutable; NULL: handles are not noted */
+    firn_detail detail;           /* has a lock of its own */
     firn_counters *counters;
     firn_types types;     /* see there */
     firn_linking linking; /* see there */
@@ -180,6 +182,14 @@ static inline uint64_t firn_resident_max(const firn_cache *cache) {
 }
 static inline uint64_t firn_held_max(const firn_cache *cache) {
     return atomic_load_explicit(&cache->held_max, memory_order_relaxed);
+}
+/* firn_get, of which it is not noted who takes the handle. */
+int firn_get_any(firn_cache *cache, const void *key, size_t key_size, firn_object **object);
+/* The program is given a handle by a call that returns to `place`. */
+static inline void firn_note_handle(firn_cache *cache, firn_object *object, const void *place) {
+    if (__builtin_expect(cache->tracker != NULL, 0) && object != NULL) {
+        firn_track_take(cache->tracker, object, place);
+    }
 }
 /* Gets an entry without counting it, telling the policy or promoting it. */
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object);

@@ -16,6 +16,9 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_collector_fini(&cache->collector);
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
+    if (cache->tracker != NULL) {
+        firn_track_report(cache->tracker, cache->options.leak_report, cache->options.leak_context);
+    }
     firn_pool_close(cache->pool);
     firn_encoder_clear(&cache->encoder, 0);
     firn_types_fini(&cache->types);

@@ -469,7 +469,7 @@ static int find(firn_cursor *cursor, uint64_t hash, firn_object **object) {
         firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
         firn_object *found = firn_hot_find_hash_locked(shard, hash, 0);
         if (found != NULL) {
-            firn_object_ref(found);
+            firn_object_keep(found);
         }
         firn_hot_unlock(shard);
         if (found != NULL) {
@@ -503,6 +503,7 @@ int firn_cursor_next(firn_cursor *cursor, firn_object **object) {
         } else if (next_hash(cursor, &hash)) {
             result = find(cursor, hash, object);
             if (result == FIRN_OK) {
+                firn_note_handle(cursor->cache, *object, __builtin_return_address(0));
                 return FIRN_OK;
             }
         } else {

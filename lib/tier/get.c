@@ -83,7 +83,7 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
             /* Another reader was faster: one object for both. It may be this very one, if both had
              * it from a weak reference. */
             if (indexed != found) {
-                *object = firn_object_ref(indexed);
+                *object = firn_object_keep(indexed);
             }
             firn_hot_hit_locked(shard, indexed);
         }
@@ -262,9 +262,9 @@ static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, u
     return firn_hot_mark_hit(hot, shard, found) ? get_noted(cache, hash, found) : FIRN_OK;
 }
 
-/* A get of any key, checks included. */
-static __attribute__((noinline)) int get_any(firn_cache *cache, const void *key, size_t key_size,
-                                             firn_object **object) {
+/* Not part of its callers, for it is of any key, checks included. */
+__attribute__((noinline)) int firn_get_any(firn_cache *cache, const void *key, size_t key_size,
+                                           firn_object **object) {
     if (object == NULL) {
         return FIRN_EINVAL;
     }
@@ -278,14 +278,32 @@ static __attribute__((noinline)) int get_any(firn_cache *cache, const void *key,
     return get_hashed(cache, firn_hash64(cache->seed, key, key_size), key, key_size, object);
 }
 
-int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+static inline __attribute__((always_inline)) int get(firn_cache *cache, const void *key,
+                                                     size_t key_size, firn_object **object) {
     /* Keys of 8 bytes are the commonest, and hashed and compared without a call. */
     if (key_size != sizeof(uint64_t) || cache == NULL || key == NULL || object == NULL) {
-        return get_any(cache, key, key_size, object);
+        return firn_get_any(cache, key, key_size, object);
     }
     *object = NULL;
     return get_hashed(cache, firn_hash64_inline(cache->seed, key, sizeof(uint64_t)), key,
                       sizeof(uint64_t), object);
+}
+
+static __attribute__((noinline)) int get_tracked(firn_cache *cache, const void *key,
+                                                 size_t key_size, firn_object **object,
+                                                 const void *place) {
+    int result = firn_get_any(cache, key, key_size, object);
+    if (result == FIRN_OK) {
+        firn_note_handle(cache, *object, place);
+    }
+    return result;
+}
+
+int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+    if (cache != NULL && __builtin_expect(cache->tracker != NULL, 0)) {
+        return get_tracked(cache, key, key_size, object, __builtin_return_address(0));
+    }
+    return get(cache, key, key_size, object);
 }
 
 int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
@@ -429,6 +447,7 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
     if (cache == NULL || ((keys == NULL || objects == NULL) && count > 0)) {
         return FIRN_EINVAL;
     }
+    size_t asked = count;
     int result = FIRN_OK;
     for (size_t i = 0; i < count; i++) {
         objects[i] = NULL;
@@ -452,6 +471,9 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
     if (found != NULL) {
         *found = found_now;
     }
+    for (size_t i = 0; i < asked && cache->tracker != NULL; i++) {
+        firn_note_handle(cache, objects[i], __builtin_return_address(0));
+    }
     return result;
 }
 
@@ -470,7 +492,7 @@ int firn_get_copy(firn_cache *cache, const void *key, size_t key_size, void *buf
         return FIRN_EINVAL;
     }
     firn_object *object;
-    int result = firn_get(cache, key, key_size, &object);
+    int result = get(cache, key, key_size, &object);
     if (result != FIRN_OK) {
         return result;
     }

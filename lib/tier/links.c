@@ -292,7 +292,7 @@ static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
     firn_hot_shard *shard = firn_hot_lock(cache->hot, doomed->hash);
     firn_object *object = firn_hot_find_hash_locked(shard, doomed->hash, 0);
     if (object != NULL) {
-        firn_object_ref(object);
+        firn_object_keep(object);
     }
     firn_hot_unlock(shard);
     int result = FIRN_NOT_FOUND;

@@ -119,6 +119,13 @@ static int make_tables(firn_cache *cache, const firn_policy *policy) {
     if (cache->pool == NULL || firn_domain_new(cache->heap, cache->pool) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
+    if (cache->options.leak_report != NULL) {
+        cache->tracker = firn_tracker_new(cache->heap, cache->options.track_handles != 0);
+        ((firn_domain *)firn_pool_companion(cache->pool))->tracker = cache->tracker;
+        if (cache->tracker == NULL) {
+            return FIRN_ENOMEM;
+        }
+    }
     if (firn_collector_init(&cache->collector, firn_pool_companion(cache->pool)) != FIRN_OK) {
         return FIRN_ENOMEM;
     }

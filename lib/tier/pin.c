@@ -48,7 +48,7 @@ static int pin_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash, f
 static int pin_once(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
     uint32_t removals = firn_removals_look(cache, hash);
-    int result = firn_get(cache, key, key_size, object);
+    int result = firn_get_any(cache, key, key_size, object);
     if (result != FIRN_OK) {
         return result;
     }
@@ -94,6 +94,7 @@ int firn_pin(firn_cache *cache, const void *key, size_t key_size, firn_object **
         result = pin_once(cache, hash, key, key_size, &pinned);
     }
     if (result == FIRN_OK && object != NULL) {
+        firn_note_handle(cache, pinned, __builtin_return_address(0));
         *object = pinned;
     } else {
         firn_object_unref(pinned);

@@ -580,7 +580,9 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
     if (*object == NULL) {
         return no_memory_for(cache, value_size);
     }
-    return plain ? FIRN_OK : link_new(cache, &full, object);
+    result = plain ? FIRN_OK : link_new(cache, &full, object);
+    firn_note_handle(cache, *object, __builtin_return_address(0));
+    return result;
 }
 
 /* The object has the links as they were given; it is put with what they come to now. */
@@ -879,7 +881,7 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     put.hash = firn_hash64(cache->seed, key, key_size);
     for (;;) {
         firn_object *found;
-        result = object != NULL ? firn_get(cache, key, key_size, &found)
+        result = object != NULL ? firn_get_any(cache, key, key_size, &found)
                                 : firn_look(cache, key, key_size, &found);
         if (result != FIRN_OK) {
             return result;
@@ -887,6 +889,7 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
         result = touch_found(cache, &put, found, object == NULL);
         firn_links_settle(cache); /* also what stood against it, if it was doomed */
         if (result == FIRN_OK && object != NULL) {
+            firn_note_handle(cache, found, __builtin_return_address(0));
             *object = found;
             return FIRN_OK;
         }

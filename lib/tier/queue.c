@@ -76,7 +76,7 @@ void firn_queue_release(firn_queue *queue) {
 }
 
 uint64_t firn_queue_push(firn_queue *queue, firn_object *object, uint64_t *bytes_before) {
-    firn_object_ref(object);
+    firn_object_keep(object);
     pthread_mutex_lock(&queue->lock);
     if (queue->pushed == queue->completed) {
         queue->first_ns = firn_monotonic_ns();

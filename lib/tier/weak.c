@@ -76,13 +76,7 @@ static int revive(firn_weak *weak, firn_object *live, firn_object **object) {
     return FIRN_NOT_FOUND;
 }
 
-int firn_weak_get(firn_weak *weak, firn_object **object) {
-    if (object != NULL) {
-        *object = NULL;
-    }
-    if (weak == NULL || object == NULL) {
-        return FIRN_EINVAL;
-    }
+static int get(firn_weak *weak, firn_object **object) {
     firn_object *live = firn_watch_upgrade(weak->domain, &weak->watch);
     if (atomic_load_explicit(&weak->domain->closed, memory_order_acquire)) {
         *object = live;
@@ -96,7 +90,21 @@ int firn_weak_get(firn_weak *weak, firn_object **object) {
     }
     /* An indexed one is found by its key, with all that belongs to a hit. */
     firn_object_unref(live);
-    return firn_get(weak->cache, weak->key, weak->key_size, object);
+    return firn_get_any(weak->cache, weak->key, weak->key_size, object);
+}
+
+int firn_weak_get(firn_weak *weak, firn_object **object) {
+    if (object != NULL) {
+        *object = NULL;
+    }
+    if (weak == NULL || object == NULL) {
+        return FIRN_EINVAL;
+    }
+    int result = get(weak, object);
+    if (result == FIRN_OK && weak->domain->tracker != NULL) {
+        firn_track_take(weak->domain->tracker, *object, __builtin_return_address(0));
+    }
+    return result;
 }
 
 void firn_weak_free(firn_weak *weak) {
