@@ -46,10 +46,10 @@ typedef struct firn_leak {
 typedef void (*firn_debug_line)(void *context, const char *line);
 
 /* Tells of all objects in memory that have a key or hold others: address, key, size, type, version,
- * state, references and pins, and whom its value holds. The last line sums up what there is,
- * objects that only handles hold included, which are not told one by one. For people, not for
- * programs: the form of the lines may change. Others may use the cache meanwhile; what changes
- * while it goes may be told as it was, as it is, twice or not at all.
+ * state, references and pins, whom its value holds, and whom its links keep or depend on. The last
+ * line sums up what there is, objects that only handles hold included, which are not told one by
+ * one. For people, not for programs: the form of the lines may change. Others may use the cache
+ * meanwhile; what changes while it goes may be told as it was, as it is, twice or not at all.
  *
  * FIRN_EBUSY   called by a function that drops a value
  * FIRN_ENOMEM */

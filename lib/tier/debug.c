@@ -48,10 +48,8 @@ static void meet(void *context, firn_object *object) {
     met->references -= met->references > 0; /* ours */
 }
 
-/* The key as text, cut. */
-static void show_key(const firn_object *object, char *text, size_t room) {
-    size_t size;
-    const unsigned char *key = firn_object_key(object, &size);
+/* A key as text, cut. */
+static void show_bytes(const unsigned char *key, size_t size, char *text, size_t room) {
     size_t used = 0;
     for (size_t i = 0; i < size && i < KEY_SHOWN; i++) {
         bool plain = key[i] >= ' ' && key[i] <= '~' && key[i] != '"' && key[i] != '\\';
@@ -62,6 +60,12 @@ static void show_key(const firn_object *object, char *text, size_t room) {
     }
 }
 
+static void show_key(const firn_object *object, char *text, size_t room) {
+    size_t size;
+    const unsigned char *key = firn_object_key(object, &size);
+    show_bytes(key, size, text, room);
+}
+
 static void tell_held(void *context, firn_object *held) {
     dump *self = context;
     char key[KEY_SHOWN * 4 + 4] = "";
@@ -69,6 +73,28 @@ static void tell_held(void *context, firn_object *held) {
     if (held != NULL) {
         show_key(held, key, sizeof key);
         snprintf(line, sizeof line, "    holds %p \"%s\"", (void *)held, key);
+        self->line(self->context, line);
+    }
+}
+
+static int tell_link(void *context, const firn_link *link) {
+    dump *self = context;
+    char key[KEY_SHOWN * 4 + 4] = "";
+    char line[LINE_MAX];
+    show_bytes(link->key, link->key_size, key, sizeof key);
+    snprintf(line, sizeof line, "    %s \"%s\"",
+             link->kind == FIRN_LINK_KEEPS ? "keeps" : "depends on", key);
+    self->line(self->context, line);
+    return 0;
+}
+
+/* Whom it keeps and depends on, and whose value it has. */
+static void tell_links(dump *self, firn_object *object) {
+    char line[LINE_MAX];
+    const firn_object *body = firn_object_body_of(object);
+    (void)firn_object_links(object, tell_link, self);
+    if (body != NULL) {
+        snprintf(line, sizeof line, "    shares the value of %p", (const void *)body);
         self->line(self->context, line);
     }
 }
@@ -87,6 +113,9 @@ static void tell(dump *self, const seen *met) {
             used += (size_t)snprintf(state + used, sizeof state - used, " %s", names[i]);
         }
     }
+    if (firn_object_is_owned(object)) {
+        used += (size_t)snprintf(state + used, sizeof state - used, " owned");
+    }
     show_key(object, key, sizeof key);
     snprintf(line, sizeof line,
              "%p \"%s\" %zu bytes, %s, version %llu, %llu references, %u pins:%s",
@@ -99,6 +128,7 @@ static void tell(dump *self, const seen *met) {
         type->visit(type->context, firn_object_data(object), firn_object_value_size(object),
                     tell_held, self);
     }
+    tell_links(self, met->object);
 }
 
 /* Those that were met; no lock of a shard or list is held. */

@@ -313,6 +313,26 @@ static void expect(const text *in, const char *words) {
     ck_assert_msg(strstr(in->bytes, words) != NULL, "'%s' is not in:\n%s", words, in->bytes);
 }
 
+START_TEST(a_dump_tells_what_links_keep_alive) {
+    static text dumped;
+    report told;
+    firn_cache *cache = open_reporting(NULL, &told, 0);
+    firn_link links[] = {{FIRN_LINK_KEEPS, "chunk", 5, 0}, {FIRN_LINK_DEPENDS, "source", 6, 0}};
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    options.owned = 1;
+    ck_assert_int_eq(firn_put(cache, "chunk", 5, "c", 1, &options), FIRN_OK);
+    options = (firn_put_options)FIRN_PUT_OPTIONS_INIT;
+    options.links = links;
+    options.link_count = 2;
+    options.intern = FIRN_INTERN_YES;
+    ck_assert_int_eq(firn_put(cache, "holder", 6, "shared", 6, &options), FIRN_OK);
+    ck_assert_int_eq(firn_debug_dump(cache, append, &dumped), FIRN_OK);
+    expect(&dumped, "    keeps \"chunk\"\n    depends on \"source\"\n    shares the value of 0x");
+    expect(&dumped, "indexed resident owned");
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 START_TEST(a_dump_tells_of_everything) {
     static text dumped;
     firn_options options = FIRN_OPTIONS_INIT;
@@ -399,6 +419,7 @@ START_TEST(dumps_go_beside_everything) {
 END_TEST
 
 static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, a_dump_tells_what_links_keep_alive);
     tcase_add_test(tcase, nothing_is_told_when_all_was_given_back);
     tcase_add_test(tcase, each_object_that_is_held_is_told_of);
     tcase_add_test(tcase, handles_may_be_dropped_by_the_report);
