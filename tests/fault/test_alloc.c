@@ -131,7 +131,8 @@ static void scenario(const char *path, faulty *memory, unsigned threads) {
 
 static void fail_each(bool with_store, unsigned threads) {
     char *path = with_store ? scratch_path("alloc") : NULL;
-    for (long n = 1;; n += n < 100 ? 1 : 7) {
+    /* The first ones each; of the later ones a part, and a smaller one where each takes long. */
+    for (long n = 1;; n += n < (SANITIZED ? 50 : 100) ? 1 : SANITIZED ? 17 : 7) {
         faulty memory = {n, 0, false};
         scenario(path, &memory, threads);
         ck_assert_msg(atomic_load(&memory.live) == 0, "allocation %ld: %ld bytes leaked", n,
