@@ -562,6 +562,33 @@ void firn_graph_lose(firn_graph *graph, uint64_t hash, uint64_t version) {
     pthread_mutex_unlock(&graph->lock);
 }
 
+size_t firn_graph_kept(firn_graph *graph, uint64_t hash, uint64_t *targets, size_t room) {
+    size_t count = 0;
+    pthread_mutex_lock(&graph->lock);
+    uint32_t number = find(graph, hash);
+    for (uint32_t at = number != 0 ? node_at(graph, number)->out : 0; at != 0;
+         at = edge_at(graph, at)->next_out) {
+        const edge *link = edge_at(graph, at);
+        if (link->kind == FIRN_LINK_KEEPS) {
+            if (count < room) {
+                targets[count] = node_at(graph, link->to)->hash;
+            }
+            count++;
+        }
+    }
+    pthread_mutex_unlock(&graph->lock);
+    return count;
+}
+
+void firn_graph_pardon(firn_graph *graph, uint64_t hash) {
+    pthread_mutex_lock(&graph->lock);
+    uint32_t number = find(graph, hash);
+    if (number != 0) {
+        node_at(graph, number)->flags &= (uint8_t)~CONDEMNED;
+    }
+    pthread_mutex_unlock(&graph->lock);
+}
+
 bool firn_graph_keeps(firn_graph *graph, uint64_t hash) {
     pthread_mutex_lock(&graph->lock);
     uint32_t number = find(graph, hash);

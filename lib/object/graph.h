@@ -88,6 +88,11 @@ void firn_graph_lose(firn_graph *graph, uint64_t hash, uint64_t version);
 /* The entry has another value, or a shorter life: what depends on it is doomed. Shard locked. */
 void firn_graph_change(firn_graph *graph, uint64_t hash);
 
+/* Whom the entry's links keep: up to `room` of them into targets. Returns how many there are. */
+size_t firn_graph_kept(firn_graph *graph, uint64_t hash, uint64_t *targets, size_t room);
+/* The doomed entry that was given last by firn_graph_next_doomed stays after all. */
+void firn_graph_pardon(firn_graph *graph, uint64_t hash);
+
 /* Whether a link of an entry that is there keeps it. */
 bool firn_graph_keeps(firn_graph *graph, uint64_t hash);
 

@@ -287,8 +287,42 @@ static void *place_key(void *context, const firn_cold_meta *meta) {
     return NULL; /* the value is not wanted */
 }
 
+static bool is_there(firn_cache *cache, uint64_t hash) {
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
+    const firn_object *object = firn_hot_find_hash_locked(shard, hash, 0);
+    bool indexed = object != NULL;
+    bool there = indexed && (firn_object_state(object) & FIRN_TOMBSTONE) == 0;
+    firn_hot_unlock(shard);
+    if (indexed || cache->cold == NULL) {
+        return there;
+    }
+    return firn_cold_locate(cache->cold, hash) != FIRN_NOT_FOUND;
+}
+
+/* What was reclaimed under the hash of a target may have been an older record of it: of a target
+ * that was put before it had to do with links, the graph does not know the version. */
+static bool has_all_it_keeps(firn_cache *cache, uint64_t hash) {
+    firn_graph *graph = cache->linking.graph;
+    size_t room = firn_graph_kept(graph, hash, NULL, 0);
+    uint64_t *targets = room > 0 ? firn_heap_alloc(cache->heap, room * sizeof *targets) : NULL;
+    if (targets == NULL) {
+        return false;
+    }
+    size_t count = firn_graph_kept(graph, hash, targets, room);
+    bool all = count <= room;
+    for (size_t i = 0; i < count && all; i++) {
+        all = is_there(cache, targets[i]);
+    }
+    firn_heap_free(cache->heap, targets, room * sizeof *targets);
+    return all;
+}
+
 /* Deletes the entry if it has that version still. FIRN_OK also if there is none. */
 static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
+    if (doomed->why == FIRN_DOOM_HOLDER && has_all_it_keeps(cache, doomed->hash)) {
+        firn_graph_pardon(cache->linking.graph, doomed->hash);
+        return FIRN_OK;
+    }
     firn_hot_shard *shard = firn_hot_lock(cache->hot, doomed->hash);
     firn_object *object = firn_hot_find_hash_locked(shard, doomed->hash, 0);
     if (object != NULL) {

@@ -424,6 +424,15 @@ START_TEST(what_is_kept_is_not_reclaimed) {
     put_manifest(cache);
     firn_link to_manifest = keeps("manifest");
     ck_assert_int_eq(put_with(cache, "root", &to_manifest, 1, false), FIRN_OK);
+    /* One that was overwritten before anybody linked to it: of its two records the older goes. */
+    put(cache, "plain");
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    flood(cache, 100);
+    put(cache, "plain");
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    flood(cache, 2000);
+    firn_link plain_links[] = {keeps("plain"), keeps("holder")};
+    ck_assert_int_eq(put_with(cache, "holder", plain_links, 2, false), FIRN_OK);
     firn_link to_root = keeps("root");
     ck_assert_int_eq(firn_link_add(cache, "root", 4, &to_root), FIRN_OK); /* keeps itself */
     for (int i = 0; i < 40000; i++) {
@@ -433,6 +442,7 @@ START_TEST(what_is_kept_is_not_reclaimed) {
     }
     ck_assert_uint_gt(stats_of(cache).reclaimed, 20000);
     ck_assert(!has(cache, "not kept"));
+    ck_assert(has(cache, "plain") && has(cache, "holder"));
     ck_assert(has(cache, "root"));
     ck_assert(has(cache, "manifest"));
     ck_assert(has(cache, "chunk 1"));
