@@ -10,13 +10,16 @@
  *
  * FIRN_LINK_DEPENDS: the holder becomes invalid when its target is overwritten, deleted or expires:
  * a result and what it was computed from. It goes over any number of links, also to entries that
- * sleep on disk, and is done when the call that changed the target returns. That the target is
- * evicted or reclaimed changes nothing.
+ * sleep on disk, and is done when the call that changed the target returns FIRN_OK; of a put with a
+ * type, also when there is memory and disk to delete with. An error may mean that the target was
+ * changed, and what depends on it could not be deleted yet; every later call tries again. That the
+ * target is evicted or reclaimed changes nothing.
  *
  * An entry that is put with `owned` set lives only as long as others keep it: when the last link
  * that keeps it goes, with its holder or by firn_link_remove, it is deleted from both tiers. Until
  * its first link it is like any other. Owned entries that keep each other in a circle, and that
- * nothing else keeps, are found and deleted by firn_collect, and in the background.
+ * nothing else keeps, are found and deleted by firn_collect, and in the background of a cache with a
+ * store.
  *
  * Links take memory beside hot_bytes, also those of entries on disk: about 25 bytes each, and 70
  * for each entry that has or is the target of one.

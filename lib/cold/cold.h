@@ -53,7 +53,7 @@ typedef struct firn_cold_config {
     /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
      * budget. version 0: records went of which it cannot be told whose they were, because they
      * were damaged; they may be anybody's. By firn_cold_sync too, for what is found to be lost.
-     * Must not call back into the cold tier. */
+     * Must not call back into the cold tier, but for firn_cold_locate. */
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     /* Asked about an entry that would be reclaimed: true, if it had better stay. NULL: none. */
     bool (*kept)(void *context, uint64_t hash);

@@ -23,6 +23,7 @@ enum {
     GREY = 16,  /* in the list of those whose links are to be followed */
     PINNED = 32,
     CONDEMNED = 64, /* it was taken off that list to be deleted */
+    LOOSE = 128,    /* its last link went while it was pinned */
 };
 
 typedef struct node {
@@ -277,6 +278,9 @@ static void doom(firn_graph *graph, uint32_t number, firn_doom why) {
     }
     /* What is invalid stays so, whatever else is said of it. */
     bool graver = (doomed->flags & DOOMED) == 0 || (firn_doom)doomed->why > why;
+    if (doomed->why == FIRN_DOOM_CIRCLE && why == FIRN_DOOM_UNKEPT) {
+        graver = (doomed->flags & DOOMED) == 0; /* a pardon goes on along the circle */
+    }
     doomed->why = graver ? (uint8_t)why : doomed->why;
     doomed->flags |= DOOMED;
     if ((doomed->flags & LISTED) != 0) {
@@ -364,6 +368,7 @@ static void add_edge(firn_graph *graph, uint32_t from, uint32_t to, unsigned kin
     *last = number;
     if (kind == FIRN_LINK_KEEPS) {
         target->keepers++;
+        target->flags &= (uint8_t)~LOOSE;
         pardon(target, FIRN_DOOM_UNKEPT);
         shade(graph, to);
     }
@@ -395,6 +400,8 @@ static void remove_edge(firn_graph *graph, uint32_t number) {
         target->keepers--;
         if (target->keepers == 0 && (target->flags & (OWNED | PINNED)) == OWNED) {
             doom(graph, gone.to, FIRN_DOOM_UNKEPT);
+        } else if (target->keepers == 0 && (target->flags & OWNED) != 0) {
+            target->flags |= LOOSE;
         }
         note_cut(graph, target);
     }
@@ -464,7 +471,8 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
     holder->flags |= PRESENT;
     holder->flags = (uint8_t)(owned ? holder->flags | OWNED : holder->flags & ~(OWNED | PINNED));
     if (changed) {
-        holder->flags &= (uint8_t) ~(DOOMED | CONDEMNED); /* that was of the value before */
+        /* That was of the value before. */
+        holder->flags &= (uint8_t) ~(DOOMED | CONDEMNED | PINNED | LOOSE);
     }
     for (size_t i = 0; i < count; i++) {
         add_edge(graph, number, find_or_add(graph, links[i].target), links[i].kind, &last);
@@ -479,7 +487,8 @@ static void put(firn_graph *graph, uint64_t hash, uint64_t version, bool owned,
 }
 
 static void end_entry(firn_graph *graph, uint32_t number) {
-    node_at(graph, number)->flags &= (uint8_t) ~(PRESENT | OWNED | DOOMED | CONDEMNED | PINNED);
+    node_at(graph, number)->flags &=
+        (uint8_t) ~(PRESENT | OWNED | DOOMED | CONDEMNED | PINNED | LOOSE);
     node_at(graph, number)->version = 0;
     take_links(graph, number);
     drop_if_unused(graph, number);
@@ -628,6 +637,7 @@ void firn_graph_doom(firn_graph *graph, uint64_t hash, uint64_t version, firn_do
     uint32_t number = find(graph, hash);
     if (number != 0 && (version == 0 || node_at(graph, number)->version == version)) {
         node_at(graph, number)->version = version;
+        node_at(graph, number)->flags &= (uint8_t)~CONDEMNED;
         doom(graph, number, why);
     }
     pthread_mutex_unlock(&graph->lock);
@@ -650,6 +660,8 @@ void firn_graph_pin(firn_graph *graph, uint64_t hash, bool pinned) {
         one->flags = (uint8_t)(pinned ? one->flags | PINNED : one->flags & ~PINNED);
         if (pinned) {
             shade(graph, number);
+        } else if ((one->flags & LOOSE) != 0) {
+            doom(graph, number, FIRN_DOOM_UNKEPT);
         } else {
             note_cut(graph, one);
         }

@@ -80,8 +80,9 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
         .value_size = firn_object_size(object),
         .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms),
     };
-    if (firn_object_is_rich(object)) {
-        /* They do not change while it is queued, but of what is never written. */
+    const firn_type *type = firn_object_type(object);
+    if (firn_object_is_rich(object) && (type == NULL || type->encode != NULL)) {
+        /* They do not change while it is queued; of what is never written they may. */
         firn_links_attributes(firn_object_rich_of(object)->links, firn_object_is_owned(object),
                               &item->attributes);
         const firn_object *body = firn_object_body_of(object);
@@ -90,7 +91,7 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
         item->attributes.interned_size = body != NULL ? firn_object_value_size(body) : 0;
         item->value_size = firn_object_value_size(object);
     }
-    bool typed = !item->remove && firn_object_type(object) != NULL;
+    bool typed = !item->remove && type != NULL;
     return typed ? encode(cache, object, item) : FIRN_OK;
 }
 
@@ -148,6 +149,11 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         if (indexed) {
             firn_links_lose_locked(cache, item->hash, item->version);
         }
+    }
+    bool unwritten = !item->remove && item->result != FIRN_OK;
+    if (indexed && resident && unwritten &&
+        atomic_load_explicit(&cache->closing, memory_order_relaxed)) {
+        firn_links_lose_locked(cache, item->hash, item->version); /* with the memory it is in */
     }
     if (!indexed || resident) {
         return NULL;
@@ -240,10 +246,14 @@ static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_dir
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
     result = firn_links_put_locked(cache, direct->hash, version, direct->plan, !direct->same_value);
-    if (result == FIRN_OK) {
-        result = firn_void_below_locked(cache, *old, direct->hash, version);
-    }
     if (result != FIRN_OK) {
+        return result;
+    }
+    result = firn_void_below_locked(cache, *old, direct->hash, version);
+    if (result != FIRN_OK) {
+        if (result != FIRN_EBUSY) {
+            firn_links_forsake(cache, direct->hash);
+        }
         return result;
     }
     firn_object_set_version(direct->placeholder, version);
@@ -278,7 +288,8 @@ static int place(firn_cache *cache, const firn_direct *direct) {
 }
 
 /* write_lock is held, the placeholder is in the table, and a place in the queue is reserved. */
-static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_item *item) {
+static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_item *item,
+                        bool changed) {
     uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
     int result = firn_cold_write(cache->cold, item, 1, version);
     firn_object *gone = NULL;
@@ -291,6 +302,9 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
             firn_count(cache->counters, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
         }
         gone = settle_locked(cache, shard, placeholder, item);
+        if (result == FIRN_OK && changed) {
+            firn_links_change_locked(cache, item->hash); /* it can be found from now on */
+        }
     } else {
         /* The old record still has to go: the placeholder becomes an ordinary tombstone. */
         firn_hot_change_locked(shard, placeholder, FIRN_QUEUED, 0);
@@ -332,7 +346,7 @@ int firn_write_direct(firn_cache *cache, const firn_direct *direct) {
         if (direct->plan != NULL) {
             firn_links_attributes(direct->plan->block, direct->plan->owned, &item.attributes);
         }
-        result = write_placed(cache, direct->placeholder, &item);
+        result = write_placed(cache, direct->placeholder, &item, !direct->same_value);
     } else {
         firn_queue_release(&cache->queue);
     }

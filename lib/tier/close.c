@@ -112,6 +112,13 @@ static int close_store(firn_cache *cache) {
     }
     firn_warm_end(cache);
     release_objects(cache);
+    if (result == FIRN_OK && firn_graph_in_use(cache->linking.graph)) {
+        /* What the journal still has to say, and what that reclaims, comes first; and the file must
+         * not be newer than the store. */
+        uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
+        result = firn_cold_write(cache->cold, NULL, 0, version);
+        result = result == FIRN_OK ? firn_cold_sync(cache->cold, true) : result;
+    }
     if (result == FIRN_OK) {
         firn_links_save(cache);
     }

@@ -2,7 +2,7 @@
  * the queue; the writing itself is batch.c's. */
 #include "tier/cache.h"
 
-enum { SPARED_MAX = 8 /* victims that links keep, of one call */ };
+enum { SPARED_MAX = 64 /* victims that links keep, of one call */ };
 
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object) {
     firn_hot_change_locked(shard, object, 0, FIRN_QUEUED);
@@ -81,7 +81,9 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         firn_count(cache->counters, cause, 1);
         uint64_t hash = firn_object_hash(victim);
         firn_hot_remove_locked(shard, hash, victim, true);
-        if (cache->cold == NULL) {
+        if (cause == FIRN_EVENT_EXPIRED) {
+            firn_links_remove_locked(cache, hash);
+        } else if (cache->cold == NULL) {
             firn_links_lose_locked(cache, hash, firn_object_version(victim));
         }
         *gone = victim;

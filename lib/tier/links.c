@@ -317,6 +317,18 @@ static bool has_all_it_keeps(firn_cache *cache, uint64_t hash) {
     return all;
 }
 
+/* It has another value by now, which is not doomed; or there is none, and the graph did not know.
+ */
+static void forget_doomed(firn_cache *cache, const firn_doomed *doomed) {
+    firn_hot_shard *shard = firn_hot_lock(cache->hot, doomed->hash);
+    if (firn_hot_find_hash_locked(shard, doomed->hash, 0) == NULL &&
+        (cache->cold == NULL || firn_cold_locate(cache->cold, doomed->hash) == FIRN_NOT_FOUND)) {
+        firn_graph_lose(cache->linking.graph, doomed->hash, doomed->version);
+    }
+    firn_graph_pardon(cache->linking.graph, doomed->hash);
+    firn_hot_unlock(shard);
+}
+
 /* Deletes the entry if it has that version still. FIRN_OK also if there is none. */
 static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
     if (doomed->why == FIRN_DOOM_HOLDER && has_all_it_keeps(cache, doomed->hash)) {
@@ -342,6 +354,9 @@ static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
             result = firn_delete_quietly(cache, entry.key, entry.key_size, doomed->version);
             firn_heap_free(cache->heap, entry.key, entry.key_size);
         }
+    }
+    if (result == FIRN_CONFLICT || result == FIRN_NOT_FOUND) {
+        forget_doomed(cache, doomed);
     }
     if (result == FIRN_OK) {
         firn_count(cache->counters,

@@ -46,12 +46,15 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
         lift_all(cache);
         return;
     }
+    /* Not if it was an older record of an entry that is there. */
+    bool lost = firn_graph_in_use(cache->linking.graph) &&
+                firn_cold_locate(cache->cold, hash) == FIRN_NOT_FOUND;
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     firn_removals_bump(cache, hash);
     firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
     if (object != NULL && (firn_object_state(object) & FIRN_STORED) != 0) {
         lift(cache, shard, object, hash);
-    } else if (firn_hot_find_hash_locked(shard, hash, 0) == NULL) {
+    } else if (lost && firn_hot_find_hash_locked(shard, hash, 0) == NULL) {
         firn_links_lose_locked(cache, hash, version);
     }
     firn_hot_unlock(shard);

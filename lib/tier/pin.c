@@ -53,7 +53,8 @@ static int pin_once(firn_cache *cache, uint64_t hash, const void *key, size_t ke
         return result;
     }
     uint64_t charge = firn_object_charge(*object);
-    if (!fits(cache, charge)) {
+    /* One that is pinned is in the sum already. */
+    if ((firn_object_state(*object) & FIRN_PINNED) == 0 && !fits(cache, charge)) {
         result = firn_detail_set(&cache->detail, FIRN_ENOSPC,
                                  "pinned entries may take three quarters of hot_bytes; this one "
                                  "has %llu bytes",
@@ -119,5 +120,6 @@ int firn_unpin(firn_cache *cache, const void *key, size_t key_size) {
         firn_graph_pin(cache->linking.graph, hash, false);
     }
     firn_hot_unlock(shard);
+    (void)firn_links_settle(cache); /* what fails is tried again */
     return unpinned ? FIRN_OK : FIRN_NOT_FOUND;
 }

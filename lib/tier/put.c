@@ -3,7 +3,10 @@
 
 #include "tier/cache.h"
 
-enum { ATTEMPTS = 100 /* at a put whose links others change meanwhile */ };
+enum {
+    ATTEMPTS = 100,         /* at a put whose links others change meanwhile */
+    TOUCH_ATTEMPTS = 10000, /* at an entry that others change meanwhile */
+};
 
 /* Where a new value goes. */
 enum destination { TO_RESIDENTS, TO_QUEUE, TO_COLD_TIER, TO_NOWHERE };
@@ -167,6 +170,9 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     put->links_changed = result == FIRN_CONFLICT;
     if (result == FIRN_OK) {
         result = firn_void_below_locked(cache, old, put->hash, version);
+        if (result != FIRN_OK && result != FIRN_EBUSY) {
+            firn_links_forsake(cache, put->hash);
+        }
     }
     if (result != FIRN_OK) {
         if (queued) {
@@ -318,13 +324,15 @@ static uint64_t sooner(uint64_t a, uint64_t b) {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-static int finish_put(firn_cache *cache, int result) {
+/* The put is done, or not; what depended on the old value goes. Whoever gave a value of a type must
+ * know from the result whose it is, so of those no error is told that came after. */
+static int finish_put(firn_cache *cache, const change *put, int result) {
     int settled = firn_links_settle(cache);
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_PUT, 1);
         result = sync_if_asked(cache);
     }
-    return result == FIRN_OK ? settled : result;
+    return result == FIRN_OK && put->type == NULL ? settled : result;
 }
 
 /* Puts an object that was made for it, and that nobody else knows. What its value holds is the
@@ -498,7 +506,7 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     } else {
         result = plain ? put_bytes(cache, put) : put_planned(cache, put, &full);
     }
-    return finish_put(cache, result);
+    return finish_put(cache, put, result);
 }
 
 int firn_put_body(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -638,7 +646,7 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
         put.expires_ms = expires_ms;
         result = put_object_once(cache, &put, object);
     }
-    return finish_put(cache, result);
+    return finish_put(cache, &put, result);
 }
 
 int firn_add(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -879,7 +887,7 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
         return result;
     }
     put.hash = firn_hash64(cache->seed, key, key_size);
-    for (;;) {
+    for (unsigned i = 0; i < TOUCH_ATTEMPTS; i++) {
         firn_object *found;
         result = object != NULL ? firn_get_any(cache, key, key_size, &found)
                                 : firn_look(cache, key, key_size, &found);
@@ -887,17 +895,18 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
             return result;
         }
         result = touch_found(cache, &put, found, object == NULL);
-        firn_links_settle(cache); /* also what stood against it, if it was doomed */
+        int settled = firn_links_settle(cache); /* also what stood against it, if it was doomed */
         if (result == FIRN_OK && object != NULL) {
             firn_note_handle(cache, found, __builtin_return_address(0));
             *object = found;
             return FIRN_OK;
         }
         firn_object_unref(found);
-        if (result != FIRN_CONFLICT) {
-            return result;
+        if (result != FIRN_CONFLICT || settled != FIRN_OK) {
+            return result == FIRN_CONFLICT ? settled : result;
         }
     }
+    return FIRN_NOT_FOUND; /* it goes as fast as we look */
 }
 
 /* One try to delete. known: what the cold tier said of the key. */

@@ -28,6 +28,10 @@ static void *place_typed(firn_raise *self, const firn_cold_meta *meta) {
 
 /* The links of the record. */
 static bool take_links(firn_raise *self, const firn_attributes *attributes) {
+    if (attributes->body && attributes->interned) {
+        self->result = FIRN_ECORRUPT; /* a value is not in a value */
+        return false;
+    }
     self->owned = attributes->owned;
     self->is_body = attributes->body;
     self->interned = attributes->interned;

@@ -376,6 +376,8 @@ int firn_writer_commit(firn_writer *writer) {
     if (result != FIRN_OK) {
         remove_pieces(writer->cache, &writer->stream);
     }
+    int settled = firn_links_settle(writer->cache);
+    result = result == FIRN_OK ? settled : result;
     free_writer(writer);
     return result;
 }

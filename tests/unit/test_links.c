@@ -565,6 +565,14 @@ START_TEST(a_pin_keeps_a_circle) {
     ck_assert_int_eq(firn_unpin(cache, "one", 3), FIRN_OK);
     ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
     ck_assert(!has(cache, "one") && !has(cache, "two"));
+    /* And one whose last link goes, until it is let go. */
+    ck_assert_int_eq(put_with(cache, "chunk", NULL, 0, true), FIRN_OK);
+    put_1(cache, "manifest", keeps("chunk"));
+    ck_assert_int_eq(firn_pin(cache, "chunk", 5, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_delete(cache, "manifest", 8), FIRN_OK);
+    ck_assert(has(cache, "chunk"));
+    ck_assert_int_eq(firn_unpin(cache, "chunk", 5), FIRN_OK);
+    ck_assert(!has(cache, "chunk"));
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 END_TEST
@@ -661,6 +669,23 @@ START_TEST(links_of_a_live_value_change_in_place) {
     firn_object_unref(object);
     put(cache, "second");
     ck_assert(!has(cache, "live"));
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(a_source_that_is_written_as_a_stream_changes_too) {
+    char *path = scratch_path("streamed");
+    firn_cache *cache = open_linked(path);
+    put(cache, "source");
+    put_1(cache, "result", depends("source"));
+    firn_writer *writer;
+    ck_assert_int_eq(firn_writer_open(cache, "source", 6, NULL, &writer), FIRN_OK);
+    ck_assert_int_eq(firn_writer_write(writer, "anew", 4), FIRN_OK);
+    ck_assert(has(cache, "result"));
+    ck_assert_int_eq(firn_writer_commit(writer), FIRN_OK);
+    firn_object *object; /* no other change comes, that might see to it */
+    ck_assert_int_eq(firn_get(cache, "result", 6, &object), FIRN_NOT_FOUND);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
@@ -830,6 +855,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_pin_keeps_a_circle);
     tcase_add_test(tcase, links_are_added_listed_and_removed);
     tcase_add_test(tcase, links_of_a_live_value_change_in_place);
+    tcase_add_test(tcase, a_source_that_is_written_as_a_stream_changes_too);
     tcase_add_test(tcase, a_large_value_that_goes_straight_down_has_links_too);
     tcase_add_test(tcase, arguments_are_checked);
     tcase_add_test(tcase, no_result_is_older_than_its_source);
