@@ -18,8 +18,8 @@
  * An entry that is put with `owned` set lives only as long as others keep it: when the last link
  * that keeps it goes, with its holder or by firn_link_remove, it is deleted from both tiers. Until
  * its first link it is like any other. Owned entries that keep each other in a circle, and that
- * nothing else keeps, are found and deleted by firn_collect, and in the background of a cache with a
- * store.
+ * nothing else keeps, are found and deleted by firn_collect, and in the background of a cache with
+ * a store.
  *
  * Links take memory beside hot_bytes, also those of entries on disk: about 25 bytes each, and 70
  * for each entry that has or is the target of one.
