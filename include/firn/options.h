@@ -163,13 +163,25 @@ typedef struct firn_put_options {
     const struct firn_link *links; /* from this entry to others; read during the call. See
                                       firn/link.h */
     size_t link_count;
-    unsigned owned;  /* not 0: the entry lives only as long as links keep it; see firn/link.h */
-    unsigned intern; /* FIRN_INTERN_...: whether values that are equal share one object in memory
-                        and one record on disk. For values of bytes that fit into the hot tier */
+    unsigned owned;    /* not 0: the entry lives only as long as links keep it; see firn/link.h */
+    unsigned intern;   /* FIRN_INTERN_...: whether values that are equal share one object in memory
+                          and one record on disk. For values of bytes that fit into the hot tier */
+    uint64_t idle_ms;  /* sliding expiry: the entry expires so long after the last hit, and with
+                          ttl_ms no later than that. A hit in memory is known to the cold tier only
+                          when the entry goes down, so that after kill -9 it may expire sooner.
+                          0: hits change nothing. Not together with stale_ms */
+    uint64_t stale_ms; /* so long after ttl_ms the value is kept, for firn_get_or_load alone, which
+                          may give it while a new one is loaded; all else finds nothing. Up to 49
+                          days. 0: it goes when it expires */
+    uint64_t cost_us;  /* what it took to make the value, microseconds, up to 71 minutes: what costs
+                          more is kept longer by policies that ask for it. 0: unknown */
+    const char *const *tags; /* names, up to 32, that firn_invalidate_tag knows the entry by; read
+                                during the call */
+    size_t tag_count;
 } firn_put_options;
 
 #define FIRN_PUT_OPTIONS_INIT                                                                      \
-    { sizeof(firn_put_options), 0, NULL, NULL, 0, 0, 0 }
+    { sizeof(firn_put_options), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, 0 }
 
 /* The name of the eviction policy number `index`, counting from 0; NULL beyond the last. A static
  * string. Safe from any thread. */

@@ -1,6 +1,7 @@
 /* See hash.h. */
 #include "base/hash.h"
 
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -10,6 +11,10 @@
 
 uint64_t firn_hash64(uint64_t seed, const void *data, size_t size) {
     return XXH3_64bits_withSeed(data, size, seed);
+}
+
+uint64_t firn_tag_hash(const char *tag) {
+    return firn_hash64(0, tag, strlen(tag));
 }
 
 uint64_t firn_random64(void) {

@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The number by which a tag is known, also on disk. */
+uint64_t firn_tag_hash(const char *tag);
+
 /* XXH3-64 of the bytes under a seed. */
 uint64_t firn_hash64(uint64_t seed, const void *data, size_t size);
 

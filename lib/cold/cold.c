@@ -168,6 +168,7 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
         .value_size = record.value_size,
         .stored_size = record.payload_size,
     };
+    meta.attributes.traits.expires_ms = record.expires_ms;
     if (request->place != NULL) {
         result = produce_value(cold, reader, request, &meta, &record);
         if (!request->quiet) {

@@ -29,7 +29,7 @@ typedef struct firn_cold_meta {
     uint64_t expires_ms; /* 0: never */
     uint64_t written_ms; /* wall clock when the record was written */
     uint64_t sequence;
-    firn_attributes attributes; /* its links are lent like the key */
+    firn_attributes attributes; /* traits with the expiry; links and tags are lent like the key */
     const void *key;
     size_t key_size;
     size_t value_size;  /* bytes, before compression */
@@ -69,7 +69,7 @@ typedef struct firn_cold_item {
     size_t key_size;
     const void *value;
     size_t value_size;
-    firn_attributes attributes; /* its links are lent for the call */
+    firn_attributes attributes; /* its links and tags are lent for the call */
     firn_part part;
     bool remove; /* take away the record of this hash whose version is below this one; no key or
                     value needed */

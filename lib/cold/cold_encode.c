@@ -95,13 +95,13 @@ static bool is_compressed(const firn_cold *cold, const firn_cold_item *item) {
 
 /* Bytes in front of the payload: the head begins where it must to end at the key. */
 static size_t lead_bytes(const firn_cold_item *item) {
-    return FIRN_RECORD_HEAD_MAX + item->key_size + item->attributes.links_size;
+    return firn_record_lead_max(&item->attributes, item->key_size);
 }
 
 /* Writes a record's head, key and links so that they end where the payload begins. Returns where
  * they begin. */
 static unsigned char *put_head(const firn_record *record, const void *key, unsigned char *payload) {
-    unsigned char head[FIRN_RECORD_HEAD_MAX];
+    unsigned char head[FIRN_RECORD_HEAD_MAX + FIRN_TAGS_MAX * sizeof(uint64_t)];
     size_t head_size = firn_record_head(record, head);
     size_t links_size = record->attributes.links_size;
     unsigned char *from = payload - links_size - record->key_size - head_size;
@@ -239,7 +239,7 @@ bool firn_cold_is_of_now(const firn_cold *cold, const firn_record *record) {
 }
 
 int firn_cold_recode(firn_cold *cold, const firn_record *old, firn_bytes *bytes) {
-    size_t lead = FIRN_RECORD_HEAD_MAX + old->key_size + old->attributes.links_size;
+    size_t lead = firn_record_lead_max(&old->attributes, old->key_size);
     int result = reserve_recoding(cold, lead + 2 * old->value_size + 1);
     firn_dictionary *dictionary;
     const char *wrong = NULL;

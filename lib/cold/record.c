@@ -25,22 +25,44 @@ enum {
     IS_OWNED = 4,
     IS_BODY = 8,
     IS_INTERNED = 16,
-    ATTRIBUTES_MAX = 31,
+    HAS_COST = 32, /* or staleness */
+    HAS_IDLE = 64,
+    IS_NEGATIVE = 128,
+    HAS_TAGS = 256,
+    ATTRIBUTES_MAX = 511,
 };
 
 static unsigned char *put_attributes(unsigned char *to, const firn_attributes *attributes) {
     bool typed = attributes->type != 0;
     bool linked = attributes->links_size > 0;
-    to = firn_put_varint(to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
-                                 (attributes->owned ? IS_OWNED : 0u) |
-                                 (attributes->body ? IS_BODY : 0u) |
-                                 (attributes->interned ? IS_INTERNED : 0u));
+    const firn_traits *traits = &attributes->traits;
+    bool cost = traits->cost_us != 0 || traits->stale_ms != 0;
+    to = firn_put_varint(
+        to, (typed ? HAS_TYPE : 0u) | (linked ? HAS_LINKS : 0u) |
+                (attributes->owned ? IS_OWNED : 0u) | (attributes->body ? IS_BODY : 0u) |
+                (attributes->interned ? IS_INTERNED : 0u) | (cost ? HAS_COST : 0u) |
+                (traits->idle_ms != 0 ? HAS_IDLE : 0u) | (traits->negative ? IS_NEGATIVE : 0u) |
+                (traits->tag_count > 0 ? HAS_TAGS : 0u));
     if (typed) {
         to = firn_put_varint(to, attributes->type);
         to = firn_put_varint(to, attributes->type_version);
     }
     to = linked ? firn_put_varint(to, attributes->links_size) : to;
-    return attributes->interned ? firn_put_varint(to, attributes->interned_size) : to;
+    to = attributes->interned ? firn_put_varint(to, attributes->interned_size) : to;
+    if (cost) {
+        to = firn_put_varint(to, traits->cost_us);
+        to = firn_put_varint(to, traits->stale_ms);
+    }
+    if (traits->idle_ms != 0) {
+        to = firn_put_varint(to, traits->idle_ms);
+        to = firn_put_varint(to, traits->limit_ms);
+    }
+    if (traits->tag_count > 0) {
+        to = firn_put_varint(to, traits->tag_count);
+        memcpy(to, traits->tags, firn_traits_tags_size(traits));
+        to += firn_traits_tags_size(traits);
+    }
+    return to;
 }
 
 size_t firn_record_head(const firn_record *record, unsigned char *head) {
@@ -105,6 +127,32 @@ static const unsigned char *get_if(bool present, const unsigned char *from,
     return present && from != NULL ? firn_get_varint(from, end, number) : from;
 }
 
+/* The same of what the traits are. */
+static const unsigned char *get_traits(const unsigned char *from, const unsigned char *end,
+                                       uint64_t which, firn_traits *traits) {
+    uint64_t cost_us = 0;
+    uint64_t stale_ms = 0;
+    uint64_t count = 0;
+    *traits = (firn_traits){.negative = (which & IS_NEGATIVE) != 0};
+    from = get_if((which & HAS_COST) != 0, from, end, &cost_us);
+    from = get_if((which & HAS_COST) != 0, from, end, &stale_ms);
+    from = get_if((which & HAS_IDLE) != 0, from, end, &traits->idle_ms);
+    from = get_if((which & HAS_IDLE) != 0, from, end, &traits->limit_ms);
+    from = get_if((which & HAS_TAGS) != 0, from, end, &count);
+    if (from == NULL || cost_us > UINT32_MAX || stale_ms > UINT32_MAX ||
+        ((which & HAS_COST) != 0) != (cost_us != 0 || stale_ms != 0) ||
+        ((which & HAS_IDLE) != 0) != (traits->idle_ms != 0) || count > FIRN_TAGS_MAX ||
+        ((which & HAS_TAGS) != 0) != (count != 0) ||
+        count * sizeof(uint64_t) > (size_t)(end - from)) {
+        return NULL;
+    }
+    traits->cost_us = (uint32_t)cost_us;
+    traits->stale_ms = (uint32_t)stale_ms;
+    traits->tag_count = (uint32_t)count;
+    traits->tags = count > 0 ? from : NULL;
+    return from + firn_traits_tags_size(traits);
+}
+
 /* NULL: cut off, or not what we know. */
 static const unsigned char *get_attributes(const unsigned char *from, const unsigned char *end,
                                            firn_attributes *attributes) {
@@ -131,7 +179,7 @@ static const unsigned char *get_attributes(const unsigned char *from, const unsi
                                     .interned = (which & IS_INTERNED) != 0,
                                     .interned_size = interned_size,
                                     .links_size = (size_t)links_size};
-    return from;
+    return get_traits(from, end, which, &attributes->traits);
 }
 
 const char *firn_record_parse_head(const void *bytes, size_t held, size_t size,

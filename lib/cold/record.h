@@ -9,8 +9,11 @@
  *                version, varint time of writing (ms after the store's creation), [varint expiry,
  *                ms], [attributes], key, [links], payload to the end
  *
- *     attributes: varint which (1: type, 2: links, 4: owned, 8: body, 16: interned), [varint type,
- *                 varint its version], [varint bytes of the links], [varint bytes of the value]
+ *     attributes: varint which (1: type, 2: links, 4: owned, 8: body, 16: interned, 32: cost and
+ *                 staleness, 64: sliding expiry, 128: negative, 256: tags), [varint type, varint
+ *                 its version], [varint bytes of the links], [varint bytes of the value], [varint
+ *                 cost, varint staleness], [varint idle time, varint limit], [varint how many tags,
+ *                 u64 each]
  *
  * Integers are little-endian; varints are LEB128 of up to 10 bytes. How many bytes the record has
  * in all is told by whoever keeps it. The full account is in docs/format.md. */
@@ -21,9 +24,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/traits.h"
+
 enum {
     FIRN_RECORD_FORMAT = 2,
-    FIRN_RECORD_HEAD_MAX = 9 + 11 * 10, /* bytes before the key, at the most */
+    FIRN_RECORD_HEAD_MAX = 9 + 16 * 10, /* bytes before the key, at the most, but for tags */
     FIRN_RECORD_CODEC_MAX = 3,
     FIRN_RECORD_CODEC_RAW = 0, /* the payload is the value */
 };
@@ -51,11 +56,19 @@ typedef struct firn_attributes {
     uint64_t interned_size; /* bytes of that value */
     const void *links;      /* see base/links.h for the form; lent */
     size_t links_size;      /* bytes; 0: none */
+    firn_traits traits;     /* but for expires_ms, which is the record's; the tags are lent */
 } firn_attributes;
 
-static inline bool firn_attributes_any(const firn_attributes *attributes) {
+/* Whether there is more than traits. */
+static inline bool firn_attributes_rich(const firn_attributes *attributes) {
     return attributes->type != 0 || attributes->owned || attributes->body || attributes->interned ||
            attributes->links_size > 0;
+}
+
+static inline bool firn_attributes_any(const firn_attributes *attributes) {
+    const firn_traits *traits = &attributes->traits;
+    return firn_attributes_rich(attributes) || traits->cost_us != 0 || traits->stale_ms != 0 ||
+           traits->negative || firn_traits_many(traits);
 }
 
 typedef struct firn_record {
@@ -73,8 +86,15 @@ typedef struct firn_record {
     size_t payload_size;
 } firn_record;
 
-/* Writes all that comes before the key into head (FIRN_RECORD_HEAD_MAX bytes), the checksum left
- * zero. Returns its size. The bytes of key, links and payload are not looked at. */
+/* Bytes before the payload, at the most. */
+static inline size_t firn_record_lead_max(const firn_attributes *attributes, size_t key_size) {
+    return FIRN_RECORD_HEAD_MAX + firn_traits_tags_size(&attributes->traits) + key_size +
+           attributes->links_size;
+}
+
+/* Writes all that comes before the key into head (FIRN_RECORD_HEAD_MAX bytes, and those of the
+ * tags), the checksum left zero. Returns its size. The bytes of key, links and payload are not
+ * looked at. */
 size_t firn_record_head(const firn_record *record, unsigned char *head);
 
 /* Sets the checksum of a record: bytes holds all of it, or all but the payload, which then follows

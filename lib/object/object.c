@@ -8,36 +8,47 @@
 #include "object/drops.h"
 #include "object/track.h"
 
-_Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 16 &&
-                   sizeof(firn_object_rich) % 16 == 0,
+_Static_assert(sizeof(firn_object) == 32 && sizeof(firn_object_extension) == 32 &&
+                   sizeof(firn_object_traits) % 16 == 0 && sizeof(firn_object_rich) % 16 == 0,
                "what follows is aligned");
 _Static_assert(FIRN_KEY_SIZE_MAX <= FIRN_ENTRY_LOW_MASK + 1, "a key's size less one has 20 bits");
 
 #define VERSION_MASK ((UINT64_C(1) << FIRN_OBJECT_VERSION_BITS) - 1)
 
 /* The key is last if that saves 16 bytes, and both are small. */
-static unsigned flags_for(size_t key_size, size_t value_size, uint64_t expires_ms) {
+static unsigned flags_for(size_t key_size, size_t value_size, const firn_traits *traits) {
     bool key_last = value_size <= FIRN_OBJECT_KEY_LAST_MAX &&
                     key_size <= FIRN_OBJECT_KEY_LAST_MAX &&
                     ((value_size + 15) & 15) + ((key_size + 15) & 15) < 15;
-    return (expires_ms != 0 ? FIRN_OBJECT_EXPIRES : 0u) |
-           (value_size > FIRN_ENTRY_LOW_MASK ? FIRN_OBJECT_LARGE : 0u) |
-           (key_last ? FIRN_OBJECT_KEY_LAST : 0u);
-}
-
-/* The bytes of header and extension. */
-static size_t head_size(unsigned flags) {
-    return sizeof(firn_object) +
-           ((flags & FIRN_OBJECT_EXTENDED) != 0 ? sizeof(firn_object_extension) : 0) +
-           ((flags & FIRN_OBJECT_RICH) != 0 ? sizeof(firn_object_rich) : 0);
+    unsigned flags = key_last ? FIRN_OBJECT_KEY_LAST : 0;
+    if (value_size > FIRN_ENTRY_LOW_MASK) {
+        flags |= FIRN_OBJECT_LARGE | FIRN_OBJECT_TRAITS | FIRN_OBJECT_EXPIRES;
+    }
+    if (traits == NULL) {
+        return flags;
+    }
+    if (firn_traits_many(traits)) {
+        flags |= FIRN_OBJECT_TRAITS | FIRN_OBJECT_EXPIRES;
+    }
+    bool extended = traits->expires_ms != 0 || traits->cost_us != 0 || traits->negative;
+    return flags | (extended ? FIRN_OBJECT_EXPIRES : 0u) |
+           (traits->negative ? FIRN_OBJECT_NEGATIVE : 0u);
 }
 
 static size_t padded(size_t size) {
     return (size + 15) & ~(size_t)15;
 }
 
-static size_t size_for(size_t key_size, size_t value_size, unsigned flags) {
-    size_t head = head_size(flags);
+/* The bytes before key and value. tags: bytes. */
+static size_t head_size(unsigned flags, size_t tags) {
+    return sizeof(firn_object) +
+           ((flags & FIRN_OBJECT_EXTENDED) != 0 ? sizeof(firn_object_extension) : 0) +
+           ((flags & FIRN_OBJECT_TRAITS) != 0 ? sizeof(firn_object_traits) + padded(tags) : 0) +
+           ((flags & FIRN_OBJECT_RICH) != 0 ? sizeof(firn_object_rich) : 0);
+}
+
+static size_t size_for(size_t key_size, size_t value_size, unsigned flags, size_t tags) {
+    size_t head = head_size(flags, tags);
     if ((flags & FIRN_OBJECT_KEY_LAST) != 0) {
         return head + value_size + key_size;
     }
@@ -45,20 +56,46 @@ static size_t size_for(size_t key_size, size_t value_size, unsigned flags) {
     return value_size > SIZE_MAX - 64 - head ? SIZE_MAX : head + value_size;
 }
 
+static size_t tags_of(const firn_object *object) {
+    bool has_traits = (firn_object_flags(object) & FIRN_OBJECT_TRAITS) != 0;
+    return has_traits ? (size_t)firn_object_traits_of(object)->tag_count * sizeof(uint64_t) : 0;
+}
+
 static size_t size_of(const firn_object *object) {
     return size_for(firn_object_key_size(object), firn_object_value_size(object),
-                    firn_object_flags(object));
+                    firn_object_flags(object), tags_of(object));
 }
 
 size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
-                              uint64_t expires_ms) {
-    size_t size = size_for(key_size, value_size, flags_for(key_size, value_size, expires_ms));
+                              const firn_traits *traits) {
+    size_t size = size_for(key_size, value_size, flags_for(key_size, value_size, traits),
+                           traits != NULL ? firn_traits_tags_size(traits) : 0);
     return size > INT64_MAX ? SIZE_MAX : firn_pool_charge(pool, size);
 }
 
+static void extend(firn_object *object, size_t value_size, const firn_traits *traits,
+                   unsigned flags) {
+    firn_object_extension *extension = firn_object_extension_of(object);
+    atomic_init(&extension->expires_ms, traits->expires_ms);
+    extension->next = extension->prev = NULL;
+    extension->stale_ms = traits->stale_ms;
+    extension->cost_us = traits->cost_us;
+    if ((flags & FIRN_OBJECT_TRAITS) != 0) {
+        *firn_object_traits_of(object) = (firn_object_traits){.value_size = value_size,
+                                                                .idle_ms = traits->idle_ms,
+                                                                .limit_ms = traits->limit_ms,
+                                                                .tag_count = traits->tag_count};
+        if (traits->tag_count > 0) {
+            memcpy(firn_object_traits_of(object) + 1, traits->tags, firn_traits_tags_size(traits));
+        }
+    }
+}
+
 static firn_object *make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
-                         uint64_t expires_ms, unsigned flags) {
-    size_t size = size_for(key_size, value_size, flags);
+                         const firn_traits *traits, unsigned flags) {
+    static const firn_traits none = {0};
+    traits = traits != NULL ? traits : &none;
+    size_t size = size_for(key_size, value_size, flags, firn_traits_tags_size(traits));
     if (size > INT64_MAX) {
         return NULL;
     }
@@ -76,24 +113,23 @@ static firn_object *make(firn_pool *pool, const void *key, size_t key_size, size
     atomic_init(&object->entry.prev_word, key_size - 1);
     atomic_init(&object->entry.next_word, (flags & FIRN_OBJECT_LARGE) != 0 ? 0 : value_size);
     if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
-        atomic_init(&firn_object_extension_of(object)->expires_ms, expires_ms);
-        firn_object_extension_of(object)->value_size = value_size;
+        extend(object, value_size, traits, flags);
     }
     memcpy((unsigned char *)(uintptr_t)firn_object_key_bytes(object), key, key_size);
     return object;
 }
 
 firn_object *firn_object_make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
-                              uint64_t expires_ms) {
-    return make(pool, key, key_size, value_size, expires_ms,
-                flags_for(key_size, value_size, expires_ms));
+                              const firn_traits *traits) {
+    return make(pool, key, key_size, value_size, traits, flags_for(key_size, value_size, traits));
 }
 
 firn_object *firn_object_make_rich(firn_pool *pool, const void *key, size_t key_size,
-                                   size_t value_size, uint64_t expires_ms, const firn_type *type) {
+                                   size_t value_size, const firn_traits *traits,
+                                   const firn_type *type) {
     unsigned flags =
-        flags_for(key_size, value_size, expires_ms) | FIRN_OBJECT_RICH | FIRN_OBJECT_EXPIRES;
-    firn_object *object = make(pool, key, key_size, value_size, expires_ms, flags);
+        flags_for(key_size, value_size, traits) | FIRN_OBJECT_RICH | FIRN_OBJECT_EXPIRES;
+    firn_object *object = make(pool, key, key_size, value_size, traits, flags);
     if (object != NULL) {
         *firn_object_rich_of(object) = (firn_object_rich){.type = type};
         memset(firn_object_body(object), 0, value_size);
@@ -162,12 +198,12 @@ bool firn_object_should_move(const firn_object *object) {
 firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     size_t key_size = firn_object_key_size(object);
     size_t value_size = firn_object_value_size(object);
-    bool expires = (firn_object_flags(object) & FIRN_OBJECT_EXPIRES) != 0;
-    firn_object *copy = firn_object_make(pool, firn_object_key_bytes(object), key_size, value_size,
-                                         expires ? 1 : 0);
+    firn_traits traits = firn_object_get_traits(object);
+    unsigned flags = firn_object_flags(object) & ~(unsigned)FIRN_OBJECT_TRACKED;
+    firn_object *copy =
+        make(pool, firn_object_key_bytes(object), key_size, value_size, &traits, flags);
     if (copy != NULL) {
         firn_object_set_version(copy, firn_object_version(object));
-        firn_object_set_expiry_locked(copy, firn_object_expires_ms(object));
         memcpy(firn_object_body(copy), firn_object_data(object), value_size);
     }
     return copy;
@@ -198,12 +234,48 @@ bool firn_object_expired(const firn_object *object, uint64_t now_ms) {
     return expires_ms != 0 && expires_ms <= now_ms;
 }
 
+firn_traits firn_object_get_traits(const firn_object *object) {
+    unsigned flags = firn_object_flags(object);
+    firn_traits traits = {0};
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
+        const firn_object_extension *extension = firn_object_extension_of(object);
+        traits.expires_ms = firn_object_expires_ms(object);
+        traits.stale_ms = extension->stale_ms;
+        traits.cost_us = extension->cost_us;
+        traits.negative = (flags & FIRN_OBJECT_NEGATIVE) != 0;
+    }
+    if ((flags & FIRN_OBJECT_TRAITS) != 0) {
+        const firn_object_traits *more = firn_object_traits_of(object);
+        traits.idle_ms = more->idle_ms;
+        traits.limit_ms = more->limit_ms;
+        traits.tag_count = (uint32_t)more->tag_count;
+        traits.tags = more + 1;
+    }
+    return traits;
+}
+
+void firn_object_slide(const firn_object *object, uint64_t now_ms) {
+    const firn_object_traits *traits = firn_object_traits_of(object);
+    uint64_t idle_ms = traits->idle_ms;
+    uint64_t until_ms = idle_ms < UINT64_MAX - now_ms ? now_ms + idle_ms : UINT64_MAX;
+    if (traits->limit_ms != 0 && until_ms > traits->limit_ms) {
+        until_ms = traits->limit_ms;
+    }
+    /* Not written where it would say about the same: readers share the line. A lost one of two
+     * that meet is no harm, for both say about the same. */
+    _Atomic uint64_t *expires_ms = &firn_object_extension_of(object)->expires_ms;
+    uint64_t before_ms = atomic_load_explicit(expires_ms, memory_order_relaxed);
+    if (until_ms > before_ms && until_ms - before_ms > idle_ms / 64) {
+        atomic_store_explicit(expires_ms, until_ms, memory_order_relaxed);
+    }
+}
+
 const void *firn_object_data(const firn_object *object) {
     unsigned flags = firn_object_flags(object);
     if ((flags & FIRN_OBJECT_RICH) != 0 && firn_object_rich_of(object)->body != NULL) {
         return firn_object_data(firn_object_rich_of(object)->body); /* which has none itself */
     }
-    const unsigned char *body = (const unsigned char *)object + head_size(flags);
+    const unsigned char *body = (const unsigned char *)object + head_size(flags, tags_of(object));
     bool key_last = (flags & FIRN_OBJECT_KEY_LAST) != 0;
     return key_last ? body : body + padded(firn_object_key_size(object));
 }

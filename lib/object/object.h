@@ -1,17 +1,18 @@
 /* The object: one key and one immutable value in one block of the pool, with a reference count.
  *
- *     +------------------+-- - - - - - --+-- - - - --+-------+-----+---------+--+
- *     | header, 32 bytes | 16, see below | rich part |  key  | pad |  value  |  |   the key first,
+ *     +------------------+-- - - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | more, below |  key  | pad |  value  |  |   the key first,
  * or
- *     +------------------+-- - - - - - --+-- - - - --+-------+-----+---------+--+
- *     | header, 32 bytes | 16, see below | rich part |  value  |  key  |        |   the key last
- *     +------------------+-- - - - - - --+-- - - - --+---------+-------+--------+
- *                                                    ^ both are aligned to 16
+ *     +------------------+-- - - - - --+-------+-----+---------+--+
+ *     | header, 32 bytes | more, below |  value  |  key  |        |   the key last
+ *     +------------------+-- - - - - --+---------+-------+--------+
+ *                                      ^ both are aligned to 16
  *
  * A small value has its key behind it where that saves the padding: 16 bytes of 150. A large one
- * has it in front, so that a look-up that compares the key touches one line and not two. The 16
- * bytes are there only for an entry that expires, or one of 1 MiB and more, or a rich one: an entry
- * with a type or links.
+ * has it in front, so that a look-up that compares the key touches one line and not two. What most
+ * entries do without stands between, in this order, as the flags tell: the extension, of an entry
+ * that expires or has any of what follows; the traits, of one of 1 MiB and more, or with tags or a
+ * sliding expiry, and the tags; and the rich part, of one with a type or links.
  *
  * The count is the only thing that frees an object. Each handle of the program and the write queue
  * hold one; what the index holds is told at FIRN_OBJECT_INDEXED. Knows nothing of tiers: what the
@@ -30,6 +31,7 @@
 
 #include "base/links.h"
 #include "base/pool.h"
+#include "base/traits.h"
 #include "object/entry.h"
 
 /* State bits. All are changed under the lock of the hash's shard in the hot table; readers without
@@ -81,13 +83,16 @@ struct firn_object {
 
 enum {
     /* Flags, above the version: */
-    FIRN_OBJECT_EXPIRES = 1,  /* there is an extension, and its expires_ms counts */
-    FIRN_OBJECT_LARGE = 2,    /* there is an extension, and its value_size counts */
-    FIRN_OBJECT_KEY_LAST = 4, /* the key is behind the value: written down, for a look-up has no
-                                 time to find it out */
-    FIRN_OBJECT_RICH = 8,     /* there is an extension, whose expires_ms counts, and a rich part */
-    FIRN_OBJECT_TRACKED = 16, /* handles to it are noted: see track.h */
-    FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES | FIRN_OBJECT_LARGE | FIRN_OBJECT_RICH,
+    FIRN_OBJECT_EXPIRES = 1,   /* there is an extension */
+    FIRN_OBJECT_LARGE = 2,     /* there are traits, and their value_size counts */
+    FIRN_OBJECT_KEY_LAST = 4,  /* the key is behind the value: written down, for a look-up has no
+                                  time to find it out */
+    FIRN_OBJECT_RICH = 8,      /* there is a rich part */
+    FIRN_OBJECT_TRACKED = 16,  /* handles to it are noted: see track.h */
+    FIRN_OBJECT_TRAITS = 32,   /* there are traits */
+    FIRN_OBJECT_NEGATIVE = 64, /* says that there is no value: see firn_traits */
+    /* Whatever follows the header, there is an extension. */
+    FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES,
 
     FIRN_OBJECT_VERSION_BITS = 56,
     FIRN_OBJECT_KEY_LAST_MAX = 192, /* bytes; a larger value has its key in front */
@@ -95,9 +100,23 @@ enum {
 
 /* Behind the header of those that need it. */
 typedef struct firn_object_extension {
-    _Atomic uint64_t expires_ms; /* 0: never; shard lock, read by anybody, relaxed */
-    uint64_t value_size;         /* immutable */
+    _Atomic uint64_t expires_ms; /* 0: never. Changed under the shard's lock, and by hits that put
+                                    it off; read by anybody. Relaxed: a number by itself */
+    firn_object *next;           /* of the same time of expiry, about; the shard's lock */
+    firn_object *prev;
+    uint32_t stale_ms; /* immutable, like the next */
+    uint32_t cost_us;
 } firn_object_extension;
+
+/* Behind the extension. Immutable, but for known_ms. */
+typedef struct firn_object_traits {
+    uint64_t value_size;
+    uint64_t idle_ms;
+    uint64_t limit_ms;
+    uint64_t known_ms; /* the expiry that the cold tier knows of a STORED entry; the shard's lock */
+    uint64_t tag_count; /* so many u64 follow, filled up to 16 bytes */
+    uint64_t unused;
+} firn_object_traits;
 
 /* The rich part, behind the extension. */
 typedef struct firn_object_rich {
@@ -119,12 +138,13 @@ typedef struct firn_object_rich {
 } firn_object_rich;
 
 /* A new object with one reference, its key copied and its value to be filled in before anybody
- * else sees it. expires_ms: 0 for never. NULL: no memory. */
+ * else sees it. traits: NULL for none. Returns NULL: no memory. */
 firn_object *firn_object_make(firn_pool *pool, const void *key, size_t key_size, size_t value_size,
-                              uint64_t expires_ms);
+                              const firn_traits *traits);
 /* The same for one with a rich part, its value zeroed. */
 firn_object *firn_object_make_rich(firn_pool *pool, const void *key, size_t key_size,
-                                   size_t value_size, uint64_t expires_ms, const firn_type *type);
+                                   size_t value_size, const firn_traits *traits,
+                                   const firn_type *type);
 /* The value is complete: from now on it is dropped with the object. Asks the type for its charge.
  * Before the object is indexed. */
 void firn_object_enliven(firn_object *object);
@@ -167,12 +187,17 @@ void firn_object_free(firn_object *object);
 /* The bytes the budget counts for it: its block in the pool, and what its type told; SIZE_MAX if
  * they overflow. */
 size_t firn_object_charge_for(const firn_pool *pool, size_t key_size, size_t value_size,
-                              uint64_t expires_ms);
+                              const firn_traits *traits);
 size_t firn_object_charge(const firn_object *object);
 
 /* The key's hash, computed anew: the key is at hand wherever it is needed. */
 uint64_t firn_object_hash(const firn_object *object);
+/* It is of no use to anybody any more. */
 bool firn_object_expired(const firn_object *object, uint64_t now_ms);
+/* What it has of traits; the tags are lent. */
+firn_traits firn_object_get_traits(const firn_object *object);
+/* A hit: puts off the expiry of an object whose expiry slides. The caller holds a reference. */
+void firn_object_slide(const firn_object *object, uint64_t now_ms);
 
 /* What a look-up needs of the layout, here so that it is part of the look-up. */
 
@@ -184,9 +209,25 @@ static inline firn_object_extension *firn_object_extension_of(const firn_object 
     return (firn_object_extension *)(uintptr_t)(object + 1);
 }
 
+/* Of an object that has them. */
+static inline firn_object_traits *firn_object_traits_of(const firn_object *object) {
+    return (firn_object_traits *)(firn_object_extension_of(object) + 1);
+}
+
+/* What follows header, extension, traits and tags, in an extended object. */
+static inline unsigned char *firn_object_behind_traits(const firn_object *object, unsigned flags) {
+    unsigned char *at = (unsigned char *)(firn_object_extension_of(object) + 1);
+    if ((flags & FIRN_OBJECT_TRAITS) != 0) {
+        size_t tags = (size_t)firn_object_traits_of(object)->tag_count * sizeof(uint64_t);
+        at += sizeof(firn_object_traits) + ((tags + 15) & ~(size_t)15);
+    }
+    return at;
+}
+
 /* Of a rich object. */
 static inline firn_object_rich *firn_object_rich_of(const firn_object *object) {
-    return (firn_object_rich *)(firn_object_extension_of(object) + 1);
+    return (firn_object_rich *)firn_object_behind_traits(
+        object, (unsigned)(object->entry.version_flags >> FIRN_OBJECT_VERSION_BITS));
 }
 
 static inline bool firn_object_is_rich(const firn_object *object) {
@@ -203,6 +244,12 @@ static inline bool firn_object_is_used_body(const firn_object *object) {
            atomic_load_explicit(&firn_object_rich_of(object)->users, memory_order_relaxed) != 0;
 }
 
+/* Hits put its expiry off. */
+static inline bool firn_object_slides(const firn_object *object) {
+    return (firn_object_flags(object) & FIRN_OBJECT_TRAITS) != 0 &&
+           firn_object_traits_of(object)->idle_ms != 0;
+}
+
 static inline bool firn_object_is_owned(const firn_object *object) {
     return firn_object_is_rich(object) && firn_object_rich_of(object)->owned;
 }
@@ -214,7 +261,7 @@ static inline size_t firn_object_key_size(const firn_object *object) {
 
 static inline size_t firn_object_value_size(const firn_object *object) {
     if ((firn_object_flags(object) & FIRN_OBJECT_LARGE) != 0) {
-        return (size_t)firn_object_extension_of(object)->value_size;
+        return (size_t)firn_object_traits_of(object)->value_size;
     }
     uint64_t word = atomic_load_explicit(&object->entry.next_word, memory_order_relaxed);
     return (size_t)(word & FIRN_ENTRY_LOW_MASK);
@@ -224,7 +271,7 @@ static inline const unsigned char *firn_object_key_bytes(const firn_object *obje
     const unsigned char *body = (const unsigned char *)(object + 1);
     unsigned flags = firn_object_flags(object);
     if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
-        body += sizeof(firn_object_extension);
+        body = firn_object_behind_traits(object, flags);
         body += (flags & FIRN_OBJECT_RICH) != 0 ? sizeof(firn_object_rich) : 0;
     }
     return (flags & FIRN_OBJECT_KEY_LAST) != 0 ? body + firn_object_value_size(object) : body;

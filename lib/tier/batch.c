@@ -73,13 +73,14 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
     *item = (firn_cold_item){
         .hash = hash,
         .version = firn_object_version(object),
-        .expires_ms = firn_object_expires_ms(object),
+        .attributes = {.traits = firn_object_get_traits(object)},
         .key = key,
         .key_size = key_size,
         .value = firn_object_data(object),
         .value_size = firn_object_size(object),
         .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms),
     };
+    item->expires_ms = item->attributes.traits.expires_ms;
     const firn_type *type = firn_object_type(object);
     if (firn_object_is_rich(object) && (type == NULL || type->encode != NULL)) {
         /* They do not change while it is queued; of what is never written they may. */
@@ -137,6 +138,9 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         firn_count(cache->counters, FIRN_EVENT_WRITE, 1);
         if (indexed) {
             firn_hot_change_locked(shard, object, 0, FIRN_STORED);
+        }
+        if (firn_object_slides(object)) {
+            firn_object_traits_of(object)->known_ms = item->expires_ms;
         }
         if (indexed && !resident && !tombstone) {
             firn_count(cache->counters, FIRN_EVENT_DEMOTION, 1);
@@ -336,7 +340,8 @@ int firn_write_direct(firn_cache *cache, const firn_direct *direct) {
         firn_cold_item item = {
             .hash = direct->hash,
             .version = firn_object_version(direct->placeholder),
-            .expires_ms = direct->expires_ms,
+            .expires_ms = direct->traits.expires_ms,
+            .attributes = {.traits = direct->traits},
             .key = key,
             .key_size = key_size,
             .value = direct->value,

@@ -163,9 +163,10 @@ void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold);
 int firn_options_read(firn_options *full, const firn_options *given, const char *path,
                       firn_detail *detail);
 int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail);
-/* The same as the first for a put. expires_ms: when the entry will. */
+/* The same as the first for a put. traits: what it says of them. tags: room for FIRN_TAGS_MAX, to
+ * which the traits point then; NULL if there can be none. */
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
-                          uint64_t *expires_ms);
+                          firn_traits *traits, uint64_t *tags);
 
 /* get.c */
 int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
@@ -173,10 +174,27 @@ int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
 uint32_t firn_removals_look(firn_cache *cache, uint64_t hash);
 void firn_removals_bump(firn_cache *cache, uint64_t hash); /* the shard is locked */
 uint64_t firn_now_ms(const firn_cache *cache);
-/* The clock is only asked about an object that expires at all. */
+/* It is of no use to anybody any more, and may go. The clock is only asked about an object that
+ * expires at all. */
 static inline bool firn_is_expired(const firn_cache *cache, const firn_object *object) {
     return firn_object_expires_ms(object) != 0 && firn_object_expired(object, firn_now_ms(cache));
 }
+/* It is expired, stale or negative. */
+static inline bool firn_is_unserved(const firn_cache *cache, const firn_object *object) {
+    if ((firn_object_flags(object) & FIRN_OBJECT_EXTENDED) == 0) {
+        return false;
+    }
+    firn_traits traits = firn_object_get_traits(object);
+    return firn_traits_limited(&traits) && firn_traits_unserved(&traits, firn_now_ms(cache));
+}
+/* There is no value for a plain read: that, or a tombstone. */
+static inline bool firn_is_absent(const firn_cache *cache, const firn_object *object) {
+    return (firn_object_state(object) & FIRN_TOMBSTONE) != 0 || firn_is_unserved(cache, object);
+}
+/* get.c: whether the cold tier has the entry, by its head alone, which goes to *meta (lent by the
+ * caller, not NULL). What a plain read would not get is FIRN_NOT_FOUND too. */
+int firn_look_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                    firn_cold_meta *meta);
 static inline uint64_t firn_resident_max(const firn_cache *cache) {
     return atomic_load_explicit(&cache->resident_max, memory_order_relaxed);
 }
@@ -232,6 +250,7 @@ bool firn_stream_fits(const firn_cache *cache, const firn_stream_head *head);
 typedef struct firn_raise {
     firn_cache *cache;
     firn_object *object; /* out: what came of it */
+    bool takes_all;      /* the caller wants also what is stale, or negative */
     bool is_stream;      /* it is a head, which is filled in */
     firn_stream_head head;
     int result; /* why the place was refused */
@@ -243,8 +262,8 @@ typedef struct firn_raise {
     const firn_type *type;
     uint32_t type_version;
     uint64_t version;
-    uint64_t expires_ms;
-    unsigned char *buffer; /* key and encoded value */
+    firn_traits traits;    /* its tags are in the buffer */
+    unsigned char *buffer; /* tags, key and encoded value */
     size_t buffer_size;
     size_t key_size;
     size_t encoded_size;
@@ -298,7 +317,7 @@ typedef struct firn_direct {
     uint64_t hash;
     const void *value;
     size_t value_size;
-    uint64_t expires_ms;
+    firn_traits traits;         /* the tags are lent */
     firn_part part;             /* whole or a head */
     const firn_link_plan *plan; /* NULL: no links */
     bool same_value;            /* as the entry has already */

@@ -355,14 +355,14 @@ static int give_hot(firn_cursor *cursor, firn_object *found, firn_object **objec
     const void *key = firn_object_key(found, &key_size);
     int result = FIRN_OK;
     bool is_body = firn_object_is_rich(found) && firn_object_rich_of(found)->is_body;
-    if ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found) ||
-        is_body || !has_prefix(cursor, key, key_size)) {
+    if (firn_is_absent(cache, found) || is_body || !has_prefix(cursor, key, key_size)) {
         result = FIRN_NOT_FOUND;
     } else if ((cursor->flags & FIRN_CURSOR_KEYS) == 0) {
         *object = found;
         return FIRN_OK;
     } else {
-        *object = firn_object_make(cache->pool, key, key_size, 0, firn_object_expires_ms(found));
+        *object = firn_object_make(cache->pool, key, key_size, 0,
+                                   &(firn_traits){.expires_ms = firn_object_expires_ms(found)});
         if (*object != NULL) {
             firn_object_set_version(*object, firn_object_version(found));
         } else {
@@ -385,8 +385,8 @@ typedef struct visit {
 } visit;
 
 static void make_key(visit *self, const firn_cold_meta *meta) {
-    self->object =
-        firn_object_make(self->cursor->cache->pool, meta->key, meta->key_size, 0, meta->expires_ms);
+    self->object = firn_object_make(self->cursor->cache->pool, meta->key, meta->key_size, 0,
+                                    &(firn_traits){.expires_ms = meta->expires_ms});
     if (self->object != NULL) {
         firn_object_set_version(self->object, meta->version);
     }
@@ -395,7 +395,10 @@ static void make_key(visit *self, const firn_cold_meta *meta) {
 static void *place(void *context, const firn_cold_meta *meta) {
     visit *self = context;
     firn_cursor *cursor = self->cursor;
-    self->passed_over = meta->attributes.body || !has_prefix(cursor, meta->key, meta->key_size);
+    const firn_traits *traits = &meta->attributes.traits;
+    self->passed_over =
+        meta->attributes.body || !has_prefix(cursor, meta->key, meta->key_size) ||
+        (firn_traits_limited(traits) && firn_traits_unserved(traits, firn_now_ms(cursor->cache)));
     if (self->passed_over) {
         return NULL;
     }

@@ -2,7 +2,10 @@
  * the queue; the writing itself is batch.c's. */
 #include "tier/cache.h"
 
-enum { SPARED_MAX = 64 /* victims that links keep, of one call */ };
+enum {
+    SPARED_MAX = 64, /* victims that links keep, of one call */
+    SLIDE_SHARE = 8, /* of the idle time: a shorter way of the expiry is not written down */
+};
 
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object) {
     firn_hot_change_locked(shard, object, 0, FIRN_QUEUED);
@@ -46,7 +49,7 @@ static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                         firn_object *victim) {
     size_t key_size;
     const void *key = firn_object_key(victim, &key_size);
-    firn_object *tombstone = firn_object_make(cache->pool, key, key_size, 0, 0);
+    firn_object *tombstone = firn_object_make(cache->pool, key, key_size, 0, NULL);
     if (tombstone == NULL) {
         return false;
     }
@@ -66,10 +69,22 @@ static bool queue_is_full(const firn_cache *cache) {
     return held > resident && held - resident > share / 4 * 3;
 }
 
+static bool slid_too_far(const firn_object *object) {
+    if (!firn_object_slides(object)) {
+        return false;
+    }
+    const firn_object_traits *traits = firn_object_traits_of(object);
+    return firn_object_expires_ms(object) - traits->known_ms > traits->idle_ms / SLIDE_SHARE;
+}
+
 /* The victim leaves the hot tier, though perhaps not the table yet. *gone: an object whose index
  * reference the caller drops after the unlock, or NULL. False: there is no memory to queue it. */
 static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim,
                          firn_object **gone) {
+    if (cache->cold != NULL && slid_too_far(victim)) {
+        /* What the cold tier holds would expire long before it should. */
+        firn_hot_change_locked(shard, victim, FIRN_STORED, 0);
+    }
     unsigned state = firn_object_state(victim);
     *gone = NULL;
     if (cache->cold == NULL || (state & FIRN_STORED) != 0) {

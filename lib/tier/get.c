@@ -45,6 +45,14 @@ int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t ke
     return result;
 }
 
+int firn_look_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
+                    firn_cold_meta *meta) {
+    int result = firn_cold_read(cache->cold, hash, key, key_size, NULL, NULL, meta);
+    bool absent = result == FIRN_OK && firn_traits_limited(&meta->attributes.traits) &&
+                  firn_traits_unserved(&meta->attributes.traits, firn_now_ms(cache));
+    return absent ? FIRN_NOT_FOUND : result;
+}
+
 /* True at the second hit that is remembered, or at the first if the option says so. */
 static bool wants_promotion(firn_cache *cache, uint64_t hash) {
     if (cache->second_hits == NULL) {
@@ -64,7 +72,7 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
     bool admitted = !cache->options.read_only && charge <= firn_resident_max(cache) &&
-                    wants_promotion(cache, hash);
+                    (firn_object_slides(found) || wants_promotion(cache, hash));
     if (admitted) {
         firn_make_resident_room(cache, charge);
         admitted = firn_has_room(cache, charge);
@@ -108,8 +116,7 @@ int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn
         }
         return result == FIRN_ECORRUPT ? FIRN_NOT_FOUND : result;
     }
-    if (found != NULL &&
-        ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found))) {
+    if (found != NULL && firn_is_absent(cache, found)) {
         firn_object_unref(found);
         found = NULL;
     }
@@ -151,13 +158,15 @@ static void attend(firn_cache *cache, uint64_t hash, firn_object *object, bool e
 /* What get_hot does with an object that expires, is not resident, or is a tombstone. */
 static int get_odd(firn_cache *cache, uint64_t hash, firn_object *found, unsigned state,
                    firn_object **object) {
-    bool expired = firn_is_expired(cache, found);
-    if ((state & FIRN_TOMBSTONE) != 0 || expired) {
-        if (expired) {
+    if ((state & FIRN_TOMBSTONE) != 0 || firn_is_unserved(cache, found)) {
+        if (firn_is_expired(cache, found)) {
             attend(cache, hash, found, true);
         }
         firn_object_unref(found);
         return FIRN_NOT_FOUND;
+    }
+    if (firn_object_slides(found)) {
+        firn_object_slide(found, firn_now_ms(cache));
     }
     if ((state & FIRN_RESIDENT) != 0) {
         firn_hot_note_hit(cache->hot, hash, found);
@@ -328,7 +337,7 @@ int firn_look(firn_cache *cache, const void *key, size_t key_size, firn_object *
                    ? FIRN_NOT_FOUND
                    : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
     }
-    if ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found)) {
+    if (firn_is_absent(cache, found)) {
         firn_object_unref(found);
         return FIRN_NOT_FOUND;
     }
@@ -531,11 +540,11 @@ int firn_contains(firn_cache *cache, const void *key, size_t key_size) {
     uint64_t hash = firn_hash64(cache->seed, key, key_size);
     firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
     bool shadowed = found != NULL;
-    bool there = shadowed && (firn_object_state(found) & FIRN_TOMBSTONE) == 0 &&
-                 !firn_is_expired(cache, found);
+    bool there = shadowed && !firn_is_absent(cache, found);
     firn_object_unref(found);
     if (shadowed || cache->cold == NULL) {
         return there ? FIRN_OK : FIRN_NOT_FOUND;
     }
-    return miss_if_damaged(firn_cold_read(cache->cold, hash, key, key_size, NULL, NULL, NULL));
+    firn_cold_meta meta;
+    return miss_if_damaged(firn_look_below(cache, hash, key, key_size, &meta));
 }

@@ -50,17 +50,16 @@ static int look_at_target(firn_cache *cache, uint64_t hash, const firn_link *lin
     *version = 0;
     *expires_ms = 0;
     if (object != NULL) {
-        bool there =
-            (firn_object_state(object) & FIRN_TOMBSTONE) == 0 && !firn_is_expired(cache, object);
+        bool there = !firn_is_absent(cache, object);
         *version = there ? firn_object_version(object) : 0;
         *expires_ms = there ? firn_object_expires_ms(object) : 0;
         firn_object_unref(object);
         return there ? FIRN_OK : FIRN_NOT_FOUND;
     }
     firn_cold_meta meta;
-    int result = cache->cold == NULL ? FIRN_NOT_FOUND
-                                     : firn_cold_read(cache->cold, hash, link->key, link->key_size,
-                                                      NULL, NULL, &meta);
+    int result = cache->cold == NULL
+                     ? FIRN_NOT_FOUND
+                     : firn_look_below(cache, hash, link->key, link->key_size, &meta);
     if (result == FIRN_OK) {
         *version = meta.version;
         *expires_ms = meta.expires_ms;

@@ -172,8 +172,41 @@ int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail) {
     return FIRN_OK;
 }
 
+static uint64_t after(uint64_t now_ms, uint64_t ms) {
+    return ms > UINT64_MAX - now_ms ? UINT64_MAX : now_ms + ms;
+}
+
+/* The tags' hashes, each once. */
+static int read_tags(firn_cache *cache, const firn_put_options *options, firn_traits *traits,
+                     uint64_t *tags) {
+    if (options->tag_count > FIRN_TAGS_MAX || options->tags == NULL) {
+        return firn_detail_set(
+            &cache->detail, FIRN_EINVAL,
+            "firn_put_options: tag_count is %zu; an entry has up to %d tags, and "
+            "tags must point to them",
+            options->tag_count, FIRN_TAGS_MAX);
+    }
+    uint32_t count = 0;
+    for (size_t i = 0; i < options->tag_count; i++) {
+        if (options->tags[i] == NULL || options->tags[i][0] == '\0') {
+            return firn_detail_set(&cache->detail, FIRN_EINVAL,
+                                   "firn_put_options: a tag must have at least one character");
+        }
+        uint64_t tag = firn_tag_hash(options->tags[i]);
+        uint32_t at = 0;
+        while (at < count && tags[at] != tag) {
+            at++;
+        }
+        tags[at] = tag;
+        count += at == count;
+    }
+    traits->tags = tags;
+    traits->tag_count = count;
+    return FIRN_OK;
+}
+
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
-                          uint64_t *expires_ms) {
+                          firn_traits *traits, uint64_t *tags) {
     *full = (firn_put_options)FIRN_PUT_OPTIONS_INIT;
     if (given != NULL) {
         int result = read_sized(full, sizeof *full, given, "firn_put_options", &cache->detail);
@@ -185,12 +218,30 @@ int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn
         return firn_detail_set(&cache->detail, FIRN_ETYPE,
                                "firn_put_options.type is not registered: see firn_register_type");
     }
-    uint64_t ttl_ms = full->ttl_ms != 0 ? full->ttl_ms : cache->options.default_ttl_ms;
-    if (ttl_ms == 0 || ttl_ms == FIRN_TTL_NONE) {
-        *expires_ms = 0;
-        return FIRN_OK;
+    *traits = (firn_traits){
+        .idle_ms = full->idle_ms,
+        .stale_ms = full->stale_ms < UINT32_MAX ? (uint32_t)full->stale_ms : UINT32_MAX,
+        .cost_us = full->cost_us < UINT32_MAX ? (uint32_t)full->cost_us : UINT32_MAX,
+    };
+    if (full->idle_ms != 0 && full->stale_ms != 0) {
+        return firn_detail_set(&cache->detail, FIRN_EINVAL,
+                               "firn_put_options: idle_ms and stale_ms do not go together");
     }
-    uint64_t now_ms = firn_now_ms(cache);
-    *expires_ms = ttl_ms > UINT64_MAX - now_ms ? UINT64_MAX : now_ms + ttl_ms;
-    return FIRN_OK;
+    int result = full->tag_count > 0 ? read_tags(cache, full, traits, tags) : FIRN_OK;
+    uint64_t ttl_ms = full->ttl_ms != 0 ? full->ttl_ms : cache->options.default_ttl_ms;
+    bool ends = ttl_ms != 0 && ttl_ms != FIRN_TTL_NONE;
+    if (ends || full->idle_ms != 0) {
+        uint64_t now_ms = firn_now_ms(cache);
+        traits->expires_ms = ends ? after(now_ms, ttl_ms) : 0;
+        if (full->idle_ms != 0) {
+            uint64_t idle_until_ms = after(now_ms, full->idle_ms);
+            traits->limit_ms = traits->expires_ms;
+            traits->expires_ms =
+                ends && traits->limit_ms < idle_until_ms ? traits->limit_ms : idle_until_ms;
+        }
+        firn_traits_add_stale(traits);
+    } else {
+        traits->stale_ms = 0; /* it never expires, so it never is stale */
+    }
+    return result;
 }

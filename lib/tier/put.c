@@ -21,7 +21,7 @@ typedef struct change {
     uint64_t hash;
     const void *value;
     size_t value_size;
-    uint64_t expires_ms;
+    firn_traits traits;         /* the tags are lent */
     const firn_type *type;      /* NULL: bytes */
     const firn_link_plan *plan; /* NULL: no links, and not owned */
     firn_object *body;          /* NULL: the value is not interned */
@@ -69,7 +69,7 @@ static enum destination destination_of(const firn_cache *cache, const change *pu
 static enum destination destination_of_bytes(const firn_cache *cache, const change *put) {
     return destination_of(
         cache, put,
-        firn_object_charge_for(cache->pool, put->key_size, put->value_size, put->expires_ms));
+        firn_object_charge_for(cache->pool, put->key_size, put->value_size, &put->traits));
 }
 
 static int refuse(firn_cache *cache, size_t value_size) {
@@ -89,8 +89,7 @@ static bool writes_at_put(const firn_cache *cache) {
 
 static void ask_below(firn_cache *cache, const change *put, below *known) {
     firn_cold_meta meta = {.version = 0};
-    known->result =
-        firn_cold_read(cache->cold, put->hash, put->key, put->key_size, NULL, NULL, &meta);
+    known->result = firn_look_below(cache, put->hash, put->key, put->key_size, &meta);
     if (known->result == FIRN_ECORRUPT) {
         known->result = FIRN_NOT_FOUND;
     }
@@ -108,7 +107,7 @@ static int check_condition_locked(firn_cache *cache, const change *put, const fi
     uint64_t version = 0;
     int there = FIRN_NOT_FOUND;
     if (old != NULL) {
-        if ((firn_object_state(old) & FIRN_TOMBSTONE) == 0 && !firn_is_expired(cache, old)) {
+        if (!firn_is_absent(cache, old)) {
             there = FIRN_OK;
             version = firn_object_version(old);
         }
@@ -250,7 +249,7 @@ static int no_memory_for(firn_cache *cache, size_t value_size) {
 
 static int put_copy(firn_cache *cache, change *put, bool resident) {
     firn_object *object =
-        firn_object_make(cache->pool, put->key, put->key_size, put->value_size, put->expires_ms);
+        firn_object_make(cache->pool, put->key, put->key_size, put->value_size, &put->traits);
     if (object == NULL) {
         return no_memory_for(cache, put->value_size);
     }
@@ -283,7 +282,7 @@ static int put_below(firn_cache *cache, change *put) {
             return result;
         }
     }
-    firn_object *placeholder = firn_object_make(cache->pool, put->key, put->key_size, 0, 0);
+    firn_object *placeholder = firn_object_make(cache->pool, put->key, put->key_size, 0, NULL);
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
@@ -291,7 +290,7 @@ static int put_below(firn_cache *cache, change *put) {
                           .hash = put->hash,
                           .value = put->value,
                           .value_size = put->value_size,
-                          .expires_ms = put->expires_ms,
+                          .traits = put->traits,
                           .part = FIRN_PART_WHOLE,
                           .plan = put->plan,
                           .same_value = put->same_value};
@@ -322,6 +321,12 @@ static int sync_if_asked(firn_cache *cache) {
 
 static uint64_t sooner(uint64_t a, uint64_t b) {
     return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* The entry ends when something it depends on does, at the latest. */
+static void end_by(firn_traits *traits, uint64_t expires_ms) {
+    traits->expires_ms = sooner(traits->expires_ms, expires_ms);
+    traits->limit_ms = sooner(traits->limit_ms, expires_ms);
 }
 
 /* The put is done, or not; what depended on the old value goes. Whoever gave a value of a type must
@@ -361,7 +366,7 @@ static void set_links(firn_object *object, const firn_link_plan *plan) {
 static firn_object *make_rich(firn_cache *cache, const change *put) {
     size_t value_size = put->body != NULL ? 0 : put->value_size;
     firn_object *object = firn_object_make_rich(cache->pool, put->key, put->key_size, value_size,
-                                                put->expires_ms, put->type);
+                                                &put->traits, put->type);
     if (object == NULL) {
         no_memory_for(cache, value_size);
         return NULL;
@@ -435,7 +440,7 @@ static bool wants_intern(const firn_cache *cache, const change *put,
 /* Works the links out, and puts: a plan must have its end whatever comes. */
 static int put_planned_once(firn_cache *cache, change *put, const firn_put_options *options) {
     firn_link_plan plan;
-    uint64_t expires_ms = put->expires_ms;
+    const firn_traits traits = put->traits;
     put->links_changed = false;
     int result = begin_plan(cache, &plan, put, options);
     if (result != FIRN_OK) {
@@ -443,12 +448,12 @@ static int put_planned_once(firn_cache *cache, change *put, const firn_put_optio
     }
     if (firn_link_plan_any(&plan)) {
         put->plan = &plan;
-        put->expires_ms = sooner(expires_ms, plan.expires_ms);
+        end_by(&put->traits, plan.expires_ms);
     }
     result = put->plan != NULL || put->type != NULL ? put_rich(cache, put) : put_bytes(cache, put);
     firn_link_plan_end(cache, &plan);
     put->plan = NULL;
-    put->expires_ms = expires_ms;
+    put->traits = traits;
     return result;
 }
 
@@ -480,9 +485,9 @@ static int put_interned(firn_cache *cache, change *put, const firn_put_options *
 }
 
 /* The ways of putting: all checks, and the change. put: key, value and condition are filled in, and
- * the expiry if it is to be kept. */
+ * the traits if they are to be kept. */
 static int put_value(firn_cache *cache, change *put, const firn_put_options *options,
-                     bool keep_expiry) {
+                     bool keep_traits) {
     if (cache == NULL || (put->value == NULL && put->value_size > 0)) {
         return FIRN_EINVAL;
     }
@@ -491,8 +496,9 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
         result = firn_check_writable(cache);
     }
     firn_put_options full = FIRN_PUT_OPTIONS_INIT;
-    if (result == FIRN_OK && !keep_expiry) {
-        result = firn_put_options_read(cache, options, &full, &put->expires_ms);
+    uint64_t tags[FIRN_TAGS_MAX];
+    if (result == FIRN_OK && !keep_traits) {
+        result = firn_put_options_read(cache, options, &full, &put->traits, tags);
         put->type = full.type;
     }
     if (result != FIRN_OK) {
@@ -573,18 +579,19 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
         return FIRN_EINVAL;
     }
     firn_put_options full;
-    uint64_t expires_ms;
+    firn_traits traits;
+    uint64_t tags[FIRN_TAGS_MAX];
     int result = firn_check_key(cache, key, key_size);
     if (result == FIRN_OK) {
-        result = firn_put_options_read(cache, options, &full, &expires_ms);
+        result = firn_put_options_read(cache, options, &full, &traits, tags);
     }
     if (result != FIRN_OK) {
         return result;
     }
     bool plain = full.type == NULL && full.link_count == 0 && full.owned == 0;
-    *object = plain ? firn_object_make(cache->pool, key, key_size, value_size, expires_ms)
-                    : firn_object_make_rich(cache->pool, key, key_size, value_size, expires_ms,
-                                            full.type);
+    *object =
+        plain ? firn_object_make(cache->pool, key, key_size, value_size, &traits)
+              : firn_object_make_rich(cache->pool, key, key_size, value_size, &traits, full.type);
     if (*object == NULL) {
         return no_memory_for(cache, value_size);
     }
@@ -604,9 +611,9 @@ static int put_object_once(firn_cache *cache, change *put, firn_object *object) 
     firn_links *given = firn_object_get_links(object);
     if (firn_link_plan_any(&plan)) {
         put->plan = &plan;
-        put->expires_ms = sooner(put->expires_ms, plan.expires_ms);
+        end_by(&put->traits, plan.expires_ms);
         set_links(object, &plan);
-        firn_object_set_expiry_locked(object, put->expires_ms); /* nobody else knows it */
+        firn_object_set_expiry_locked(object, put->traits.expires_ms); /* nobody else knows it */
     }
     result = put_made(cache, put, object);
     if (put->version == 0 && firn_link_plan_any(&plan)) {
@@ -636,14 +643,14 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
                   .type = firn_object_type(object),
                   .value = firn_object_data(object),
                   .value_size = firn_object_size(object),
-                  .expires_ms = firn_object_expires_ms(object)};
+                  .traits = firn_object_get_traits(object)};
     put.key = firn_object_key(object, &put.key_size);
     put.hash = firn_hash64(cache->seed, put.key, put.key_size);
-    uint64_t expires_ms = put.expires_ms;
+    const firn_traits traits = put.traits;
     result = FIRN_CONFLICT;
     put.links_changed = true;
     for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put.links_changed; i++) {
-        put.expires_ms = expires_ms;
+        put.traits = traits;
         result = put_object_once(cache, &put, object);
     }
     return finish_put(cache, &put, result);
@@ -714,18 +721,19 @@ int firn_increment(firn_cache *cache, const void *key, size_t key_size, int64_t 
             number += (uint64_t)by; /* wraps */
             put.condition = IF_VERSION;
             put.expected = firn_object_version(object);
-            put.expires_ms = firn_object_expires_ms(object);
-            firn_object_unref(object);
+            put.traits = firn_object_get_traits(object);
         } else if (result == FIRN_NOT_FOUND) {
             result = FIRN_OK;
         }
         if (result != FIRN_OK) {
+            firn_object_unref(object);
             return result;
         }
         put.value = &number;
         put.value_size = sizeof number;
-        bool keep_expiry = options == NULL && put.condition == IF_VERSION;
-        result = put_value(cache, &put, options, keep_expiry);
+        bool keep_traits = options == NULL && put.condition == IF_VERSION;
+        result = put_value(cache, &put, options, keep_traits);
+        firn_object_unref(object);
         if (result == FIRN_OK && value != NULL) {
             memcpy(value, &number, sizeof number);
         }
@@ -747,7 +755,7 @@ static int put_clone(firn_cache *cache, change *put, const firn_object *found) {
     if (result == FIRN_OK) {
         result =
             firn_types_decode(cache->pool, put->type, attributes.type_version, put->key,
-                              put->key_size, encoder.bytes, encoder.size, put->expires_ms, &clone);
+                              put->key_size, encoder.bytes, encoder.size, &put->traits, &clone);
     }
     firn_encoder_clear(&encoder, 0);
     if (result != FIRN_OK) {
@@ -786,7 +794,7 @@ static int change_in_place(firn_cache *cache, const change *put, bool is_hit, bo
     int result = FIRN_OK;
     if (old == NULL) {
         /* It is below, or gone. */
-    } else if ((firn_object_state(old) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, old)) {
+    } else if (firn_is_absent(cache, old)) {
         result = FIRN_NOT_FOUND;
     } else if (firn_object_version(old) != put->expected) {
         result = FIRN_CONFLICT;
@@ -795,11 +803,11 @@ static int change_in_place(firn_cache *cache, const change *put, bool is_hit, bo
             result = firn_links_put_locked(cache, put->hash, put->expected, put->plan, false);
         }
         uint64_t before_ms = firn_object_expires_ms(old);
-        *done = result == FIRN_OK && firn_object_set_expiry_locked(old, put->expires_ms);
+        *done = result == FIRN_OK && firn_object_set_expiry_locked(old, put->traits.expires_ms);
         if (*done && put->plan != NULL) {
             set_links(old, put->plan);
         }
-        if (*done && sooner(before_ms, put->expires_ms) != before_ms) {
+        if (*done && sooner(before_ms, put->traits.expires_ms) != before_ms) {
             firn_links_change_locked(cache, put->hash);
         }
         if (*done && is_hit) {
@@ -816,7 +824,7 @@ static int put_again(firn_cache *cache, change *put, const firn_object *found, b
     bool done;
     put->condition = IF_VERSION;
     put->expected = firn_object_version(found);
-    put->same_value = sooner(firn_object_expires_ms(found), put->expires_ms) ==
+    put->same_value = sooner(firn_object_expires_ms(found), put->traits.expires_ms) ==
                       firn_object_expires_ms(found); /* else what depends on it has to know */
     put->version = 0;
     int result = change_in_place(cache, put, is_hit, &done);
@@ -834,8 +842,8 @@ static int put_again(firn_cache *cache, change *put, const firn_object *found, b
 }
 
 int firn_put_same(firn_cache *cache, firn_object *object, const firn_link_plan *plan) {
-    change put = {.plan = plan,
-                  .expires_ms = sooner(firn_object_expires_ms(object), plan->expires_ms)};
+    change put = {.plan = plan, .traits = firn_object_get_traits(object)};
+    end_by(&put.traits, plan->expires_ms);
     put.key = firn_object_key(object, &put.key_size);
     put.hash = firn_hash64(cache->seed, put.key, put.key_size);
     return put_again(cache, &put, object, false);
@@ -843,7 +851,7 @@ int firn_put_same(firn_cache *cache, firn_object *object, const firn_link_plan *
 
 /* The links of the entry go on as they are. */
 static int touch_found(firn_cache *cache, change *put, const firn_object *found, bool is_hit) {
-    uint64_t expires_ms = put->expires_ms;
+    const firn_traits traits = put->traits;
     firn_link_plan plan;
     int result = firn_link_plan_of(cache, &plan, found, true);
     if (result != FIRN_OK) {
@@ -851,12 +859,12 @@ static int touch_found(firn_cache *cache, change *put, const firn_object *found,
     }
     if (firn_link_plan_any(&plan)) {
         put->plan = &plan;
-        put->expires_ms = sooner(expires_ms, plan.expires_ms);
+        end_by(&put->traits, plan.expires_ms);
     }
     result = put_again(cache, put, found, is_hit);
     firn_link_plan_end(cache, &plan);
     put->plan = NULL;
-    put->expires_ms = expires_ms;
+    put->traits = traits;
     return result;
 }
 
@@ -879,9 +887,10 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     firn_put_options options = FIRN_PUT_OPTIONS_INIT;
     options.ttl_ms = ttl_ms;
     change put = {.key = key, .key_size = key_size};
+    firn_traits given;
     if (result == FIRN_OK) {
         firn_put_options full;
-        result = firn_put_options_read(cache, &options, &full, &put.expires_ms);
+        result = firn_put_options_read(cache, &options, &full, &given, NULL);
     }
     if (result != FIRN_OK) {
         return result;
@@ -894,6 +903,9 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
         if (result != FIRN_OK) {
             return result;
         }
+        put.traits = firn_object_get_traits(found);
+        put.traits.expires_ms = given.expires_ms;
+        firn_traits_add_stale(&put.traits);
         result = touch_found(cache, &put, found, object == NULL);
         int settled = firn_links_settle(cache); /* also what stood against it, if it was doomed */
         if (result == FIRN_OK && object != NULL) {
@@ -987,9 +999,9 @@ static int delete_if(firn_cache *cache, change *put) {
     int result = FIRN_OK;
     firn_object *tombstone = NULL;
     if (result == FIRN_OK && cache->cold != NULL) {
-        result = firn_make_room(cache, firn_object_charge_for(cache->pool, put->key_size, 0, 0));
+        result = firn_make_room(cache, firn_object_charge_for(cache->pool, put->key_size, 0, NULL));
         if (result == FIRN_OK) {
-            tombstone = firn_object_make(cache->pool, put->key, put->key_size, 0, 0);
+            tombstone = firn_object_make(cache->pool, put->key, put->key_size, 0, NULL);
             if (tombstone == NULL) {
                 result =
                     firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to delete an entry");

@@ -14,16 +14,21 @@ static void *place_typed(firn_raise *self, const firn_cold_meta *meta) {
     }
     self->type_version = meta->attributes.type_version;
     self->version = meta->version;
-    self->expires_ms = meta->expires_ms;
+    self->traits = meta->attributes.traits;
     self->key_size = meta->key_size;
     self->encoded_size = meta->value_size;
-    self->buffer_size = meta->key_size + meta->value_size;
+    size_t tags_size = firn_traits_tags_size(&self->traits);
+    self->buffer_size = tags_size + meta->key_size + meta->value_size;
     self->buffer = firn_heap_alloc(self->cache->heap, self->buffer_size);
     if (self->buffer == NULL) {
         return NULL;
     }
-    memcpy(self->buffer, meta->key, meta->key_size);
-    return self->buffer + meta->key_size;
+    if (tags_size > 0) {
+        memcpy(self->buffer, self->traits.tags, tags_size);
+        self->traits.tags = self->buffer;
+    }
+    memcpy(self->buffer + tags_size, meta->key, meta->key_size);
+    return self->buffer + tags_size + meta->key_size;
 }
 
 /* The links of the record. */
@@ -75,7 +80,7 @@ void *firn_raise_place(void *context, const firn_cold_meta *meta) {
         self->head.expires_ms = meta->expires_ms;
         return self->is_stream ? self->head.bytes : NULL;
     }
-    bool rich = firn_attributes_any(&meta->attributes);
+    bool rich = firn_attributes_rich(&meta->attributes);
     if (rich && !take_links(self, &meta->attributes)) {
         return NULL;
     }
@@ -84,9 +89,9 @@ void *firn_raise_place(void *context, const firn_cold_meta *meta) {
     }
     firn_pool *pool = self->cache->pool;
     self->object = rich ? firn_object_make_rich(pool, meta->key, meta->key_size, meta->value_size,
-                                                meta->expires_ms, NULL)
+                                                &meta->attributes.traits, NULL)
                         : firn_object_make(pool, meta->key, meta->key_size, meta->value_size,
-                                           meta->expires_ms);
+                                           &meta->attributes.traits);
     if (self->object == NULL) {
         return NULL;
     }
@@ -99,9 +104,10 @@ void *firn_raise_place(void *context, const firn_cold_meta *meta) {
 
 static int decode(firn_raise *self) {
     firn_cache *cache = self->cache;
-    int result = firn_types_decode(cache->pool, self->type, self->type_version, self->buffer,
-                                   self->key_size, self->buffer + self->key_size,
-                                   self->encoded_size, self->expires_ms, &self->object);
+    const unsigned char *key = self->buffer + firn_traits_tags_size(&self->traits);
+    int result =
+        firn_types_decode(cache->pool, self->type, self->type_version, key, self->key_size,
+                          key + self->key_size, self->encoded_size, &self->traits, &self->object);
     if (result == FIRN_OK) {
         firn_object_set_version(self->object, self->version);
         give_links(self);
@@ -133,6 +139,12 @@ int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int re
     }
     if (result == FIRN_OK && self->interned) {
         result = find_body(self);
+    }
+    if (result == FIRN_OK && !self->takes_all && firn_is_unserved(self->cache, self->object)) {
+        result = FIRN_NOT_FOUND;
+    } else if (result == FIRN_OK && firn_object_slides(self->object)) {
+        firn_object_traits_of(self->object)->known_ms = firn_object_expires_ms(self->object);
+        firn_object_slide(self->object, firn_now_ms(self->cache));
     }
     firn_links_unref(self->links, self->cache->heap); /* if nobody took them */
     self->links = NULL;

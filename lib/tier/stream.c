@@ -73,8 +73,8 @@ int firn_stream_assemble(firn_cache *cache, const firn_stream_head *head, const 
                                "it in pieces, by firn_reader_open",
                                (unsigned long long)self.total);
     }
-    firn_object *made =
-        firn_object_make(cache->pool, key, key_size, (size_t)self.total, head->expires_ms);
+    firn_object *made = firn_object_make(cache->pool, key, key_size, (size_t)self.total,
+                                         &(firn_traits){.expires_ms = head->expires_ms});
     if (made == NULL) {
         return FIRN_ENOMEM;
     }
@@ -151,10 +151,10 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
     }
     firn_put_options put = FIRN_PUT_OPTIONS_INIT;
     put.ttl_ms = options != NULL ? options->ttl_ms : 0;
-    uint64_t expires_ms = 0;
+    firn_traits traits = {0};
     if (result == FIRN_OK) {
         firn_put_options full;
-        result = firn_put_options_read(cache, &put, &full, &expires_ms);
+        result = firn_put_options_read(cache, &put, &full, &traits, NULL);
     }
     uint64_t piece = 0;
     if (result == FIRN_OK) {
@@ -178,7 +178,7 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
     }
     memcpy(writer->key, key, key_size);
     writer->options = put;
-    writer->expires_ms = expires_ms;
+    writer->expires_ms = traits.expires_ms;
     writer->stream = (firn_pieces){
         .hash = firn_hash64(cache->seed, key, key_size), .stream = firn_random64(), .piece = piece};
     *out = writer;
@@ -321,11 +321,12 @@ static int write_head_entry(firn_writer *writer) {
     if (result != FIRN_OK) {
         return result;
     }
-    result = firn_make_room(cache, firn_object_charge_for(cache->pool, writer->key_size, 0, 0));
+    result = firn_make_room(cache, firn_object_charge_for(cache->pool, writer->key_size, 0, NULL));
     if (result != FIRN_OK) {
         return result;
     }
-    firn_object *placeholder = firn_object_make(cache->pool, writer->key, writer->key_size, 0, 0);
+    firn_object *placeholder =
+        firn_object_make(cache->pool, writer->key, writer->key_size, 0, NULL);
     if (placeholder == NULL) {
         return FIRN_ENOMEM;
     }
@@ -333,7 +334,7 @@ static int write_head_entry(firn_writer *writer) {
                           .hash = writer->stream.hash,
                           .value = bytes,
                           .value_size = sizeof bytes,
-                          .expires_ms = writer->expires_ms,
+                          .traits = {.expires_ms = writer->expires_ms},
                           .part = FIRN_PART_HEAD};
     result = firn_write_direct(cache, &direct);
     if (result == FIRN_OK) {
@@ -422,8 +423,9 @@ static void *place_opened(void *context, const firn_cold_meta *meta) {
     if (self->in_pieces && meta->value_size != sizeof self->head.bytes) {
         return NULL;
     }
-    self->object = firn_object_make(self->cache->pool, meta->key, meta->key_size,
-                                    self->in_pieces ? 0 : meta->value_size, meta->expires_ms);
+    self->object =
+        firn_object_make(self->cache->pool, meta->key, meta->key_size,
+                         self->in_pieces ? 0 : meta->value_size, &meta->attributes.traits);
     if (self->object == NULL) {
         return NULL;
     }
@@ -438,7 +440,7 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
     uint64_t hash = firn_hash64(cache->seed, key, key_size);
     firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
     if (found != NULL) {
-        if ((firn_object_state(found) & FIRN_TOMBSTONE) != 0 || firn_is_expired(cache, found)) {
+        if (firn_is_absent(cache, found)) {
             firn_object_unref(found);
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);
             return FIRN_NOT_FOUND;

@@ -205,7 +205,7 @@ int firn_types_encode(firn_encoder *encoder, const firn_object *object,
 }
 
 int firn_types_decode(firn_pool *pool, const firn_type *type, uint32_t version, const void *key,
-                      size_t key_size, const void *bytes, size_t size, uint64_t expires_ms,
+                      size_t key_size, const void *bytes, size_t size, const firn_traits *traits,
                       firn_object **object) {
     size_t value_size = type->value_size;
     *object = NULL;
@@ -213,7 +213,7 @@ int firn_types_decode(firn_pool *pool, const firn_type *type, uint32_t version, 
         type->measure(type->context, version, bytes, size, &value_size) != FIRN_OK) {
         return FIRN_ETYPE;
     }
-    firn_object *made = firn_object_make_rich(pool, key, key_size, value_size, expires_ms, type);
+    firn_object *made = firn_object_make_rich(pool, key, key_size, value_size, traits, type);
     if (made == NULL) {
         return FIRN_ENOMEM;
     }

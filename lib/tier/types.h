@@ -58,7 +58,7 @@ int firn_types_encode(firn_encoder *encoder, const firn_object *object,
 /* An object of the value that the bytes are of, complete but for its version. FIRN_OK; FIRN_ETYPE:
  * the type refuses them; FIRN_ENOMEM. */
 int firn_types_decode(firn_pool *pool, const firn_type *type, uint32_t version, const void *key,
-                      size_t key_size, const void *bytes, size_t size, uint64_t expires_ms,
+                      size_t key_size, const void *bytes, size_t size, const firn_traits *traits,
                       firn_object **object);
 
 void firn_encoder_init(firn_encoder *encoder, firn_heap *heap);

@@ -70,11 +70,19 @@ static void decode(const firn_record *record) {
     free(value);
 }
 
+static bool has_same_traits(const firn_traits *a, const firn_traits *b) {
+    return a->cost_us == b->cost_us && a->stale_ms == b->stale_ms && a->idle_ms == b->idle_ms &&
+           a->limit_ms == b->limit_ms && a->negative == b->negative &&
+           a->tag_count == b->tag_count &&
+           (a->tag_count == 0 || memcmp(a->tags, b->tags, firn_traits_tags_size(a)) == 0);
+}
+
 static bool has_same_attributes(const firn_attributes *a, const firn_attributes *b) {
     return a->type == b->type && a->type_version == b->type_version && a->owned == b->owned &&
            a->body == b->body && a->interned == b->interned &&
            a->interned_size == b->interned_size && a->links_size == b->links_size &&
-           (a->links_size == 0 || memcmp(a->links, b->links, a->links_size) == 0);
+           (a->links_size == 0 || memcmp(a->links, b->links, a->links_size) == 0) &&
+           has_same_traits(&a->traits, &b->traits);
 }
 
 static bool is_same(const firn_record *a, const firn_record *b) {
@@ -88,7 +96,7 @@ static bool is_same(const firn_record *a, const firn_record *b) {
 static void write_again(const firn_record *record) {
     size_t links_size = record->attributes.links_size;
     unsigned char *bytes =
-        malloc(FIRN_RECORD_HEAD_MAX + record->key_size + links_size + record->payload_size);
+        malloc(firn_record_lead_max(&record->attributes, record->key_size) + record->payload_size);
     if (bytes == NULL) {
         return;
     }

@@ -36,6 +36,37 @@ static firn_heap *heap_on(ledger *self) {
 
 enum { BUDGET = 1 << 20 };
 
+static const uint64_t tags[3] = {11, 12, 13};
+
+/* One of eight mixtures of traits. */
+static firn_traits traits_number(size_t number) {
+    static const firn_traits all[8] = {
+        {.expires_ms = 77},
+        {.expires_ms = 0},
+        {.cost_us = 5},
+        {.expires_ms = 70, .idle_ms = 3, .limit_ms = 99},
+        {.negative = true, .expires_ms = 1},
+        {.tags = tags, .tag_count = 1},
+        {.tags = tags, .tag_count = 3, .stale_ms = 4, .expires_ms = 8},
+        {.tags = tags, .tag_count = 2, .idle_ms = 1, .expires_ms = 9, .cost_us = UINT32_MAX},
+    };
+    return all[number];
+}
+
+static void assert_same_traits(const firn_object *object, const firn_traits *traits) {
+    firn_traits got = firn_object_get_traits(object);
+    ck_assert_uint_eq(got.expires_ms, traits->expires_ms);
+    ck_assert_uint_eq(got.idle_ms, traits->idle_ms);
+    ck_assert_uint_eq(got.limit_ms, traits->limit_ms);
+    ck_assert_uint_eq(got.stale_ms, traits->stale_ms);
+    ck_assert_uint_eq(got.cost_us, traits->cost_us);
+    ck_assert(got.negative == traits->negative);
+    ck_assert_uint_eq(got.tag_count, traits->tag_count);
+    if (traits->tag_count > 0) {
+        ck_assert_mem_eq(got.tags, traits->tags, firn_traits_tags_size(traits));
+    }
+}
+
 START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
@@ -47,8 +78,9 @@ START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
     }
     for (size_t key_size = 1; key_size <= sizeof key; key_size += 1 + key_size / 40) {
         for (size_t value_size = 0; value_size <= sizeof value; value_size++) {
-            uint64_t expires_ms = value_size % 3 == 0 ? 77 : 0;
-            firn_object *object = firn_object_make(pool, key, key_size, value_size, expires_ms);
+            firn_traits traits = traits_number(value_size % 8);
+            uint64_t expires_ms = traits.expires_ms;
+            firn_object *object = firn_object_make(pool, key, key_size, value_size, &traits);
             firn_object_set_version(object, 12345);
             memcpy(firn_object_body(object), value, value_size);
             size_t got;
@@ -63,13 +95,14 @@ START_TEST(an_object_holds_key_and_value_whatever_their_sizes) {
             ck_assert(!firn_object_has_key(object, value, key_size));
             ck_assert_uint_eq(firn_object_hash(object), firn_hash64(7, key, key_size));
             ck_assert_uint_eq(firn_object_charge(object),
-                              firn_object_charge_for(pool, key_size, value_size, expires_ms));
+                              firn_object_charge_for(pool, key_size, value_size, &traits));
             ck_assert_uint_ge(firn_object_charge(object), 32 + key_size + value_size);
             /* Another that says the same. */
             firn_object *copy = firn_object_copy(pool, object);
             ck_assert_mem_eq(firn_object_data(copy), value, value_size);
-            ck_assert_uint_eq(firn_object_expires_ms(copy), expires_ms);
             ck_assert_uint_eq(firn_object_version(copy), 12345);
+            assert_same_traits(object, &traits);
+            assert_same_traits(copy, &traits);
             ck_assert(firn_object_has_key(copy, key, key_size));
             firn_object_unref(object);
             firn_object_unref(copy);
@@ -89,7 +122,8 @@ START_TEST(large_values_and_keys_keep_their_sizes) {
     unsigned char *key = calloc(1, FIRN_KEY_SIZE_MAX);
     const size_t sizes[] = {(1 << 20) - 2, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20};
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        firn_object *object = firn_object_make(pool, key, FIRN_KEY_SIZE_MAX, sizes[i], i % 2);
+        firn_object *object = firn_object_make(pool, key, FIRN_KEY_SIZE_MAX, sizes[i],
+                                               &(firn_traits){.expires_ms = i % 2});
         memset(firn_object_body(object), 0x5a, sizes[i]);
         size_t key_size;
         ck_assert_mem_eq(firn_object_key(object, &key_size), key, FIRN_KEY_SIZE_MAX);
@@ -108,7 +142,7 @@ START_TEST(an_object_outlives_the_pools_owner) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    firn_object *object = firn_object_make(pool, "k", 1, 1, 0);
+    firn_object *object = firn_object_make(pool, "k", 1, 1, NULL);
     firn_pool_stats stats;
     firn_pool_get_stats(pool, &stats);
     ck_assert_uint_eq(stats.charge_bytes, firn_object_charge(object));
@@ -126,11 +160,12 @@ START_TEST(sizes_that_overflow_and_refusals_give_no_object) {
     ledger counts = {0};
     firn_heap *heap = heap_on(&counts);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX, 0));
-    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX - 100, 0));
-    ck_assert_ptr_null(firn_object_make(pool, "k", 1, (size_t)INT64_MAX, 1));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX, NULL));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, SIZE_MAX - 100, NULL));
+    ck_assert_ptr_null(
+        firn_object_make(pool, "k", 1, (size_t)INT64_MAX, &(firn_traits){.expires_ms = 1}));
     counts.refuse = true;
-    ck_assert_ptr_null(firn_object_make(pool, "k", 1, 1, 0));
+    ck_assert_ptr_null(firn_object_make(pool, "k", 1, 1, NULL));
     firn_object_unref(NULL);
     firn_pool_close(pool);
     firn_heap_unref(heap);
@@ -141,12 +176,12 @@ END_TEST
 START_TEST(expiry_is_at_the_millisecond_and_zero_means_never) {
     firn_heap *heap = firn_heap_new(NULL);
     firn_pool *pool = firn_pool_new(heap, BUDGET, 7);
-    firn_object *object = firn_object_make(pool, "k", 1, 0, 0);
+    firn_object *object = firn_object_make(pool, "k", 1, 0, NULL);
     ck_assert(!firn_object_expired(object, UINT64_MAX));
     ck_assert(firn_object_set_expiry_locked(object, 0));
     ck_assert(!firn_object_set_expiry_locked(object, 5)); /* there is no room for it */
     firn_object_unref(object);
-    object = firn_object_make(pool, "k", 1, 0, 100);
+    object = firn_object_make(pool, "k", 1, 0, &(firn_traits){.expires_ms = 100});
     ck_assert(!firn_object_expired(object, 99));
     ck_assert(firn_object_expired(object, 100));
     ck_assert(firn_object_set_expiry_locked(object, 200));

@@ -137,7 +137,10 @@ START_TEST(a_head_tells_all_but_the_payload_when_only_it_is_at_hand) {
 }
 END_TEST
 
-/* The bits of a number say what there is: a type, links, an owner, a body, an interned value. */
+static const uint64_t tags[2] = {UINT64_MAX, 1};
+
+/* The bits of a number say what there is: a type, links, an owner, a body, an interned value, a
+ * cost, a sliding expiry, that there is no value, tags. */
 static firn_attributes attributes_of(unsigned which) {
     firn_attributes attributes = {
         .owned = (which & 4) != 0, .body = (which & 8) != 0, .interned = (which & 16) != 0};
@@ -150,6 +153,14 @@ static firn_attributes attributes_of(unsigned which) {
         attributes.links_size = 9;
     }
     attributes.interned_size = attributes.interned ? FIRN_VALUE_SIZE_MAX : 0;
+    firn_traits *traits = &attributes.traits;
+    traits->cost_us = (which & 32) != 0 && (which & 1) == 0 ? UINT32_MAX : 0;
+    traits->stale_ms = (which & 32) != 0 && (which & 1) != 0 ? UINT32_MAX : 0;
+    traits->idle_ms = (which & 64) != 0 ? UINT64_MAX : 0;
+    traits->limit_ms = (which & 64) != 0 ? which : 0;
+    traits->negative = (which & 128) != 0;
+    traits->tags = (which & 256) != 0 ? tags : NULL;
+    traits->tag_count = (which & 256) != 0 ? 1 + which % 2 : 0;
     return attributes;
 }
 
@@ -164,10 +175,20 @@ static void check_attributes(const firn_attributes *found, const firn_attributes
     if (expected->links_size > 0) {
         ck_assert_mem_eq(found->links, expected->links, expected->links_size);
     }
+    const firn_traits *traits = &expected->traits;
+    ck_assert_uint_eq(found->traits.cost_us, traits->cost_us);
+    ck_assert_uint_eq(found->traits.stale_ms, traits->stale_ms);
+    ck_assert_uint_eq(found->traits.idle_ms, traits->idle_ms);
+    ck_assert_uint_eq(found->traits.limit_ms, traits->limit_ms);
+    ck_assert(found->traits.negative == traits->negative);
+    ck_assert_uint_eq(found->traits.tag_count, traits->tag_count);
+    if (traits->tag_count > 0) {
+        ck_assert_mem_eq(found->traits.tags, traits->tags, firn_traits_tags_size(traits));
+    }
 }
 
 START_TEST(attributes_are_read_as_written) {
-    for (unsigned which = 0; which < 32; which++) {
+    for (unsigned which = 0; which < 512; which++) {
         firn_record record = sample;
         record.codec = which % 2;
         record.expires_ms = which % 3;
@@ -214,9 +235,17 @@ START_TEST(the_bytes_of_attributes_are_those_of_the_format) {
                                           .interned = true,
                                           .interned_size = 5,
                                           .links = "LL",
-                                          .links_size = 2};
-    static const unsigned char expected[] = {0x50, 1, 3, 4,   31,  0xac, 0x02,
-                                             2,    2, 5, 't', 'L', 'L',  'v'};
+                                          .links_size = 2,
+                                          .traits = {.cost_us = 6,
+                                                     .stale_ms = 7,
+                                                     .idle_ms = 8,
+                                                     .limit_ms = 9,
+                                                     .negative = true,
+                                                     .tag_count = 1,
+                                                     .tags = "abcdefgh"}};
+    static const unsigned char expected[] = {0x50, 1,   3,   4,   0xff, 0x03, 0xac, 0x02, 2,   2,
+                                             5,    6,   7,   8,   9,    1,    'a',  'b',  'c', 'd',
+                                             'e',  'f', 'g', 'h', 't',  'L',  'L',  'v'};
     size_t size = write_record(&record);
     ck_assert_uint_eq(size, 8 + sizeof expected);
     ck_assert_mem_eq(bytes + 8, expected, sizeof expected);
@@ -291,7 +320,13 @@ START_TEST(heads_that_make_no_sense_are_refused) {
         {"a format that is not known", {0x60, 1, 1, 0, 4, 'k'}, 6},
         {"attributes that are cut off", {0x50, 1, 1, 0}, 4},
         {"attributes of which there are none", {0x50, 1, 1, 0, 0, 'k'}, 6},
-        {"attributes that are not known", {0x50, 1, 1, 0, 32, 'k'}, 6},
+        {"attributes that are not known", {0x50, 1, 1, 0, 0x80, 0x04, 'k'}, 7},
+        {"a cost and a staleness of nothing", {0x50, 1, 1, 0, 32, 0, 0, 'k'}, 8},
+        {"a cost beyond 32 bits", {0x50, 1, 1, 0, 32, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 'k'}, 12},
+        {"an idle time of nothing", {0x50, 1, 1, 0, 64, 0, 1, 'k'}, 8},
+        {"no tags", {0x50, 1, 1, 0, 0x80, 0x02, 0, 'k'}, 8},
+        {"too many tags", {0x50, 1, 1, 0, 0x80, 0x02, 33, 'k'}, 8},
+        {"tags that are cut off", {0x50, 1, 1, 0, 0x80, 0x02, 1, 'k', 'k', 'k'}, 10},
         {"a type without a number", {0x50, 1, 1, 0, 1, 0, 1, 'k'}, 8},
         {"a type beyond 32 bits", {0x50, 1, 1, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 1, 'k'}, 12},
         {"a type's version beyond 32 bits",
