@@ -366,7 +366,8 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket) {
         firn_object *object = NULL;
         while (result == FIRN_OK &&
                (object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
-            if ((firn_object_state(object) & (FIRN_STORED | FIRN_QUEUED)) == 0) {
+            if ((firn_object_state(object) & FIRN_QUEUED) == 0 &&
+                firn_is_dirty_locked(shard, object)) {
                 result = firn_queue_reserve(&cache->queue);
                 if (result == FIRN_OK) {
                     firn_enqueue_locked(cache, shard, object);

@@ -299,6 +299,8 @@ void firn_make_resident_room(firn_cache *cache, uint64_t charge);
  * more bytes may be held. FIRN_OK or what keeps the cold tier from taking entries. */
 int firn_make_room(firn_cache *cache, uint64_t charge);
 bool firn_has_room(const firn_cache *cache, uint64_t charge);
+/* Whether the cold tier has to be told of a resident before it leaves. */
+bool firn_is_dirty_locked(firn_hot_shard *shard, firn_object *object);
 /* Puts a dirty object in the queue, where a place is reserved. Returns the ticket. */
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
 /* Takes care of an expired object that was met. The caller drops a reference to what is returned,

@@ -69,25 +69,29 @@ static bool queue_is_full(const firn_cache *cache) {
     return held > resident && held - resident > share / 4 * 3;
 }
 
-static bool slid_too_far(const firn_object *object) {
+bool firn_is_dirty_locked(firn_hot_shard *shard, firn_object *object) {
+    if ((firn_object_state(object) & FIRN_STORED) == 0) {
+        return true;
+    }
     if (!firn_object_slides(object)) {
         return false;
     }
     const firn_object_traits *traits = firn_object_traits_of(object);
-    return firn_object_expires_ms(object) - traits->known_ms > traits->idle_ms / SLIDE_SHARE;
+    if (firn_object_expires_ms(object) - traits->known_ms <= traits->idle_ms / SLIDE_SHARE) {
+        return false;
+    }
+    /* What the cold tier holds would expire long before it should. */
+    firn_hot_change_locked(shard, object, FIRN_STORED, 0);
+    return true;
 }
 
 /* The victim leaves the hot tier, though perhaps not the table yet. *gone: an object whose index
  * reference the caller drops after the unlock, or NULL. False: there is no memory to queue it. */
 static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim,
                          firn_object **gone) {
-    if (cache->cold != NULL && slid_too_far(victim)) {
-        /* What the cold tier holds would expire long before it should. */
-        firn_hot_change_locked(shard, victim, FIRN_STORED, 0);
-    }
     unsigned state = firn_object_state(victim);
     *gone = NULL;
-    if (cache->cold == NULL || (state & FIRN_STORED) != 0) {
+    if (cache->cold == NULL || !firn_is_dirty_locked(shard, victim)) {
         enum firn_event cause = FIRN_EVENT_CLEAN_DEMOTION;
         if (cache->cold == NULL) {
             cause = firn_is_expired(cache, victim) ? FIRN_EVENT_EXPIRED

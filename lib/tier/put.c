@@ -27,6 +27,7 @@ typedef struct change {
     firn_object *body;          /* NULL: the value is not interned */
     bool is_body;               /* it is to hold a value for others */
     bool same_value;            /* as the entry has already, whatever else changes */
+    bool takes_stale; /* for the condition, an entry that plain reads do not get is there */
     enum condition condition;
     uint64_t expected;  /* IF_VERSION */
     uint64_t version;   /* out: what the entry got; not 0: the table has it, whatever came then */
@@ -107,7 +108,10 @@ static int check_condition_locked(firn_cache *cache, const change *put, const fi
     uint64_t version = 0;
     int there = FIRN_NOT_FOUND;
     if (old != NULL) {
-        if (!firn_is_absent(cache, old)) {
+        bool absent = put->takes_stale ? (firn_object_state(old) & FIRN_TOMBSTONE) != 0 ||
+                                             firn_is_expired(cache, old)
+                                       : firn_is_absent(cache, old);
+        if (!absent) {
             there = FIRN_OK;
             version = firn_object_version(old);
         }
@@ -1033,12 +1037,16 @@ static int delete_counted(firn_cache *cache, change *put) {
 }
 
 int firn_delete(firn_cache *cache, const void *key, size_t key_size) {
-    change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT};
+    change put = {.key = key, .key_size = key_size, .condition = IF_PRESENT, .takes_stale = true};
     return cache != NULL ? delete_counted(cache, &put) : FIRN_EINVAL;
 }
 
 int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version) {
-    change put = {.key = key, .key_size = key_size, .condition = IF_VERSION, .expected = version};
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .condition = IF_VERSION,
+                  .expected = version,
+                  .takes_stale = true};
     return delete_counted(cache, &put);
 }
 
@@ -1046,6 +1054,7 @@ int firn_delete_quietly(firn_cache *cache, const void *key, size_t key_size, uin
     change put = {.key = key,
                   .key_size = key_size,
                   .condition = version != 0 ? IF_VERSION : IF_PRESENT,
+                  .takes_stale = true,
                   .expected = version};
     return delete_if(cache, &put);
 }
