@@ -70,6 +70,7 @@ static void shard_fini(firn_hot_shard *shard) {
         hot->policy->fini(shard->policy_state);
         firn_heap_free(hot->heap, shard->policy_state, hot->policy->state_size);
     }
+    firn_heap_free(hot->heap, shard->wheel, sizeof *shard->wheel);
     firn_heap_free_lines(hot->heap, shard->rings, hot->ring_count * sizeof(firn_hot_ring));
     pthread_mutex_destroy(&shard->lock);
 }
@@ -294,6 +295,38 @@ int firn_hot_reserve_locked(firn_hot_shard *shard, uint64_t hash) {
 
 /* Changing */
 
+void firn_hot_watch_expiry_locked(firn_hot_shard *shard, firn_object *object) {
+    if (firn_object_expires_ms(object) == 0) {
+        return;
+    }
+    if (shard->wheel == NULL) {
+        /* Without memory for it, expired entries go when they are met or evicted. */
+        shard->wheel = firn_heap_zalloc(shard->hot->heap, sizeof *shard->wheel);
+    }
+    if (shard->wheel != NULL) {
+        firn_wheel_add(shard->wheel, object);
+    }
+}
+
+bool firn_hot_set_expiry_locked(firn_hot_shard *shard, firn_object *object, uint64_t expires_ms) {
+    if (!firn_object_set_expiry_locked(object, expires_ms)) {
+        return false;
+    }
+    if ((firn_object_flags(object) & FIRN_OBJECT_EXTENDED) != 0) {
+        firn_wheel_remove(object);
+        firn_hot_watch_expiry_locked(shard, object);
+    }
+    return true;
+}
+
+firn_object *firn_hot_due_locked(firn_hot_shard *shard, uint64_t now_ms) {
+    return shard->wheel != NULL ? firn_wheel_due(shard->wheel, now_ms) : NULL;
+}
+
+bool firn_hot_expires_locked(const firn_hot_shard *shard) {
+    return shard->wheel != NULL && firn_wheel_any(shard->wheel);
+}
+
 /* The one place where states and accounts change, so that they cannot part. */
 static void change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
                           unsigned set) {
@@ -315,6 +348,14 @@ static void change_locked(firn_hot_shard *shard, firn_object *object, unsigned c
         shard->resident_untold += change;
         STORE(shard->resident_bytes, LOAD(shard->resident_bytes) + (uint64_t)change);
         STORE(shard->resident_entries, LOAD(shard->resident_entries) + (resident_after ? 1 : -1));
+    }
+    if (((before ^ after) & FIRN_INDEXED) != 0 &&
+        (firn_object_flags(object) & FIRN_OBJECT_EXTENDED) != 0) {
+        if ((after & FIRN_INDEXED) != 0) {
+            firn_hot_watch_expiry_locked(shard, object);
+        } else {
+            firn_wheel_remove(object);
+        }
     }
     if (((before ^ after) & FIRN_INDEXED) != 0 && firn_object_is_rich(object)) {
         if ((after & FIRN_INDEXED) != 0) {

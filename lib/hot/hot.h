@@ -19,6 +19,7 @@
 #include "hot/policy_host.h"
 #include "hot/segments.h"
 #include "hot/table.h"
+#include "hot/wheel.h"
 #include "object/object.h"
 
 typedef struct firn_hot firn_hot;
@@ -70,6 +71,14 @@ void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evi
 /* Sets and clears FIRN_QUEUED, FIRN_STORED and FIRN_TOMBSTONE, keeping the accounts. */
 void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
                             unsigned set);
+/* Changes when an indexed object expires; see firn_object_set_expiry_locked. */
+bool firn_hot_set_expiry_locked(firn_hot_shard *shard, firn_object *object, uint64_t expires_ms);
+/* The next indexed object whose time has come, though its expiry may have been put off since: then,
+ * and if it is to stay, firn_hot_watch_expiry_locked has to be called. Lent. NULL: none. */
+firn_object *firn_hot_due_locked(firn_hot_shard *shard, uint64_t now_ms);
+void firn_hot_watch_expiry_locked(firn_hot_shard *shard, firn_object *object);
+/* Whether there may be anything that expires. */
+bool firn_hot_expires_locked(const firn_hot_shard *shard);
 /* The policy's next victim, still resident, lent; NULL: the shard has none. */
 firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
 /* Keeps a resident out of the policy's hands, once more: it is no victim until it was let go as
@@ -156,6 +165,7 @@ struct firn_hot_shard {
     firn_object *pinned;  /* the first; they are chained by their links, and their bits count */
     size_t sweep_position;
     unsigned sweep_round;   /* that the position is of */
+    firn_wheel *wheel;      /* of what is indexed and expires; NULL: nothing did, or no memory */
     uint64_t plan_turnover; /* charges that came since it was asked whether slabs are sparse */
     /* Gauges, written under the lock and read by anybody, relaxed. */
     _Atomic uint64_t resident_entries;

@@ -77,14 +77,15 @@ static void extend(firn_object *object, size_t value_size, const firn_traits *tr
                    unsigned flags) {
     firn_object_extension *extension = firn_object_extension_of(object);
     atomic_init(&extension->expires_ms, traits->expires_ms);
-    extension->next = extension->prev = NULL;
+    extension->next = NULL;
+    extension->back = NULL;
     extension->stale_ms = traits->stale_ms;
     extension->cost_us = traits->cost_us;
     if ((flags & FIRN_OBJECT_TRAITS) != 0) {
         *firn_object_traits_of(object) = (firn_object_traits){.value_size = value_size,
-                                                                .idle_ms = traits->idle_ms,
-                                                                .limit_ms = traits->limit_ms,
-                                                                .tag_count = traits->tag_count};
+                                                              .idle_ms = traits->idle_ms,
+                                                              .limit_ms = traits->limit_ms,
+                                                              .tag_count = traits->tag_count};
         if (traits->tag_count > 0) {
             memcpy(firn_object_traits_of(object) + 1, traits->tags, firn_traits_tags_size(traits));
         }

@@ -102,9 +102,9 @@ enum {
 typedef struct firn_object_extension {
     _Atomic uint64_t expires_ms; /* 0: never. Changed under the shard's lock, and by hits that put
                                     it off; read by anybody. Relaxed: a number by itself */
-    firn_object *next;           /* of the same time of expiry, about; the shard's lock */
-    firn_object *prev;
-    uint32_t stale_ms; /* immutable, like the next */
+    firn_object *next;  /* of the same slot of the wheel, see hot/wheel.h; the shard's lock */
+    firn_object **back; /* what points here; NULL: it is in no wheel */
+    uint32_t stale_ms;  /* immutable, like the next */
     uint32_t cost_us;
 } firn_object_extension;
 

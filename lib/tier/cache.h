@@ -128,8 +128,10 @@ struct firn_cache {
     uint64_t synced_commits; /* worker_lock; commits then */
     uint64_t drain_to;       /* worker_lock; write without waiting for more until this ticket */
 
-    pthread_t thread;          /* immutable while it runs */
-    bool thread_runs;          /* changed by open and close, and with the lock of the types */
+    pthread_t thread;            /* immutable while it runs */
+    pthread_mutex_t thread_lock; /* guards the next, and the start of the thread */
+    bool thread_runs;
+    atomic_bool expires;       /* there may be something in memory that expires; see expire.c */
     pthread_mutex_t wake_lock; /* guards the next three */
     pthread_cond_t wake;
     bool stop;
@@ -308,6 +310,22 @@ uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_obje
 firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                                 firn_object *object);
 
+/* expire.c */
+/* Takes care of one entry whose time has come. False: there is none. There must be room among the
+ * victims. */
+bool firn_expire_due_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t now_ms,
+                            firn_victims *victims);
+/* A piece of the background's work. True: there is more to do now. Else *wait_ns is lowered to when
+ * there may be. No lock is held. */
+bool firn_expire_step(firn_cache *cache, uint64_t *wait_ns);
+void firn_expiry_begin(firn_cache *cache);
+/* An object that the table has got may expire. No shard is locked. */
+static inline void firn_expiry_note(firn_cache *cache, uint64_t expires_ms) {
+    if (expires_ms != 0 && !atomic_load_explicit(&cache->expires, memory_order_relaxed)) {
+        firn_expiry_begin(cache);
+    }
+}
+
 /* batch.c */
 /* Writes one batch, or only applies the journal if the queue is empty. write_lock is not held. */
 int firn_write_batch(firn_cache *cache);
@@ -356,10 +374,8 @@ void firn_warm_end(firn_cache *cache);
 int firn_collect_in_background(firn_cache *cache, uint64_t *wait_ns);
 
 /* worker.c */
-/* Starts the thread. FIRN_OK or FIRN_EIO. */
-int firn_worker_start(firn_cache *cache);
-/* There is something to do that caches mostly do not have: starts it if it does not run and the
- * options want one. The lock of the types is held. */
+/* There is, or will be, something to do: starts the thread if it does not run and the options want
+ * one, and has it look. FIRN_OK or FIRN_EIO. */
 int firn_worker_need(firn_cache *cache);
 void firn_worker_stop(firn_cache *cache);
 /* Makes the thread look for work. May be called with a shard locked. */

@@ -32,6 +32,7 @@ void firn_cache_abandon(firn_cache *cache) {
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->cursors_lock);
     pthread_mutex_destroy(&cache->worker_lock);
+    pthread_mutex_destroy(&cache->thread_lock);
     pthread_mutex_destroy(&cache->wake_lock);
     pthread_cond_destroy(&cache->wake);
     firn_detail_fini(&cache->detail);

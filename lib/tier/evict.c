@@ -150,6 +150,13 @@ bool firn_evict_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t charge
                        firn_victims *victims) {
     unsigned evicted = 0;
     unsigned spared = 0;
+    if (firn_hot_expires_locked(shard) && resident_over(cache, charge)) {
+        uint64_t now_ms = firn_now_ms(cache);
+        while (evicted < FIRN_VICTIMS_AT_ONCE && resident_over(cache, charge) &&
+               firn_expire_due_locked(cache, shard, now_ms, victims)) {
+            evicted++;
+        }
+    }
     while (evicted < FIRN_VICTIMS_AT_ONCE && resident_over(cache, charge)) {
         firn_object *gone;
         firn_object *victim = firn_hot_victim_locked(shard);

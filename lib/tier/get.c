@@ -97,6 +97,9 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
         }
         firn_hot_unlock(shard);
     }
+    if (admitted) {
+        firn_expiry_note(cache, firn_object_expires_ms(found));
+    }
     firn_count(cache->counters, admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
     if (*object != found) {
         firn_object_unref(found);

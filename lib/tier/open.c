@@ -156,6 +156,7 @@ static int make_locks(firn_cache *cache) {
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
     failed |= pthread_mutex_init(&cache->cursors_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);
+    failed |= pthread_mutex_init(&cache->thread_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
     failed |= pthread_cond_init(&cache->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
@@ -207,7 +208,7 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     }
     firn_warm_begin(cache);
     bool needs_thread = cache->cold != NULL && !cache->options.read_only;
-    return needs_thread && cache->options.threads > 0 ? firn_worker_start(cache) : FIRN_OK;
+    return needs_thread ? firn_worker_need(cache) : FIRN_OK;
 }
 
 /* The detail's words go to the caller, who gets no handle to ask. */

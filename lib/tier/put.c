@@ -239,6 +239,7 @@ static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bo
     result = publish(cache, put, object, resident, &ticket);
     if (result == FIRN_OK) {
         firn_make_resident_room(cache, 0); /* what the shard itself could not give */
+        firn_expiry_note(cache, put->traits.expires_ms);
     }
     if (result == FIRN_OK && cache->options.write_mode == FIRN_WRITE_THROUGH && ticket > 0) {
         result = firn_write_until(cache, ticket);
@@ -807,7 +808,7 @@ static int change_in_place(firn_cache *cache, const change *put, bool is_hit, bo
             result = firn_links_put_locked(cache, put->hash, put->expected, put->plan, false);
         }
         uint64_t before_ms = firn_object_expires_ms(old);
-        *done = result == FIRN_OK && firn_object_set_expiry_locked(old, put->traits.expires_ms);
+        *done = result == FIRN_OK && firn_hot_set_expiry_locked(shard, old, put->traits.expires_ms);
         if (*done && put->plan != NULL) {
             set_links(old, put->plan);
         }

@@ -60,6 +60,7 @@ static bool restore(firn_cache *cache, uint64_t hash) {
         firn_count(cache->counters, FIRN_EVENT_WARMED, 1);
     }
     firn_hot_unlock(shard);
+    firn_expiry_note(cache, firn_object_expires_ms(object));
     firn_object_unref(object);
     return true;
 }

@@ -77,8 +77,9 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     uint64_t now_ns = firn_monotonic_ns();
     *wait_ns = IDLE_MS * NS_PER_MS;
     firn_links_settle(cache);
+    bool more = firn_expire_step(cache, wait_ns);
     if (cache->cold == NULL || cache->options.read_only) {
-        return FIRN_OK;
+        return more ? FIRN_AGAIN : FIRN_OK;
     }
     /* Seldom due, and then first: under a steady load there is always a batch to write, and a
      * dictionary is what makes that cheaper. */
@@ -104,7 +105,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     }
     *wait_ns = queue_ns < *wait_ns ? queue_ns : *wait_ns;
     *wait_ns = sync_ns < *wait_ns ? sync_ns : *wait_ns;
-    return FIRN_OK;
+    return more ? FIRN_AGAIN : FIRN_OK;
 }
 
 static int locked_step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
@@ -178,7 +179,8 @@ void firn_worker_wake(firn_cache *cache) {
     pthread_mutex_unlock(&cache->wake_lock);
 }
 
-int firn_worker_start(firn_cache *cache) {
+/* The lock of the thread is held. FIRN_OK or FIRN_EIO. */
+static int start_locked(firn_cache *cache) {
     int error = pthread_create(&cache->thread, NULL, worker, cache);
     if (error != 0) {
         return firn_detail_set(&cache->detail, FIRN_EIO,
@@ -191,11 +193,16 @@ int firn_worker_start(firn_cache *cache) {
 }
 
 int firn_worker_need(firn_cache *cache) {
+    int result = FIRN_OK;
+    pthread_mutex_lock(&cache->thread_lock);
     if (cache->thread_runs) {
         firn_worker_wake(cache);
-        return FIRN_OK;
+    } else if (cache->options.threads > 0 && !cache->options.read_only &&
+               !atomic_load_explicit(&cache->closing, memory_order_relaxed)) {
+        result = start_locked(cache);
     }
-    return cache->options.threads > 0 ? firn_worker_start(cache) : FIRN_OK;
+    pthread_mutex_unlock(&cache->thread_lock);
+    return result;
 }
 
 void firn_worker_stop(firn_cache *cache) {

@@ -14,7 +14,7 @@ static uint64_t fake_now_ms;
 
 static uint64_t fake_clock(void *context) {
     (void)context;
-    return fake_now_ms;
+    return __atomic_load_n(&fake_now_ms, __ATOMIC_RELAXED);
 }
 
 static firn_options clocked(void) {
@@ -242,7 +242,107 @@ START_TEST(traits_come_back_from_below) {
 }
 END_TEST
 
+/* The background's work, all that is due. */
+static void work(firn_cache *cache) {
+    int result;
+    do {
+        result = firn_run(cache, 0);
+    } while (result == FIRN_AGAIN);
+    ck_assert_int_eq(result, FIRN_OK);
+}
+
+START_TEST(expired_entries_give_their_memory_back_unasked) {
+    char *path = scratch_path("given-back");
+    enum { ENTRIES = 3000 };
+    for (unsigned tiers = 0; tiers < 3; tiers++) {
+        firn_options options = clocked();
+        options.hot_bytes = 8 << 20;
+        options.default_ttl_ms = 5000;
+        firn_cache *cache = open_with(tiers == 0 ? NULL : path, &options);
+        char value[500] = "";
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            firn_put_options put_options = FIRN_PUT_OPTIONS_INIT;
+            put_options.ttl_ms = i % 3 == 0 ? FIRN_TTL_NONE : i % 3 == 1 ? 0 : 1000000000;
+            ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, &put_options),
+                             FIRN_OK);
+        }
+        if (tiers == 2) {
+            ck_assert_int_eq(firn_flush(cache), FIRN_OK); /* else they are dirty */
+        }
+        work(cache);
+        ck_assert_uint_eq(stats_of(cache).hot_entries, ENTRIES);
+        uint64_t bytes = stats_of(cache).hot_bytes;
+        unsigned third = 1;
+        ck_assert_int_eq(firn_touch(cache, &third, sizeof third, 20000), FIRN_OK);
+        fake_now_ms += 5000 + 600;
+        work(cache);
+        ck_assert_uint_eq(stats_of(cache).hot_entries, ENTRIES / 3 * 2 + 1);
+        ck_assert_uint_lt(stats_of(cache).hot_bytes, bytes - ENTRIES / 3 * 500);
+        fake_now_ms += 15000;
+        work(cache);
+        ck_assert_uint_eq(stats_of(cache).hot_entries, ENTRIES / 3 * 2);
+        fake_now_ms += 1000000000;
+        work(cache);
+        ck_assert_uint_eq(stats_of(cache).hot_entries, ENTRIES / 3);
+        if (tiers < 2) {
+            ck_assert_uint_eq(stats_of(cache).expired, ENTRIES / 3 * 2);
+        }
+        ck_assert_uint_eq(stats_of(cache).evictions, 0);
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            ck_assert_int_eq(firn_contains(cache, &i, sizeof i),
+                             i % 3 == 0 ? FIRN_OK : FIRN_NOT_FOUND);
+        }
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+        clear_tree(path);
+    }
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(what_is_expired_makes_room_before_what_is_not) {
+    firn_options options = clocked();
+    options.hot_bytes = 1 << 20;
+    options.shards = 1;
+    firn_cache *cache = open_with(NULL, &options);
+    firn_put_options lasting = FIRN_PUT_OPTIONS_INIT;
+    put(cache, "lasting", &lasting);
+    char value[1000] = "";
+    firn_put_options brief = FIRN_PUT_OPTIONS_INIT;
+    brief.ttl_ms = 1000;
+    for (unsigned i = 0; i < 700; i++) {
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, &brief), FIRN_OK);
+    }
+    fake_now_ms += 2000;
+    flood(cache, 700); /* the coldest of those that live is the first */
+    ck_assert_uint_eq(stats_of(cache).evictions, 0);
+    ck_assert_uint_gt(stats_of(cache).expired, 300);
+    ck_assert(has(cache, "lasting"));
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
+START_TEST(the_background_thread_sees_to_a_cache_in_memory) {
+    firn_options options = clocked();
+    options.threads = 1;
+    firn_cache *cache = open_with(NULL, &options);
+    firn_put_options brief = FIRN_PUT_OPTIONS_INIT;
+    brief.ttl_ms = 1;
+    fake_now_ms += 1000;
+    put(cache, "k", &brief);
+    __atomic_add_fetch(&fake_now_ms, 2000, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < 3000 && stats_of(cache).hot_entries > 0; i++) {
+        usleep(10000); /* until it is seen to; the test's own limit ends it */
+    }
+    ck_assert_uint_eq(stats_of(cache).hot_entries, 0);
+    ck_assert_uint_eq(stats_of(cache).expired, 1);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, expired_entries_give_their_memory_back_unasked);
+    tcase_add_test(tcase, what_is_expired_makes_room_before_what_is_not);
+    tcase_add_test(tcase, the_background_thread_sees_to_a_cache_in_memory);
     tcase_add_test(tcase, hits_put_a_sliding_expiry_off);
     tcase_add_test(tcase, a_sliding_expiry_is_known_in_the_cold_tier);
     tcase_add_test(tcase, what_slid_a_little_is_not_written_again);
