@@ -13,6 +13,7 @@
 #include <firn/error.h>
 #include <firn/link.h>
 #include <firn/object.h>
+#include <firn/observe.h>
 #include <firn/options.h>
 #include <firn/policy.h>
 #include <firn/simulate.h>

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <firn/error.h>
+#include <firn/observe.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -140,6 +141,7 @@ typedef struct firn_options {
     void *leak_context;
     unsigned track_handles; /* not 0: what leak_report is given tells where in the program handles
                                were taken. Default 0 */
+    firn_listener listener; /* is told what the cache decides: see firn/observe.h. Default: none */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -150,7 +152,9 @@ typedef struct firn_options {
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
             3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL,  \
-            NULL, 0                                                                                \
+            NULL, 0, {                                                                             \
+            NULL, NULL, 0                                                                          \
+        }                                                                                          \
     }
 
 /* Options of one firn_put. */

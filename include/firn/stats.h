@@ -95,13 +95,16 @@ typedef struct firn_stats {
     uint64_t collections;       /* rounds of the collector */
     uint64_t collected_objects; /* whose values were dropped because only each other held them */
     uint64_t collected_bytes;   /* and the bytes they took */
+
+    /* watching: see firn/observe.h */
+    uint64_t notices_lost; /* decisions that the listener was not told of, for too many waited */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0                                                                             \
+            0, 0, 0, 0, 0                                                                          \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

@@ -10,6 +10,9 @@
 /* Milliseconds since 1970 by the user's clock, or the system's if clock or its function is NULL. */
 uint64_t firn_clock_now_ms(const firn_clock *clock);
 
+/* The same, but the system's only to some milliseconds, for a few nanoseconds. */
+uint64_t firn_clock_coarse_ms(const firn_clock *clock);
+
 /* Nanoseconds since some fixed point. */
 uint64_t firn_monotonic_ns(void);
 

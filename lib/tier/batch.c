@@ -129,6 +129,8 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
     if (item->remove) {
         if (!tombstone) {
             firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
+            firn_decide_of(cache, item->hash, object, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
+                           item->expires_ms);
             if (indexed) {
                 firn_links_remove_locked(cache, item->hash);
             }
@@ -144,12 +146,17 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         }
         if (indexed && !resident && !tombstone) {
             firn_count(cache->counters, FIRN_EVENT_DEMOTION, 1);
+            firn_decide_of(cache, item->hash, object, FIRN_DECISION_DEMOTE, FIRN_REASON_WRITTEN,
+                           item->value_size);
         }
     } else if (!resident) {
         firn_count(cache->counters,
                    item->result == FIRN_ETYPE ? FIRN_EVENT_DROPPED_UNENCODED
                                               : FIRN_EVENT_DROPPED_TOO_LARGE,
                    1);
+        firn_decide_of(cache, item->hash, object, FIRN_DECISION_DROP,
+                       item->result == FIRN_ETYPE ? FIRN_REASON_UNENCODED : FIRN_REASON_TOO_LARGE,
+                       item->value_size);
         if (indexed) {
             firn_links_lose_locked(cache, item->hash, item->version);
         }
@@ -194,6 +201,7 @@ static int write_batch(firn_cache *cache) {
     }
     firn_encoder_clear(&cache->encoder, ENCODED_KEPT);
     if (result != FIRN_OK) {
+        firn_decide(cache, 0, 0, FIRN_DECISION_ERROR, FIRN_REASON_WRITE, (uint64_t)-result);
         return result;
     }
     for (size_t i = 0; i < used; i++) {
@@ -304,8 +312,14 @@ static int write_placed(firn_cache *cache, firn_object *placeholder, firn_cold_i
         item->remove = item->result != FIRN_OK; /* the placeholder goes either way */
         if (item->result != FIRN_OK) {
             firn_count(cache->counters, FIRN_EVENT_DROPPED_TOO_LARGE, 1);
+            firn_decide_of(cache, item->hash, placeholder, FIRN_DECISION_DROP,
+                           FIRN_REASON_TOO_LARGE, item->value_size);
         }
         gone = settle_locked(cache, shard, placeholder, item);
+        if (result == FIRN_OK) {
+            firn_decide_of(cache, item->hash, placeholder, FIRN_DECISION_INSERT,
+                           FIRN_REASON_PROGRAM, item->value_size);
+        }
         if (result == FIRN_OK && changed) {
             firn_links_change_locked(cache, item->hash); /* it can be found from now on */
         }
@@ -407,5 +421,7 @@ int firn_flush(firn_cache *cache) {
     int result = firn_enqueue_dirty(cache, &ticket);
     int written = firn_write_until(cache, ticket);
     result = result == FIRN_OK ? written : result;
-    return result == FIRN_OK ? firn_sync_cold(cache) : result;
+    result = result == FIRN_OK ? firn_sync_cold(cache) : result;
+    firn_tell(cache);
+    return result;
 }

@@ -35,6 +35,7 @@
 #include "object/drops.h"
 #include "object/track.h"
 #include "observe/counters.h"
+#include "tier/decide.h"
 #include "tier/links.h"
 #include "tier/queue.h"
 #include "tier/types.h"
@@ -66,6 +67,7 @@ struct firn_cache {
     struct firn_tracker *tracker; /* the domain's; immutable; NULL: handles are not noted */
     firn_detail detail;           /* has a lock of its own */
     firn_counters *counters;
+    firn_deciding deciding; /* see there */
     firn_types types;     /* see there */
     firn_linking linking; /* see there */
 

@@ -13,6 +13,7 @@ void firn_cache_abandon(firn_cache *cache) {
         firn_domain *domain = firn_pool_companion(cache->pool);
         atomic_store_explicit(&domain->closed, true, memory_order_release);
     }
+    firn_deciding_fini(cache);
     firn_collector_fini(&cache->collector);
     firn_queue_fini(&cache->queue);
     firn_hot_free(cache->hot);
@@ -144,6 +145,7 @@ int firn_close(firn_cache *cache) {
     } else {
         release_objects(cache);
     }
+    firn_tell(cache);
     firn_cache_abandon(cache);
     return result;
 }

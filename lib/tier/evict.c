@@ -36,6 +36,8 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
     }
     firn_hot_remove_locked(shard, hash, object, false);
     firn_links_remove_locked(cache, hash);
+    firn_decide_of(cache, hash, object, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
+                   firn_object_expires_ms(object));
     if (cache->cold == NULL) {
         /* With a cold tier the record is still to expire there, and is counted then. */
         firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
@@ -59,6 +61,8 @@ static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
     firn_links_lose_locked(cache, hash, firn_object_version(victim));
     firn_object_unref(tombstone);
     firn_count(cache->counters, FIRN_EVENT_DROPPED_BACKPRESSURE, 1);
+    firn_decide_of(cache, hash, victim, FIRN_DECISION_DROP, FIRN_REASON_BACKPRESSURE,
+                   firn_object_value_size(victim));
     return true;
 }
 
@@ -85,6 +89,11 @@ bool firn_is_dirty_locked(firn_hot_shard *shard, firn_object *object) {
     return true;
 }
 
+/* The victim goes, for one of the reasons that have to do with room. */
+static void tell_evicted(firn_cache *cache, uint64_t hash, firn_object *victim, unsigned reason) {
+    firn_decide_of(cache, hash, victim, FIRN_DECISION_EVICT, reason, firn_object_charge(victim));
+}
+
 /* The victim leaves the hot tier, though perhaps not the table yet. *gone: an object whose index
  * reference the caller drops after the unlock, or NULL. False: there is no memory to queue it. */
 static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim,
@@ -102,12 +111,19 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         firn_hot_remove_locked(shard, hash, victim, true);
         if (cause == FIRN_EVENT_EXPIRED) {
             firn_links_remove_locked(cache, hash);
-        } else if (cache->cold == NULL) {
+            firn_decide_of(cache, hash, victim, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
+                           firn_object_expires_ms(victim));
+        } else {
+            tell_evicted(cache, hash, victim,
+                         cache->cold == NULL ? FIRN_REASON_ROOM_LOST : FIRN_REASON_ROOM_STORED);
+        }
+        if (cause == FIRN_EVENT_DROPPED_MEMORY_ONLY) {
             firn_links_lose_locked(cache, hash, firn_object_version(victim));
         }
         *gone = victim;
     } else if ((state & FIRN_QUEUED) != 0) {
         firn_hot_retire_locked(shard, victim, true);
+        tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
     } else if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return false;
     } else {
@@ -117,6 +133,7 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         } else {
             firn_hot_retire_locked(shard, victim, true);
             firn_enqueue_locked(cache, shard, victim);
+            tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
         }
     }
     firn_count(cache->counters, FIRN_EVENT_EVICTION, 1);

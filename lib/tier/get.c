@@ -36,11 +36,20 @@ void firn_removals_bump(firn_cache *cache, uint64_t hash) {
     atomic_fetch_add_explicit(removal_counter(cache, hash), 1, memory_order_relaxed);
 }
 
+static void tell_if_unreadable(firn_cache *cache, uint64_t hash, int result) {
+    if (result == FIRN_ECORRUPT) {
+        firn_decide(cache, hash, 0, FIRN_DECISION_DAMAGE, FIRN_REASON_CHECKSUM, 0);
+    } else if (result == FIRN_EIO) {
+        firn_decide(cache, hash, 0, FIRN_DECISION_ERROR, FIRN_REASON_READ, (uint64_t)-result);
+    }
+}
+
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
     firn_raise self = {.cache = cache};
     int result = firn_cold_read(cache->cold, hash, key, key_size, firn_raise_place, &self, NULL);
     result = firn_raise_finish(&self, key, key_size, result);
+    tell_if_unreadable(cache, hash, result);
     *object = self.object;
     return result;
 }
@@ -71,11 +80,13 @@ static bool wants_promotion(firn_cache *cache, uint64_t hash) {
 void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
-    bool admitted = !cache->options.read_only && charge <= firn_resident_max(cache) &&
-                    (firn_object_slides(found) || wants_promotion(cache, hash));
+    bool fits = !cache->options.read_only && charge <= firn_resident_max(cache);
+    bool admitted = fits && (firn_object_slides(found) || wants_promotion(cache, hash));
+    unsigned why_not = fits ? FIRN_REASON_FIRST_HIT : FIRN_REASON_NO_ROOM;
     if (admitted) {
         firn_make_resident_room(cache, charge);
         admitted = firn_has_room(cache, charge);
+        why_not = admitted ? FIRN_REASON_CHANGED : FIRN_REASON_NO_ROOM;
     }
     if (admitted) {
         size_t key_size;
@@ -101,6 +112,11 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
         firn_expiry_note(cache, firn_object_expires_ms(found));
     }
     firn_count(cache->counters, admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
+    if (admitted) {
+        firn_decide_of(cache, hash, found, FIRN_DECISION_PROMOTE, FIRN_REASON_HIT, charge);
+    } else if (firn_resident_max(cache) > 0) { /* else it is nothing new */
+        firn_decide_of(cache, hash, found, FIRN_DECISION_REFUSE, why_not, charge);
+    }
     if (*object != found) {
         firn_object_unref(found);
     }
@@ -156,6 +172,7 @@ static void attend(firn_cache *cache, uint64_t hash, firn_object *object, bool e
     if (readmitted) {
         firn_make_resident_room(cache, 0);
     }
+    firn_tell(cache);
 }
 
 /* What get_hot does with an object that expires, is not resident, or is a tombstone. */
@@ -205,6 +222,7 @@ static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t k
     } else {
         firn_count(cache->counters, FIRN_EVENT_MISS, 1);
     }
+    firn_tell(cache);
     return result;
 }
 
@@ -393,6 +411,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
     for (size_t i = 0; i < batch->count; i++) {
         int one = firn_raise_finish(&batch->found[i], batch->items[i].key, batch->items[i].key_size,
                                     batch->items[i].result);
+        tell_if_unreadable(cache, batch->items[i].hash, one);
         one = miss_if_damaged(one);
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;
@@ -409,6 +428,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         }
     }
     batch->count = 0;
+    firn_tell(cache);
     return result;
 }
 

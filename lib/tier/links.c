@@ -363,6 +363,11 @@ static int delete_doomed(firn_cache *cache, const firn_doomed *doomed) {
                    : doomed->why == FIRN_DOOM_DEPENDS ? FIRN_EVENT_INVALIDATED
                                                       : FIRN_EVENT_UNKEPT,
                    1);
+        firn_decide(cache, doomed->hash, doomed->version, FIRN_DECISION_INVALIDATE,
+                    doomed->why == FIRN_DOOM_CIRCLE    ? FIRN_REASON_CIRCLE
+                    : doomed->why == FIRN_DOOM_DEPENDS ? FIRN_REASON_DEPENDS
+                                                       : FIRN_REASON_UNKEPT,
+                    0);
     }
     return result < 0 && result != FIRN_ECORRUPT ? result : FIRN_OK;
 }

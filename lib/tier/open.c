@@ -43,6 +43,7 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
         return; /* still opening: nothing is in memory */
     }
     if (version == 0) {
+        firn_decide(cache, 0, 0, FIRN_DECISION_DAMAGE, FIRN_REASON_CHECKSUM, 0);
         lift_all(cache);
         return;
     }
@@ -51,6 +52,7 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
                 firn_cold_locate(cache->cold, hash) == FIRN_NOT_FOUND;
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
     firn_removals_bump(cache, hash);
+    firn_decide(cache, hash, version, FIRN_DECISION_RECLAIM, FIRN_REASON_OLD, 0);
     firn_object *object = firn_hot_find_hash_locked(shard, hash, version);
     if (object != NULL && (firn_object_state(object) & FIRN_STORED) != 0) {
         lift(cache, shard, object, hash);
@@ -183,6 +185,9 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
         }
         cache->seed = firn_cold_seed(cache->cold);
         version = firn_cold_version_next(cache->cold);
+    }
+    if (firn_deciding_init(cache) != FIRN_OK) {
+        return FIRN_ENOMEM;
     }
     firn_encoder_init(&cache->encoder, cache->heap);
     if (firn_linking_init(cache) != FIRN_OK) {

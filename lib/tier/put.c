@@ -28,6 +28,7 @@ typedef struct change {
     bool is_body;               /* it is to hold a value for others */
     bool same_value;            /* as the entry has already, whatever else changes */
     bool takes_stale; /* for the condition, an entry that plain reads do not get is there */
+    bool quiet;       /* a deletion that is not the program's */
     enum condition condition;
     uint64_t expected;  /* IF_VERSION */
     uint64_t version;   /* out: what the entry got; not 0: the table has it, whatever came then */
@@ -195,6 +196,10 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     if (queued) {
         *ticket = firn_enqueue_locked(cache, shard, object);
     }
+    if (cache->deciding.listens) {
+        firn_decide_of(cache, put->hash, object, FIRN_DECISION_INSERT, FIRN_REASON_PROGRAM,
+                       put->value_size);
+    }
     if (old != NULL) {
         firn_victims_add(victims, old);
     }
@@ -342,6 +347,7 @@ static int finish_put(firn_cache *cache, const change *put, int result) {
         firn_count(cache->counters, FIRN_EVENT_PUT, 1);
         result = sync_if_asked(cache);
     }
+    firn_tell(cache);
     return result == FIRN_OK && put->type == NULL ? settled : result;
 }
 
@@ -926,6 +932,13 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     return FIRN_NOT_FOUND; /* it goes as fast as we look */
 }
 
+/* of: whatever knows the key. */
+static void tell_deleted(firn_cache *cache, const change *put, firn_object *of) {
+    if (!put->quiet) {
+        firn_decide_of(cache, put->hash, of, FIRN_DECISION_DELETE, FIRN_REASON_PROGRAM, 0);
+    }
+}
+
 /* One try to delete. known: what the cold tier said of the key. */
 static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *tombstone,
                          const change *put, below *known, firn_victims *victims) {
@@ -946,6 +959,7 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         firn_hot_remove_locked(shard, put->hash, old, false);
         firn_links_remove_locked(cache, put->hash);
         firn_victims_add(victims, old);
+        tell_deleted(cache, put, old);
         return FIRN_OK;
     }
     result = old == NULL ? firn_hot_reserve_locked(shard, put->hash) : FIRN_OK;
@@ -965,6 +979,7 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     firn_hot_insert_locked(shard, put->hash, tombstone, old, FIRN_TOMBSTONE);
     firn_links_remove_locked(cache, put->hash);
     firn_enqueue_locked(cache, shard, tombstone);
+    tell_deleted(cache, put, tombstone);
     if (old != NULL) {
         firn_victims_add(victims, old);
     }
@@ -1034,6 +1049,7 @@ static int delete_counted(firn_cache *cache, change *put) {
         firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
     }
     int settled = firn_links_settle(cache);
+    firn_tell(cache);
     return result == FIRN_OK ? settled : result;
 }
 
@@ -1056,6 +1072,7 @@ int firn_delete_quietly(firn_cache *cache, const void *key, size_t key_size, uin
                   .key_size = key_size,
                   .condition = version != 0 ? IF_VERSION : IF_PRESENT,
                   .takes_stale = true,
+                  .quiet = true,
                   .expected = version};
     return delete_if(cache, &put);
 }

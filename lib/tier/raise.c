@@ -113,6 +113,8 @@ static int decode(firn_raise *self) {
         give_links(self);
     } else if (result == FIRN_ETYPE) {
         firn_count(cache->counters, FIRN_EVENT_DECODE_FAILURE, 1);
+        firn_decide(cache, firn_hash64(cache->seed, key, self->key_size), self->version,
+                    FIRN_DECISION_DAMAGE, FIRN_REASON_UNDECODED, 0);
         firn_detail_set(&cache->detail, FIRN_ETYPE,
                         "type '%s' cannot decode the %zu bytes of an entry: it counts as a miss",
                         self->type->name, self->encoded_size);

@@ -67,6 +67,7 @@ static const struct {
     FIELD(collections),
     FIELD(collected_objects),
     FIELD(collected_bytes),
+    FIELD(notices_lost),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -166,6 +167,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .collections = atomic_load_explicit(&cache->collector.rounds, memory_order_relaxed),
         .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
         .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
+        .notices_lost = atomic_load_explicit(&cache->deciding.lost, memory_order_relaxed),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {

@@ -58,6 +58,8 @@ static bool restore(firn_cache *cache, uint64_t hash) {
         firn_hot_reserve_locked(shard, hash) == FIRN_OK) {
         firn_hot_restore_locked(shard, hash, object, FIRN_STORED);
         firn_count(cache->counters, FIRN_EVENT_WARMED, 1);
+        firn_decide_of(cache, hash, object, FIRN_DECISION_PROMOTE, FIRN_REASON_WARM,
+                       firn_object_charge(object));
     }
     firn_hot_unlock(shard);
     firn_expiry_note(cache, firn_object_expires_ms(object));

@@ -127,6 +127,7 @@ int firn_run(firn_cache *cache, uint64_t budget_ms) {
         if (result == FIRN_OK) {
             result = firn_collect_in_background(cache, &wait_ns);
         }
+        firn_tell(cache);
     } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / NS_PER_MS < budget_ms);
     return result;
 }
@@ -162,6 +163,7 @@ static void *worker(void *context) {
         if (result == FIRN_OK) {
             result = firn_collect_in_background(cache, &collect_ns);
         }
+        firn_tell(cache);
         if (result == FIRN_OK) {
             sleep_for(cache, wait_ns < collect_ns ? wait_ns : collect_ns, false);
         } else if (result != FIRN_AGAIN) {

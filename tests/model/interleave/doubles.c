@@ -10,6 +10,7 @@
 #include "cold/type_names.h"
 #include "cold/warm_list.h"
 #include "model/interleave/explorer.h"
+#include "observe/decisions.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define DOUBLES_ASAN 1
@@ -643,6 +644,25 @@ void firn_warm_list_close(firn_warm_list *list) {
 }
 
 /* ---- chance ---- */
+
+/* ---- what is observed: nothing is ---- */
+
+static firn_decisions no_decisions;
+
+firn_decisions *firn_decisions_new(firn_heap *heap) {
+    (void)heap;
+    return &no_decisions;
+}
+
+void firn_decisions_free(firn_decisions *self, firn_heap *heap) {
+    (void)self;
+    (void)heap;
+}
+
+void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
+    (void)self;
+    (void)decision;
+}
 
 ssize_t getrandom(void *bytes, size_t size, unsigned flags) {
     (void)flags;

@@ -1,0 +1,20 @@
+/* USDT probes: places where perf, bpftrace or SystemTap can look on, at the cost of one instruction
+ * that does nothing. Without sys/sdt.h, or with -Dusdt=disabled, they are not there at all. Their
+ * arguments are told in docs/observability.md. */
+#ifndef FIRN_OBSERVE_PROBES_H
+#define FIRN_OBSERVE_PROBES_H
+
+#ifdef FIRN_USDT
+#include <sys/sdt.h>
+#define FIRN_PROBE1(name, a)             DTRACE_PROBE1(firn, name, a)
+#define FIRN_PROBE2(name, a, b)          DTRACE_PROBE2(firn, name, a, b)
+#define FIRN_PROBE3(name, a, b, c)       DTRACE_PROBE3(firn, name, a, b, c)
+#define FIRN_PROBE5(name, a, b, c, d, e) DTRACE_PROBE5(firn, name, a, b, c, d, e)
+#else
+#define FIRN_PROBE1(name, a)             ((void)0)
+#define FIRN_PROBE2(name, a, b)          ((void)0)
+#define FIRN_PROBE3(name, a, b, c)       ((void)0)
+#define FIRN_PROBE5(name, a, b, c, d, e) ((void)0)
+#endif
+
+#endif
