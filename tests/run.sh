@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sh tools/setup.sh clang libclang-rt-14-dev zstd mandoc python3
+sh tools/setup.sh clang libclang-rt-14-dev zstd mandoc python3 systemtap-sdt-dev
 
 passed=0
 failed=0

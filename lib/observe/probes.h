@@ -6,6 +6,9 @@
 
 #ifdef FIRN_USDT
 #include <sys/sdt.h>
+#ifdef __clang__ /* of what the macros of that header are made of */
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#endif
 #define FIRN_PROBE1(name, a)             DTRACE_PROBE1(firn, name, a)
 #define FIRN_PROBE2(name, a, b)          DTRACE_PROBE2(firn, name, a, b)
 #define FIRN_PROBE3(name, a, b, c)       DTRACE_PROBE3(firn, name, a, b, c)
