@@ -53,6 +53,12 @@ static void print_attributes(const firn_store_entry *entry) {
     if (entry->interned) {
         printf("\tinterned");
     }
+    if (entry->negative) {
+        printf("\tnegative");
+    }
+    for (uint32_t i = 0; i < entry->tag_count; i++) {
+        printf("\ttag=%016llx", (unsigned long long)entry_tag(entry, i));
+    }
     (void)firn_store_entry_links(entry, print_link, NULL);
 }
 
@@ -267,7 +273,9 @@ const command command_dump = {
     "A value that was written as a stream has - as its stored size and 'stream' as its codec. An\n"
     "entry is marked 'incomplete' when pieces of its value were reclaimed, so that a cache has a\n"
     "miss. Then, for entries that have them: type=NAME/VERSION for a value of a type, which is\n"
-    "shown as it was encoded; 'owned'; 'interned' for a value that others share; and each link as\n"
+    "shown as it was encoded; 'owned'; 'interned' for a value that others share; 'negative' for "
+    "an\n"
+    "entry that says that there is no value; hashes of tags; and each link as\n"
     "keeps=KEY or depends=KEY.\n\n"
     "  -v, --values        the values too\n"
     "      --json          a line of JSON an entry; bytes that are not UTF-8 as key_base64,\n"

@@ -1,6 +1,8 @@
 /* See entry.h. */
 #include "entry.h"
 
+#include <string.h>
+
 static int flow_value(firn_store *store, const firn_store_entry *entry, flow *to, bool *begun) {
     *begun = false;
     if (entry->pieces == 0) {
@@ -58,6 +60,12 @@ static int json_link(void *context, const firn_link *link) {
     return ferror(stdout);
 }
 
+uint64_t entry_tag(const firn_store_entry *entry, uint32_t number) {
+    uint64_t tag;
+    memcpy(&tag, (const char *)entry->tags + number * sizeof tag, sizeof tag);
+    return tag;
+}
+
 static void json_attributes(const firn_store_entry *entry) {
     fputs(", \"type\": ", stdout);
     if (entry->type != NULL) {
@@ -70,6 +78,14 @@ static void json_attributes(const firn_store_entry *entry) {
            entry->interned ? "true" : "false");
     bool first = true;
     (void)firn_store_entry_links(entry, json_link, &first);
+    printf("], \"cost_us\": %llu, \"stale_ms\": %llu, \"idle_ms\": %llu, \"limit_ms\": %llu, "
+           "\"negative\": %s, \"tags\": [",
+           (unsigned long long)entry->cost_us, (unsigned long long)entry->stale_ms,
+           (unsigned long long)entry->idle_ms, (unsigned long long)entry->limit_ms,
+           entry->negative ? "true" : "false");
+    for (uint32_t i = 0; i < entry->tag_count; i++) {
+        printf("%s\"%016llx\"", i > 0 ? ", " : "", (unsigned long long)entry_tag(entry, i));
+    }
     putchar(']');
 }
 

@@ -14,6 +14,9 @@
  * *begun: some of it was written before. */
 int print_value(firn_store *store, const firn_store_entry *entry, flow_form how, bool *begun);
 
+/* The hash of one of its tags. */
+uint64_t entry_tag(const firn_store_entry *entry, uint32_t number);
+
 /* "keeps", or "depends". */
 const char *link_kind(const firn_link *link);
 

@@ -8,6 +8,7 @@
 #define FIRN_FIRN_H
 
 #include <firn/cache.h>
+#include <firn/clear.h>
 #include <firn/cursor.h>
 #include <firn/debug.h>
 #include <firn/error.h>

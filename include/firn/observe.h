@@ -61,7 +61,7 @@ extern "C" {
     ONE(DEPENDS, "what it depends on changed")                                                     \
     ONE(UNKEPT, "nothing keeps it any more")                                                       \
     ONE(CIRCLE, "only its like kept it")                                                           \
-    ONE(TAG, "one of its tags was invalidated")                                                    \
+    ONE(CLEARED, "it was cleared, by a prefix of its key or by a tag")                             \
     ONE(CHECKSUM, "its checksum or form is wrong")                                                 \
     ONE(READ, "the store could not be read")                                                       \
     ONE(WRITE, "the store could not be written; it is tried again")

@@ -98,13 +98,15 @@ typedef struct firn_stats {
 
     /* watching: see firn/observe.h */
     uint64_t notices_lost; /* decisions that the listener was not told of, for too many waited */
+
+    uint64_t cleared; /* entries that were found cleared (see firn/clear.h) and removed */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0                                                                          \
+            0, 0, 0, 0, 0, 0                                                                       \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

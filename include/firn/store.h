@@ -121,12 +121,19 @@ typedef struct firn_store_entry {
     uint32_t body;     /* not 0: no entry, but a value that entries share */
     const void *links; /* as stored, for firn_store_entry_links; NULL: none */
     size_t links_size; /* bytes */
+    uint64_t cost_us;  /* what it took to make the value, microseconds; 0: unknown */
+    uint64_t stale_ms; /* so long before expires_ms the value is fresh no more */
+    uint64_t idle_ms;  /* a hit puts expires_ms off to so long after it; 0: it stays */
+    uint64_t limit_ms; /* beyond that it is not put off, since 1970; 0: no limit */
+    uint32_t negative; /* not 0: it says that there is no value */
+    uint32_t tag_count;
+    const void *tags; /* XXH3-64 (seed 0) of each name, not aligned */
 } firn_store_entry;
 
 #define FIRN_STORE_ENTRY_INIT                                                                      \
     {                                                                                              \
         sizeof(firn_store_entry), NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, NULL, 0, 0,   \
-            0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, NULL, 0                                               \
+            0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL                       \
     }
 
 /* What a verification found. */

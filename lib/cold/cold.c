@@ -105,7 +105,18 @@ static bool is_wanted(firn_cold *cold, const read_request *request, const firn_r
         firn_cold_count(&cold->counters.expired, request->quiet ? 0 : 1);
         return false;
     }
-    return !cold->read_only || !firn_journal_voids(cold->journal, request->hash, record->version);
+    if (cold->read_only) {
+        if (firn_journal_voids(cold->journal, request->hash, record->version)) {
+            return false;
+        }
+        /* The writer may have cleared something since. */
+        (void)firn_clears_file_read(&cold->clears_file, cold->store_id);
+    }
+    if (firn_record_cleared(record, cold->clears)) {
+        firn_cold_count(&cold->counters.cleared, request->quiet ? 0 : 1);
+        return false;
+    }
+    return true;
 }
 
 static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
@@ -409,9 +420,17 @@ int firn_cold_sync(firn_cold *cold, bool writer) {
         result = firn_cold_sync_journal(cold);
     }
     if (result == FIRN_OK) {
+        result = firn_clears_file_sync(&cold->clears_file);
+    }
+    if (result == FIRN_OK) {
         firn_cold_count(&cold->counters.syncs, 1);
     }
     return result;
+}
+
+int firn_cold_clear(firn_cold *cold, const firn_clear_line *line) {
+    return firn_clears_file_add(&cold->clears_file, line,
+                                cold->durability == FIRN_DURABILITY_COMMIT);
 }
 
 /* ---- what it tells of itself ---- */
@@ -498,6 +517,7 @@ void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats) {
         .stored_bytes = get(&from->stored_bytes),
         .reclaimed = get(&from->reclaimed),
         .expired = get(&from->expired),
+        .cleared = get(&from->cleared),
         .collisions = get(&from->collisions),
         .damaged = get(&from->damaged) + firn_journal_mended(cold->journal),
         .write_errors = get(&from->write_errors),

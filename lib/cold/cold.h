@@ -13,6 +13,7 @@
 
 #include <firn/options.h>
 
+#include "base/clears.h"
 #include "base/detail.h"
 #include "base/heap.h"
 #include "cold/record.h"
@@ -50,6 +51,8 @@ typedef struct firn_cold_config {
     bool read_only;
     bool set_aside_damaged;
     const struct firn_backend_ops *backend; /* NULL: LMDB. Tests put a double here. */
+    firn_clears *clears; /* lent for the life of the cold tier, which fills in what the store knows;
+                            NULL: it has its own */
     /* Called by firn_cold_write, after its commit, for each record that was reclaimed to keep the
      * budget. version 0: records went of which it cannot be told whose they were, because they
      * were damaged; they may be anybody's. By firn_cold_sync too, for what is found to be lost.
@@ -87,6 +90,7 @@ typedef struct firn_cold_stats {
     uint64_t stored_bytes; /* the same, after compression */
     uint64_t reclaimed;
     uint64_t expired; /* found expired by reads and by reclaim */
+    uint64_t cleared; /* found cleared likewise */
     uint64_t collisions;
     uint64_t damaged;
     uint64_t write_errors;
@@ -203,6 +207,11 @@ int firn_cold_sync_journal(firn_cold *cold);
  * call. FIRN_EIO: or something that an earlier one failed to push is lost, which is counted and is
  * told once. FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_cold_sync(firn_cold *cold, bool writer);
+
+/* Writes down that something is cleared, and clears it: what it says is void is neither found nor
+ * kept from now on, also after kill -9. From any thread. FIRN_OK; else nothing is cleared:
+ * FIRN_ENOSPC (also: too many prefixes), FIRN_EIO, FIRN_ENOMEM. */
+int firn_cold_clear(firn_cold *cold, const firn_clear_line *line);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);
 

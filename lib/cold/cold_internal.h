@@ -7,7 +7,9 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "base/clears.h"
 #include "cold/backend.h"
+#include "cold/clears_file.h"
 #include "cold/codec.h"
 #include "cold/cold.h"
 #include "cold/dictionary.h"
@@ -39,6 +41,7 @@ typedef struct firn_cold_counters {
     _Atomic uint64_t stored_bytes;
     _Atomic uint64_t reclaimed;
     _Atomic uint64_t expired;
+    _Atomic uint64_t cleared;
     _Atomic uint64_t collisions;
     _Atomic uint64_t damaged;
     _Atomic uint64_t write_errors;
@@ -57,6 +60,7 @@ typedef struct firn_cold_tally {
     uint64_t stored_bytes;
     uint64_t reclaimed;
     uint64_t expired;
+    uint64_t cleared;
     uint64_t collisions;
     uint64_t damaged;
 } firn_cold_tally;
@@ -99,6 +103,9 @@ struct firn_cold {
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     bool (*kept)(void *context, uint64_t hash);
     void *reclaimed_context;
+    firn_clears *clears; /* the caller's, or the next; has a protocol of its own */
+    firn_clears own_clears;
+    firn_clears_file clears_file; /* has a lock of its own */
     uint64_t store_id;
     uint64_t seed;
     uint64_t created_ms;

@@ -63,6 +63,8 @@ static void free_cold(firn_cold *cold) {
     if (cold->hit_marks != NULL) {
         firn_heap_free(cold->heap, cold->hit_marks, cold->hit_marks_mask + 1);
     }
+    firn_clears_file_fini(&cold->clears_file);
+    firn_clears_fini(&cold->own_clears);
     firn_path_free(cold->heap, cold->path);
     sem_destroy(&cold->readers_free);
     firn_heap *heap = cold->heap;
@@ -90,6 +92,10 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     firn_dictionaries_init(&cold->dictionaries, config->heap);
     sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);
     cold->path = firn_heap_strdup(config->heap, config->path);
+    cold->clears = config->clears != NULL ? config->clears : &cold->own_clears;
+    int failed = firn_clears_init(&cold->own_clears, config->heap);
+    failed |= firn_clears_file_init(&cold->clears_file, config->heap, config->detail, cold->clears,
+                                    cold->path);
     cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
         cold->encoding = firn_encoding_new(&(firn_encoding_config){
@@ -103,7 +109,8 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     bool writer_parts = config->read_only || cold->encoding != NULL;
     cold->hit_marks_mask = hit_marks_of(config->budget_bytes) - 1;
     cold->hit_marks = firn_heap_zalloc(config->heap, cold->hit_marks_mask + 1);
-    if (cold->path == NULL || cold->readers == NULL || cold->hit_marks == NULL || !writer_parts) {
+    if (cold->path == NULL || cold->readers == NULL || cold->hit_marks == NULL || !writer_parts ||
+        failed != 0) {
         free_cold(cold);
         return NULL;
     }
@@ -200,6 +207,12 @@ static int recover(firn_cold *cold, const firn_journal_header *header) {
     cold->version_next = cold->meta.version_next;
     take_version(cold, recovery.version_max);
     take_version(cold, scan.version_max);
+    result = firn_clears_file_read(&cold->clears_file, cold->store_id);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    /* Also above what was read of a store that was set aside. */
+    take_version(cold, atomic_load_explicit(&cold->clears->latest, memory_order_relaxed));
     cold->meta.version_next = cold->version_next;
     firn_cold_note_usage(cold);
     return FIRN_OK;

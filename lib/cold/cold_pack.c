@@ -43,7 +43,8 @@ static int copy_one(void *context, uint64_t sequence, const firn_bytes *bytes) {
     if (cold->ops->locate(cold->session, hash, &found) != FIRN_OK || found != sequence) {
         return FIRN_OK;
     }
-    if (record.expires_ms != 0 && record.expires_ms <= self->now_ms) {
+    if (firn_record_cleared(&record, cold->clears) ||
+        (record.expires_ms != 0 && record.expires_ms <= self->now_ms)) {
         self->expired++;
         return FIRN_OK;
     }

@@ -65,6 +65,7 @@ static void publish(firn_cold *cold) {
     firn_cold_count(&to->stored_bytes, tally->stored_bytes);
     firn_cold_count(&to->reclaimed, tally->reclaimed);
     firn_cold_count(&to->expired, tally->expired);
+    firn_cold_count(&to->cleared, tally->cleared);
     firn_cold_count(&to->collisions, tally->collisions);
     firn_cold_count(&to->damaged, tally->damaged);
     cold->tally = (firn_cold_tally){0};
@@ -284,7 +285,8 @@ static int reclaim_one(void *context, uint64_t sequence, const firn_bytes *bytes
     bool hit = take_hit(cold, hash);
     bool kept = self->clean || (hit && self->copied + bytes->size <= self->copied_max) ||
                 is_kept(cold, self, hash, bytes->size);
-    if (!expired && kept && is_valid(cold, hash, sequence) && is_named(cold, &record)) {
+    bool cleared = firn_record_cleared(&record, cold->clears);
+    if (!expired && !cleared && kept && is_valid(cold, hash, sequence) && is_named(cold, &record)) {
         int result = firn_cold_copy_forward(cold, hash, &record, *bytes);
         self->kept += result == FIRN_OK;
         self->copied += result == FIRN_OK ? bytes->size : 0;
@@ -292,8 +294,9 @@ static int reclaim_one(void *context, uint64_t sequence, const firn_bytes *bytes
             return result;
         }
     }
-    if (expired && is_valid(cold, hash, sequence)) {
-        self->expired++;
+    if ((expired || cleared) && is_valid(cold, hash, sequence)) {
+        self->expired += expired;
+        cold->tally.cleared += !expired;
     }
     return note_loss(cold, hash, record.version);
 }
@@ -386,7 +389,8 @@ static int reclaim_oldest(firn_cold *cold) {
     }
     uint64_t lost = before - entries_now(cold);
     cold->tally.expired = self.expired < lost ? self.expired : lost;
-    cold->tally.reclaimed = lost - cold->tally.expired;
+    uint64_t gone = cold->tally.expired + cold->tally.cleared;
+    cold->tally.reclaimed = lost > gone ? lost - gone : 0;
     publish(cold);
     for (size_t i = 0; cold->reclaimed != NULL && i < cold->losses_used; i++) {
         cold->reclaimed(cold->reclaimed_context, cold->losses[i].hash, cold->losses[i].version);

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clears.h"
 #include "base/traits.h"
 
 enum {
@@ -85,6 +86,13 @@ typedef struct firn_record {
     const void *payload; /* lent likewise */
     size_t payload_size;
 } firn_record;
+
+/* Whether the record was cleared. A piece, or a body, has no key of the program's, and no tags. */
+static inline bool firn_record_cleared(const firn_record *record, const firn_clears *clears) {
+    bool entry = record->part != FIRN_PART_PIECE && !record->attributes.body;
+    return firn_clears_void(clears, record->version, entry ? record->key : NULL, record->key_size,
+                            &record->attributes.traits);
+}
 
 /* Bytes before the payload, at the most. */
 static inline size_t firn_record_lead_max(const firn_attributes *attributes, size_t key_size) {

@@ -53,6 +53,8 @@ void firn_store_close(firn_store *store) {
     firn_heap_free(heap, store->value.bytes, store->value.size);
     firn_heap_free(heap, store->piece.bytes, store->piece.size);
     firn_store_types_fini(store);
+    firn_clears_file_fini(&store->clears_file);
+    firn_clears_fini(&store->clears);
     firn_heap_free(heap, store->pending, pending_bytes());
     firn_heap_free(heap, store->chunk, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     firn_path_free(heap, store->path);
@@ -78,7 +80,10 @@ static firn_store *new_store(const char *path) {
     store->path = firn_heap_strdup(heap, path);
     store->pending = firn_heap_alloc(heap, pending_bytes());
     store->chunk = firn_heap_alloc(heap, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
-    if (store->path == NULL || store->pending == NULL || store->chunk == NULL) {
+    int failed = firn_clears_init(&store->clears, heap);
+    failed |= firn_clears_file_init(&store->clears_file, heap, &store->detail, &store->clears,
+                                    store->path);
+    if (failed != 0 || store->path == NULL || store->pending == NULL || store->chunk == NULL) {
         firn_store_close(store);
         return NULL;
     }
@@ -342,6 +347,8 @@ static void look_at_journal(firn_store *store) {
     firn_journal_scan scan;
     store->pending_count = 0;
     store->types.fresh = false;
+    /* What cannot be read says nothing, like the journal. */
+    (void)firn_clears_file_read(&store->clears_file, store->meta.store_id);
     if (store->journal == NULL) {
         return;
     }
@@ -349,7 +356,11 @@ static void look_at_journal(firn_store *store) {
     qsort(store->pending, store->pending_count, sizeof *store->pending, compare_entries);
 }
 
-static bool is_void(const firn_store *store, uint64_t hash, uint64_t version) {
+static bool is_void(const firn_store *store, uint64_t hash, const firn_record *record) {
+    uint64_t version = record->version;
+    if (firn_record_cleared(record, &store->clears)) {
+        return true;
+    }
     size_t low = 0;
     size_t high = store->pending_count;
     while (low < high) {
@@ -443,7 +454,7 @@ static int hold(firn_store *store, uint64_t sequence, const firn_bytes *bytes, u
         one.hash = firn_hash64(store->meta.seed, record.key, record.key_size);
         uint64_t valid;
         bool piece = record.part == FIRN_PART_PIECE;
-        if ((piece && (flags & COUNT_PIECES) == 0) || is_void(store, one.hash, record.version) ||
+        if ((piece && (flags & COUNT_PIECES) == 0) || is_void(store, one.hash, &record) ||
             store->ops->locate(store->session, one.hash, &valid) != FIRN_OK || valid != sequence) {
             return FIRN_OK;
         }
@@ -584,6 +595,14 @@ static int describe_attributes(firn_store *store, const firn_attributes *attribu
     }
     entry->body = attributes->body;
     entry->interned = attributes->interned;
+    const firn_traits *traits = &attributes->traits;
+    entry->cost_us = traits->cost_us;
+    entry->stale_ms = traits->stale_ms;
+    entry->idle_ms = traits->idle_ms;
+    entry->limit_ms = traits->limit_ms;
+    entry->negative = traits->negative;
+    entry->tag_count = traits->tag_count;
+    entry->tags = traits->tags;
     return attributes->type != 0 ? firn_store_name_type(store, attributes->type, &entry->type)
                                  : FIRN_OK;
 }
@@ -763,7 +782,7 @@ int firn_store_get(firn_store *store, const void *key, size_t key_size, firn_sto
     one.damage = firn_store_check_bytes(&bytes, one.sequence, true, &record);
     if (one.damage == NULL &&
         (record.part == FIRN_PART_PIECE || record.key_size != key_size ||
-         memcmp(record.key, key, key_size) != 0 || is_void(store, one.hash, record.version))) {
+         memcmp(record.key, key, key_size) != 0 || is_void(store, one.hash, &record))) {
         return FIRN_NOT_FOUND;
     }
     if (one.damage == NULL) {

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "cold/blobs.h"
+#include "cold/clears_file.h"
 #include "cold/journal.h"
 #include "cold/links_file.h"
 #include "cold/lock.h"
@@ -32,6 +33,8 @@ static const char *const own_files[] = {
     FIRN_LINKS_FILE,
     FIRN_TYPE_NAMES_FILE ".tmp",
     FIRN_TYPE_NAMES_FILE,
+    FIRN_CLEARS_FILE ".tmp",
+    FIRN_CLEARS_FILE,
     FIRN_JOURNAL_FILE,
 };
 

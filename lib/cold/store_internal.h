@@ -9,9 +9,11 @@
 
 #include <stdbool.h>
 
+#include "base/clears.h"
 #include "base/detail.h"
 #include "base/heap.h"
 #include "cold/backend.h"
+#include "cold/clears_file.h"
 #include "cold/codec.h"
 #include "cold/dictionary.h"
 #include "cold/journal.h"
@@ -70,7 +72,9 @@ struct firn_store {
     firn_dictionaries dictionaries;
     firn_store_buffer raw;
     firn_store_buffer value;
-    firn_store_buffer piece;     /* a piece's record */
+    firn_store_buffer piece; /* a piece's record */
+    firn_clears clears;      /* as of the chunk */
+    firn_clears_file clears_file;
     firn_journal_entry *pending; /* sorted by hash; as of the chunk */
     size_t pending_count;
     firn_store_held *chunk;

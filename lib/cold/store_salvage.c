@@ -111,7 +111,8 @@ static void *keep(salvage *self, const void *bytes, size_t size) {
 }
 
 static int add_item(salvage *self, firn_cold_item item) {
-    size_t size = item.key_size + item.attributes.links_size + item.value_size;
+    size_t tags_size = firn_traits_tags_size(&item.attributes.traits);
+    size_t size = item.key_size + item.attributes.links_size + tags_size + item.value_size;
     int result = FIRN_OK;
     if (self->count == self->items_max || size > self->bytes_size - self->bytes_used) {
         result = flush(self);
@@ -122,6 +123,7 @@ static int add_item(salvage *self, firn_cold_item item) {
     if (result == FIRN_OK) {
         item.key = keep(self, item.key, item.key_size);
         item.attributes.links = keep(self, item.attributes.links, item.attributes.links_size);
+        item.attributes.traits.tags = keep(self, item.attributes.traits.tags, tags_size);
         item.value = keep(self, item.value, item.value_size);
         self->items[self->count++] = item;
     }
@@ -226,7 +228,14 @@ static int add(salvage *self, const firn_store_entry *entry) {
                        .interned = entry->interned != 0,
                        .interned_size = entry->interned ? entry->value_size : 0,
                        .links = entry->links,
-                       .links_size = entry->links_size},
+                       .links_size = entry->links_size,
+                       .traits = {.cost_us = (uint32_t)entry->cost_us,
+                                  .stale_ms = (uint32_t)entry->stale_ms,
+                                  .idle_ms = entry->idle_ms,
+                                  .limit_ms = entry->limit_ms,
+                                  .negative = entry->negative != 0,
+                                  .tag_count = entry->tag_count,
+                                  .tags = entry->tags}},
     };
     if (entry->version >= self->version_next) {
         self->version_next = entry->version + 1;

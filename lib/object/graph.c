@@ -734,6 +734,16 @@ void firn_graph_get_stats(firn_graph *graph, firn_graph_stats *stats) {
     pthread_mutex_unlock(&graph->lock);
 }
 
+size_t firn_graph_list(firn_graph *graph, uint32_t *cursor, uint64_t *hashes, size_t room) {
+    size_t count = 0;
+    pthread_mutex_lock(&graph->lock);
+    while (count < room && *cursor < graph->nodes.fresh) {
+        hashes[count++] = node_at(graph, ++*cursor)->hash;
+    }
+    pthread_mutex_unlock(&graph->lock);
+    return count;
+}
+
 /* ---- over a restart ---- */
 
 static int save_node(firn_graph *graph, const node *one,

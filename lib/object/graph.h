@@ -93,6 +93,10 @@ size_t firn_graph_kept(firn_graph *graph, uint64_t hash, uint64_t *targets, size
 /* The doomed entry that was given last by firn_graph_next_doomed stays after all. */
 void firn_graph_pardon(firn_graph *graph, uint64_t hash);
 
+/* Hashes of nodes, from *cursor on (0: the first), which moves on: up to `room`. Returns how many;
+ * 0: there are no more. Some may be of nodes that are gone. */
+size_t firn_graph_list(firn_graph *graph, uint32_t *cursor, uint64_t *hashes, size_t room);
+
 /* Whether a link of an entry that is there keeps it. */
 bool firn_graph_keeps(firn_graph *graph, uint64_t hash);
 

@@ -78,7 +78,8 @@ static int item_of(firn_cache *cache, firn_object *object, uint64_t now_ms, firn
         .key_size = key_size,
         .value = firn_object_data(object),
         .value_size = firn_object_size(object),
-        .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms),
+        .remove = (state & FIRN_TOMBSTONE) != 0 || firn_object_expired(object, now_ms) ||
+                  firn_is_cleared(cache, object),
     };
     item->expires_ms = item->attributes.traits.expires_ms;
     const firn_type *type = firn_object_type(object);
@@ -128,9 +129,12 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
     firn_hot_change_locked(shard, object, FIRN_QUEUED, 0);
     if (item->remove) {
         if (!tombstone) {
-            firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
-            firn_decide_of(cache, item->hash, object, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
-                           item->expires_ms);
+            bool cleared = firn_is_cleared(cache, object);
+            firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
+            firn_decide_of(cache, item->hash, object,
+                           cleared ? FIRN_DECISION_INVALIDATE : FIRN_DECISION_EXPIRE,
+                           cleared ? FIRN_REASON_CLEARED : FIRN_REASON_TTL,
+                           cleared ? 0 : item->expires_ms);
             if (indexed) {
                 firn_links_remove_locked(cache, item->hash);
             }

@@ -23,6 +23,7 @@
 
 #include <firn/cache.h>
 
+#include "base/clears.h"
 #include "base/clock.h"
 #include "base/detail.h"
 #include "base/hash.h"
@@ -77,6 +78,17 @@ struct firn_cache {
     _Atomic uint64_t hot_bytes; /* what was asked for */
     _Atomic uint64_t resident_max;
     _Atomic uint64_t held_max;
+
+    firn_clears clears; /* see there; the cold tier's too */
+    /* What is in the table may be void below that version. Raised when something is cleared, 0 when
+     * the table was swept since; see clear.c. */
+    _Atomic uint64_t unswept;
+    struct {
+        uint64_t target; /* worker_lock, as the next; 0: no sweep is under way */
+        unsigned shard;
+        size_t position;
+        uint64_t layout; /* of the shard, to which the position belongs */
+    } clearing;
 
     _Atomic uint64_t version; /* next to give; drawn while the entry's shard is locked, so that
                                  versions of one key grow. Relaxed: the shard's lock orders. */
@@ -178,13 +190,33 @@ int firn_check_key(firn_cache *cache, const void *key, size_t key_size);
 uint32_t firn_removals_look(firn_cache *cache, uint64_t hash);
 void firn_removals_bump(firn_cache *cache, uint64_t hash); /* the shard is locked */
 uint64_t firn_now_ms(const firn_cache *cache);
+/* clear.c */
+bool firn_look_whether_cleared(const firn_cache *cache, const firn_object *object);
+/* A piece of the sweep for what was cleared. True: there is more to do. worker_lock is held. */
+bool firn_clear_step(firn_cache *cache);
+/* False: it surely was not cleared, or the table was swept since. */
+static inline bool firn_is_cleared_maybe(const firn_cache *cache, const firn_object *object) {
+    /* Acquire: the clear itself was written before. */
+    return __builtin_expect(firn_object_version(object) <
+                                atomic_load_explicit(&cache->unswept, memory_order_acquire),
+                            0);
+}
+/* It is void, for something was cleared that it belongs to. */
+static inline bool firn_is_cleared(const firn_cache *cache, const firn_object *object) {
+    return firn_is_cleared_maybe(cache, object) && firn_look_whether_cleared(cache, object);
+}
 /* It is of no use to anybody any more, and may go. The clock is only asked about an object that
  * expires at all. */
 static inline bool firn_is_expired(const firn_cache *cache, const firn_object *object) {
-    return firn_object_expires_ms(object) != 0 && firn_object_expired(object, firn_now_ms(cache));
+    return (firn_object_expires_ms(object) != 0 &&
+            firn_object_expired(object, firn_now_ms(cache))) ||
+           firn_is_cleared(cache, object);
 }
-/* It is expired, stale or negative. */
+/* It is expired, stale, negative or cleared. */
 static inline bool firn_is_unserved(const firn_cache *cache, const firn_object *object) {
+    if (firn_is_cleared(cache, object)) {
+        return true;
+    }
     if ((firn_object_flags(object) & FIRN_OBJECT_EXTENDED) == 0) {
         return false;
     }

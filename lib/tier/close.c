@@ -30,6 +30,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_free(heap, cache->batch_items, cache->batch_items_max * sizeof *cache->batch_items);
     firn_heap_free(heap, cache->batch_objects,
                    cache->batch_items_max * sizeof *cache->batch_objects);
+    firn_clears_fini(&cache->clears);
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->cursors_lock);
     pthread_mutex_destroy(&cache->worker_lock);

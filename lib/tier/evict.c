@@ -36,11 +36,13 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
     }
     firn_hot_remove_locked(shard, hash, object, false);
     firn_links_remove_locked(cache, hash);
-    firn_decide_of(cache, hash, object, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
-                   firn_object_expires_ms(object));
+    bool cleared = firn_is_cleared(cache, object);
+    firn_decide_of(cache, hash, object, cleared ? FIRN_DECISION_INVALIDATE : FIRN_DECISION_EXPIRE,
+                   cleared ? FIRN_REASON_CLEARED : FIRN_REASON_TTL,
+                   cleared ? 0 : firn_object_expires_ms(object));
     if (cache->cold == NULL) {
-        /* With a cold tier the record is still to expire there, and is counted then. */
-        firn_count(cache->counters, FIRN_EVENT_EXPIRED, 1);
+        /* With a cold tier the record is still to be found there, and is counted then. */
+        firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
     }
     return object;
 }

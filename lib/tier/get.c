@@ -282,7 +282,7 @@ static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, u
         return get_anew(cache, hash, key, key_size, found, object);
     }
     unsigned flags = firn_object_flags(found);
-    if ((flags & FIRN_OBJECT_EXTENDED) != 0 ||
+    if ((flags & FIRN_OBJECT_EXTENDED) != 0 || firn_is_cleared_maybe(cache, found) ||
         (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT ||
         !firn_object_plain_has_key(found, flags, key, key_size)) {
         return get_other(cache, hash, key, key_size, found, object);

@@ -84,6 +84,7 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
         .read_only = cache->options.read_only != 0,
         .set_aside_damaged = cache->options.set_aside_damaged != 0,
         .backend = backend,
+        .clears = &cache->clears,
         .reclaimed = on_reclaimed,
         .kept = is_kept,
         .reclaimed_context = cache,
@@ -155,6 +156,7 @@ static int make_locks(firn_cache *cache) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     int failed = firn_queue_init(&cache->queue, cache->heap);
+    failed |= firn_clears_init(&cache->clears, cache->heap);
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
     failed |= pthread_mutex_init(&cache->cursors_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);

@@ -68,6 +68,7 @@ static const struct {
     FIELD(collected_objects),
     FIELD(collected_bytes),
     FIELD(notices_lost),
+    FIELD(cleared),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -90,6 +91,7 @@ static void read_cold(firn_cache *cache, firn_stats *stats) {
     firn_cold_get_stats(cache->cold, &cold);
     stats->reclaimed = cold.reclaimed;
     stats->expired += cold.expired;
+    stats->cleared += cold.cleared;
     stats->collisions = cold.collisions;
     stats->damaged = cold.damaged;
     stats->cold_bytes_max = cold.budget_bytes;
@@ -153,6 +155,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .decode_failures = firn_counted(counters, FIRN_EVENT_DECODE_FAILURE),
         .reclaimed_hot = firn_counted(counters, FIRN_EVENT_RECLAIMED_HOT),
         .expired = firn_counted(counters, FIRN_EVENT_EXPIRED),
+        .cleared = firn_counted(counters, FIRN_EVENT_CLEARED),
         .backpressure_waits = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_WAIT),
         .backpressure_ns = firn_counted(counters, FIRN_EVENT_BACKPRESSURE_NS),
         .pinned_entries = hot.pinned_entries,

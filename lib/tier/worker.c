@@ -78,6 +78,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     *wait_ns = IDLE_MS * NS_PER_MS;
     firn_links_settle(cache);
     bool more = firn_expire_step(cache, wait_ns);
+    more = firn_clear_step(cache) || more;
     if (cache->cold == NULL || cache->options.read_only) {
         return more ? FIRN_AGAIN : FIRN_OK;
     }

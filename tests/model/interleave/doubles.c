@@ -497,6 +497,11 @@ int firn_cold_locate(firn_cold *self, uint64_t hash) {
     return firn_cold_may_hold(self, hash) ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
+int firn_cold_clear(firn_cold *self, const firn_clear_line *line) {
+    STEP(self->lines, MODEL_WRITE, "write down what is cleared");
+    return firn_clears_add(self->config.clears, line);
+}
+
 int firn_cold_invalidate(firn_cold *self, uint64_t hash, uint64_t version) {
     STEP(self->lines, MODEL_WRITE, "write a line of the journal");
     if (self->lines_used == self->lines_max) {
