@@ -88,6 +88,8 @@ struct firn_cache {
         unsigned shard;
         size_t position;
         uint64_t layout; /* of the shard, to which the position belongs */
+        bool left;       /* something is still to be written, or removed below */
+        uint64_t await;  /* with which this ticket of the queue is done */
     } clearing;
 
     _Atomic uint64_t version; /* next to give; drawn while the entry's shard is locked, so that
@@ -194,16 +196,20 @@ uint64_t firn_now_ms(const firn_cache *cache);
 bool firn_look_whether_cleared(const firn_cache *cache, const firn_object *object);
 /* A piece of the sweep for what was cleared. True: there is more to do. worker_lock is held. */
 bool firn_clear_step(firn_cache *cache);
-/* False: it surely was not cleared, or the table was swept since. */
+/* False: it was not cleared, or the table was swept since; then it is not indexed any more, and not
+ * resident, which whoever looks after this sees. */
 static inline bool firn_is_cleared_maybe(const firn_cache *cache, const firn_object *object) {
-    /* Acquire: the clear itself was written before. */
+    /* Acquire: with the release of the clear, what was cleared is seen; with that of the sweep's
+     * end, what it took out. */
     return __builtin_expect(firn_object_version(object) <
                                 atomic_load_explicit(&cache->unswept, memory_order_acquire),
                             0);
 }
 /* It is void, for something was cleared that it belongs to. */
 static inline bool firn_is_cleared(const firn_cache *cache, const firn_object *object) {
-    return firn_is_cleared_maybe(cache, object) && firn_look_whether_cleared(cache, object);
+    return (firn_is_cleared_maybe(cache, object) ||
+            (firn_object_state(object) & FIRN_INDEXED) == 0) &&
+           firn_look_whether_cleared(cache, object);
 }
 /* It is of no use to anybody any more, and may go. The clock is only asked about an object that
  * expires at all. */
@@ -212,16 +218,17 @@ static inline bool firn_is_expired(const firn_cache *cache, const firn_object *o
             firn_object_expired(object, firn_now_ms(cache))) ||
            firn_is_cleared(cache, object);
 }
-/* It is expired, stale, negative or cleared. */
-static inline bool firn_is_unserved(const firn_cache *cache, const firn_object *object) {
-    if (firn_is_cleared(cache, object)) {
-        return true;
-    }
+/* It is expired, stale or negative. */
+static inline bool firn_is_unfresh(const firn_cache *cache, const firn_object *object) {
     if ((firn_object_flags(object) & FIRN_OBJECT_EXTENDED) == 0) {
         return false;
     }
     firn_traits traits = firn_object_get_traits(object);
     return firn_traits_limited(&traits) && firn_traits_unserved(&traits, firn_now_ms(cache));
+}
+/* The same, or cleared. */
+static inline bool firn_is_unserved(const firn_cache *cache, const firn_object *object) {
+    return firn_is_cleared(cache, object) || firn_is_unfresh(cache, object);
 }
 /* There is no value for a plain read: that, or a tombstone. */
 static inline bool firn_is_absent(const firn_cache *cache, const firn_object *object) {

@@ -123,21 +123,28 @@ int firn_invalidate_tag(firn_cache *cache, const char *tag) {
 
 typedef struct gathering {
     firn_cache *cache;
+    bool left; /* there is something that stays until it is written */
     size_t count;
     firn_object *objects[SWEPT_AT_ONCE];
 } gathering;
 
 static void gather(void *context, firn_object *object) {
     gathering *self = context;
-    bool resident = (firn_object_state(object) & FIRN_RESIDENT) != 0;
-    if (resident && self->count < SWEPT_AT_ONCE && firn_is_cleared(self->cache, object)) {
+    unsigned state = firn_object_state(object);
+    if ((state & FIRN_TOMBSTONE) != 0 || !firn_is_cleared(self->cache, object)) {
+        return;
+    }
+    if ((state & FIRN_RESIDENT) != 0 && self->count < SWEPT_AT_ONCE) {
         self->objects[self->count++] = object;
+    } else {
+        self->left = true;
     }
 }
 
 /* A piece of a shard's table. True: the shard is done. */
 static bool sweep_piece(firn_cache *cache, gathering *self) {
     self->cache = cache;
+    self->left = false;
     self->count = 0;
     firn_hot_shard *shard = firn_hot_lock_number(cache->hot, cache->clearing.shard);
     uint64_t layout = firn_hot_layout_locked(shard);
@@ -149,7 +156,9 @@ static bool sweep_piece(firn_cache *cache, gathering *self) {
     for (size_t i = 0; i < self->count; i++) {
         firn_object *object = self->objects[i];
         self->objects[i] = firn_expire_locked(cache, shard, firn_object_hash(object), object);
+        self->left = self->left || self->objects[i] == NULL;
     }
+    cache->clearing.left = cache->clearing.left || self->left;
     firn_hot_unlock(shard);
     for (size_t i = 0; i < self->count; i++) {
         firn_object_unref(self->objects[i]);
@@ -163,6 +172,10 @@ bool firn_clear_step(firn_cache *cache) {
     if (unswept == 0) {
         return false;
     }
+    if (cache->clearing.target == 0 &&
+        firn_queue_look(&cache->queue).completed < cache->clearing.await) {
+        return false;
+    }
     gathering *self = firn_heap_alloc(cache->heap, sizeof *self);
     if (self == NULL) {
         return false; /* hits go on looking */
@@ -171,6 +184,7 @@ bool firn_clear_step(firn_cache *cache) {
         cache->clearing.target = unswept;
         cache->clearing.shard = 0;
         cache->clearing.position = 0;
+        cache->clearing.left = false;
     }
     if (sweep_piece(cache, self)) {
         cache->clearing.position = 0;
@@ -181,9 +195,14 @@ bool firn_clear_step(firn_cache *cache) {
     if (cache->clearing.shard < firn_hot_shard_count(cache->hot)) {
         return true;
     }
-    /* Unless something was cleared since: then once more. */
     uint64_t target = cache->clearing.target;
     cache->clearing.target = 0;
+    if (cache->clearing.left) {
+        /* It is in the queue, so that another look is due when that is done. */
+        cache->clearing.await = firn_queue_look(&cache->queue).pushed;
+        return false;
+    }
+    /* Unless something was cleared since: then once more. */
     return !atomic_compare_exchange_strong_explicit(&cache->unswept, &target, 0,
-                                                    memory_order_relaxed, memory_order_relaxed);
+                                                    memory_order_release, memory_order_relaxed);
 }

@@ -142,7 +142,7 @@ int firn_raise_finish(firn_raise *self, const void *key, size_t key_size, int re
     if (result == FIRN_OK && self->interned) {
         result = find_body(self);
     }
-    if (result == FIRN_OK && !self->takes_all && firn_is_unserved(self->cache, self->object)) {
+    if (result == FIRN_OK && !self->takes_all && firn_is_unfresh(self->cache, self->object)) {
         result = FIRN_NOT_FOUND;
     } else if (result == FIRN_OK && firn_object_slides(self->object)) {
         firn_object_traits_of(self->object)->known_ms = firn_object_expires_ms(self->object);

@@ -61,7 +61,7 @@ static int revive(firn_weak *weak, firn_object *live, firn_object **object) {
     uint32_t removals = firn_removals_look(cache, weak->hash);
     firn_object *indexed = firn_hot_get(cache->hot, weak->hash, weak->key, weak->key_size);
     firn_cold_meta meta;
-    if (indexed == NULL && cache->cold != NULL && !firn_is_unserved(cache, live) &&
+    if (indexed == NULL && cache->cold != NULL && !firn_is_unfresh(cache, live) &&
         (firn_object_state(live) & FIRN_QUEUED) == 0 &&
         firn_cold_read(cache->cold, weak->hash, weak->key, weak->key_size, NULL, NULL, &meta) ==
             FIRN_OK &&

@@ -32,7 +32,7 @@ enum {
 
 enum key { A, B, KEYS };
 
-typedef enum operation_kind { GET, PUT, ADD, DELETE } operation_kind;
+typedef enum operation_kind { GET, PUT, ADD, DELETE, CLEAR } operation_kind;
 
 /* What a thread asked for and got, and when. */
 typedef struct operation {
@@ -270,6 +270,13 @@ static void delete (enum key key) {
     end(of, result);
 }
 
+static void clear_all(void) {
+    operation *of = begin(CLEAR, A, 0);
+    int result = firn_clear(world.cache, NULL, 0);
+    require(result == FIRN_OK, "a clear failed");
+    end(of, result);
+}
+
 static void unref_last(void) {
     world.held--;
     require(number_in(world.handles[world.held]) == world.handle_values[world.held],
@@ -323,6 +330,18 @@ static void delete_a(void) {
 static void delete_and_get_a(void) {
     delete (A);
     get(A, false);
+}
+
+static void clear_and_get_a(void) {
+    clear_all();
+    get(A, false);
+}
+
+static void sweep(void) {
+    firn_lock(&world.cache->worker_lock);
+    while (firn_clear_step(world.cache)) {
+    }
+    firn_unlock(&world.cache->worker_lock);
 }
 
 static void put_and_get_a(void) {
@@ -615,7 +634,8 @@ static const scenario scenarios[] = {
     {"memory: get, evict, put, marks alone", .policy = "sieve", .bound = 2, .setup = resident_a,
      .bodies = {get_a, evict, put_a}},
 
-    {"get from below, overwrite", COLD, .setup = stored_a, .bodies = {get_a_twice, put_and_get_a}},
+    {"get from below, overwrite", COLD, .bound = 2, .setup = stored_a,
+     .bodies = {get_a_twice, put_and_get_a}},
     {"get from below, delete", COLD, .setup = stored_a, .bodies = {get_a_twice, delete_and_get_a}},
     {"get from below, delete, write", COLD, .setup = stored_a, .bodies = {get_a, delete_a, write}},
     {"get from below, write of a delete", COLD, .setup = deleted_a, .bodies = {get_a_twice, write}},
@@ -667,6 +687,18 @@ static const scenario scenarios[] = {
     {"many from below, overwrite, evict", COLD, .setup = stored_both,
      .bodies = {get_many, put_a, evict}, .bound = 2},
     {"many from below, delete", COLD, .setup = stored_both, .bodies = {get_many, delete_and_get_a}},
+    {"memory: clear, get, sweep", .bound = 2, .setup = resident_a,
+     .bodies = {clear_and_get_a, get_a, sweep}},
+    {"memory: clear, overwrite, sweep", .bound = 2, .setup = resident_a,
+     .bodies = {clear_all, put_and_get_a, sweep}},
+    {"clear, get from below, sweep", COLD, .bound = 2, .setup = stored_a,
+     .bodies = {clear_and_get_a, get_a_twice, sweep}},
+    {"clear, write, get", COLD, .bound = 2, .setup = queued_a,
+     .bodies = {clear_and_get_a, write, get_a}},
+    {"clear, evict and write, sweep", COLD, .bound = 2, .setup = resident_a,
+     .bodies = {clear_and_get_a, evict_and_write, sweep}},
+    {"clear, overwrite, evict and write", COLD, .bound = 2, .setup = clean_a,
+     .bodies = {clear_and_get_a, put_and_get_a, evict_and_write}},
     {"memory: expired, get, overwrite", .setup = expired_a, .bodies = {get_a_twice, put_a}},
     {"memory: expired, two gets", .setup = expired_a, .bodies = {get_a, get_a}},
     {"expired, get, overwrite, write", COLD, .setup = expired_a, .bodies = {get_a, put_a, write}},
@@ -682,8 +714,8 @@ static const scenario scenarios[] = {
      .bodies = {upgrade, unref, delete_a}},
     {"memory: weak upgrade, evict, overwrite", .bound = 2, .setup = weak_a,
      .bodies = {upgrade, evict, put_a}},
-    {"memory: weak upgrade, delete, put in the same place", .reuse = true, .setup = weak_a,
-     .bodies = {upgrade, delete_a, put_a}},
+    {"memory: weak upgrade, delete, put in the same place", .reuse = true, .bound = 2,
+     .setup = weak_a, .bodies = {upgrade, delete_a, put_a}},
     {"memory: typed, weak upgrade, last unref", .typed = true, .setup = weak_detached_a,
      .bodies = {upgrade, unref}},
     {"memory: a second weak reference, last unref of another", .setup = weak_held_a,
@@ -770,6 +802,9 @@ static bool explains(const operation *of, uint64_t *state, unsigned *lost) {
             return present;
         }
         break;
+    case CLEAR:
+        state[A] = state[B] = 0;
+        return true;
     case DELETE:
         if (of->result == FIRN_OK) {
             *at = 0;
@@ -814,7 +849,7 @@ static bool can_be_ordered(unsigned done, const uint64_t *state, unsigned lost, 
 }
 
 static void tell_operations(char *text, size_t size) {
-    static const char *const names[] = {"get", "put", "add", "delete"};
+    static const char *const names[] = {"get", "put", "add", "delete", "clear"};
     size_t at = 0;
     text[0] = '\0';
     for (unsigned i = 0; i < world.count && at < size; i++) {
@@ -1021,7 +1056,7 @@ static unsigned threads_of(const scenario *of) {
 
 /* Sizes lie in words whose other bits are a policy's links. */
 static const char *const quiet[] = {"firn_object_key_size", "firn_object_value_size",
-                                    "firn_object_plain_has_key", NULL};
+                                    "firn_object_plain_has_key", "bump_all", NULL};
 
 static void settings_for(const scenario *of, model_settings *settings) {
     const char *asked = getenv("FIRN_MODEL_BOUND");

@@ -268,6 +268,7 @@ struct firn_cold {
     uint64_t reclaimed_count;
     bool fails;
     uint64_t commits;
+    uint64_t cleared; /* records of versions below it are void */
 };
 
 static firn_cold cold;
@@ -315,8 +316,9 @@ static void apply_journal(size_t lines) {
 const void *doubles_stored(uint64_t hash, size_t *size) {
     apply_journal(cold.lines_used);
     const stored *at = find_stored(hash);
-    *size = at != NULL ? at->value_size : 0;
-    return at != NULL ? at->value : NULL;
+    bool there = at != NULL && at->version >= cold.cleared;
+    *size = there ? at->value_size : 0;
+    return there ? at->value : NULL;
 }
 
 int firn_cold_open(firn_cold **out, const firn_cold_config *config) {
@@ -443,6 +445,9 @@ static int read_stored(firn_cold *self, uint64_t hash, const void *key, size_t k
         at->expires_ms <= firn_clock_now_ms(&self->config.clock)) {
         return FIRN_NOT_FOUND;
     }
+    if (at != NULL && at->version < self->cleared) {
+        return FIRN_NOT_FOUND;
+    }
     if (at == NULL ||
         (key != NULL && (at->key_size != key_size || memcmp(at->key, key, key_size) != 0))) {
         return FIRN_NOT_FOUND;
@@ -498,7 +503,8 @@ int firn_cold_locate(firn_cold *self, uint64_t hash) {
 }
 
 int firn_cold_clear(firn_cold *self, const firn_clear_line *line) {
-    STEP(self->lines, MODEL_WRITE, "write down what is cleared");
+    STEP(self->records, MODEL_WRITE, "clear everything");
+    self->cleared = line->version;
     return firn_clears_add(self->config.clears, line);
 }
 
