@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include <firn/curve.h>
 #include <firn/store.h>
 
 #include "output.h"
@@ -52,7 +53,61 @@ static void json_types(firn_store *store) {
     putchar(']');
 }
 
-static void print_text(firn_store *store, const firn_store_info *info) {
+/* The hit ratio at parts and multiples of what the cache has. */
+static void print_line(const char *name, const firn_curve_line *line) {
+    static const double times[] = {0.25, 0.5, 1, 2, 4, 8};
+    char text[32];
+    if (line->count == 0 || line->bytes == 0) {
+        return;
+    }
+    printf("%-20s ", name);
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        uint64_t bytes = (uint64_t)((double)line->bytes * times[i]);
+        printf("%s%s: %.1f %%", i > 0 ? ", " : "", humane(bytes, text),
+               100 * firn_curve_at(line, bytes));
+        if (times[i] == 1) {
+            printf(" (now; measured %.1f %%)", 100 * line->measured_hit_ratio);
+        }
+    }
+    putchar('\n');
+}
+
+static void print_curve(const firn_curve *curve) {
+    printf("%-20s estimated from %llu of %llu gets, %llu keys of each %.0f\n", "hit ratio if",
+           (unsigned long long)curve->sampled, (unsigned long long)curve->gets,
+           (unsigned long long)curve->samples, 1 / curve->sampling_rate);
+    print_line("  hot tier", &curve->hot);
+    print_line("  both tiers", &curve->total);
+}
+
+static void json_line(const char *name, const firn_curve_line *line) {
+    printf(", \"%s\": {\"bytes\": %llu, \"measured_hit_ratio\": %.6f, "
+           "\"estimated_hit_ratio\": %.6f, \"points\": [",
+           name, (unsigned long long)line->bytes, line->measured_hit_ratio,
+           firn_curve_at(line, line->bytes));
+    for (size_t i = 0; i < line->count; i++) {
+        printf("%s[%llu, %.6f]", i > 0 ? ", " : "", (unsigned long long)line->points[i].bytes,
+               line->points[i].hit_ratio);
+    }
+    fputs("]}", stdout);
+}
+
+/* NULL: there is none. */
+static void json_curve(const firn_curve *curve) {
+    if (curve == NULL) {
+        fputs(", \"curve\": null", stdout);
+        return;
+    }
+    printf(", \"curve\": {\"gets\": %llu, \"sampled\": %llu, \"samples\": %llu, "
+           "\"sampling_rate\": %.9f",
+           (unsigned long long)curve->gets, (unsigned long long)curve->sampled,
+           (unsigned long long)curve->samples, curve->sampling_rate);
+    json_line("hot", &curve->hot);
+    json_line("total", &curve->total);
+    putchar('}');
+}
+
+static void print_text(firn_store *store, const firn_store_info *info, const firn_curve *curve) {
     char created[64] = "?";
     time_t seconds = (time_t)(info->created_ms / 1000);
     struct tm when;
@@ -89,9 +144,12 @@ static void print_text(firn_store *store, const firn_store_info *info) {
     } else {
         printf("%-20s none; last closed %s\n", "writer", info->closed_clean ? "clean" : "unclean");
     }
+    if (curve != NULL) {
+        print_curve(curve);
+    }
 }
 
-static void print_json(firn_store *store, const firn_store_info *info) {
+static void print_json(firn_store *store, const firn_store_info *info, const firn_curve *curve) {
     const struct {
         const char *name;
         unsigned long long value;
@@ -136,6 +194,7 @@ static void print_json(firn_store *store, const firn_store_info *info) {
         printf(", \"%s\": %llu", facts[i].name, facts[i].value);
     }
     json_types(store);
+    json_curve(curve);
     printf(", \"compression_ratio\": %.4f, \"disk_over_values\": %.4f}\n",
            ratio(info->value_bytes, info->stored_bytes),
            ratio(info->file_bytes, info->value_bytes));
@@ -168,12 +227,14 @@ static int run(int argc, char **argv) {
     }
     firn_store_info info = FIRN_STORE_INFO_INIT;
     result = firn_store_get_info(store, &info);
+    firn_curve found = FIRN_CURVE_INIT;
+    const firn_curve *curve = firn_store_get_curve(store, &found) == FIRN_OK ? &found : NULL;
     if (result != FIRN_OK) {
         complain("stat", "%s: %s", firn_strerror(result), firn_store_message(store));
     } else if (json) {
-        print_json(store, &info);
+        print_json(store, &info, curve);
     } else {
-        print_text(store, &info);
+        print_text(store, &info, curve);
     }
     firn_store_close(store);
     return output_is_whole("stat") ? exit_code(result) : EXIT_TROUBLE;
@@ -183,7 +244,9 @@ const command command_stat = {
     "stat",
     "print the facts of a store",
     "Usage: firn stat [OPTION...] STORE\n\n"
-    "Sizes, counts, compression, types, links, the writer. Works beside a live writer.\n\n"
+    "Sizes, counts, compression, types, links, the writer, and which hit ratio other budgets "
+    "would\n"
+    "give. Works beside a live writer.\n\n"
     "      --json          as JSON\n"
     "      --help          this text\n",
     run,

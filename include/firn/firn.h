@@ -10,6 +10,7 @@
 #include <firn/cache.h>
 #include <firn/clear.h>
 #include <firn/cursor.h>
+#include <firn/curve.h>
 #include <firn/debug.h>
 #include <firn/error.h>
 #include <firn/link.h>

@@ -139,22 +139,28 @@ typedef struct firn_options {
      * firn/debug.h */
     void (*leak_report)(void *context, const struct firn_leak *leak);
     void *leak_context;
-    unsigned track_handles; /* not 0: what leak_report is given tells where in the program handles
-                               were taken. Default 0 */
-    firn_listener listener; /* is told what the cache decides: see firn/observe.h. Default: none */
+    unsigned track_handles;  /* not 0: what leak_report is given tells where in the program handles
+                                were taken. Default 0 */
+    firn_listener listener;  /* is told what the cache decides: see firn/observe.h. Default: none */
+    uint64_t curve_bytes;    /* memory, in bytes, for the estimate of the hit-ratio curve; at least
+                                FIRN_CURVE_BYTES_MIN. Default: a 128th of hot_bytes, but at least that
+                                and at most 512 KiB. FIRN_CURVE_OFF: none. Not in hot_bytes. See
+                                firn/curve.h */
+    unsigned curve_sampling; /* of so many keys one is followed for it at the most. Default 64. A
+                                sampled get takes about twice as long as another; fewer keys than
+                                some hundreds tell little: a small cache may afford 1 */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
 #define FIRN_FILTER_OFF      UINT64_MAX
+#define FIRN_CURVE_OFF       UINT64_MAX
 
 #define FIRN_OPTIONS_INIT                                                                          \
     {                                                                                              \
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
             3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL,  \
-            NULL, 0, {                                                                             \
-            NULL, NULL, 0                                                                          \
-        }                                                                                          \
+            NULL, 0, {NULL, NULL, 0}, 0, 0                                                         \
     }
 
 /* Options of one firn_put. */

@@ -18,6 +18,7 @@
 #include "cold/lock.h"
 #include "cold/log.h"
 #include "cold/type_names.h"
+#include "observe/curve_file.h"
 
 /* In the order in which they are moved or removed. */
 static const char *const own_files[] = {
@@ -27,6 +28,8 @@ static const char *const own_files[] = {
     FIRN_LOG_FILE,
     "firn.hot.tmp",
     "firn.hot",
+    FIRN_CURVE_FILE ".tmp",
+    FIRN_CURVE_FILE,
     "firn.filter.tmp",
     "firn.filter",
     FIRN_LINKS_FILE ".tmp",

@@ -40,6 +40,7 @@
 #include "tier/links.h"
 #include "tier/queue.h"
 #include "tier/types.h"
+#include "tier/whatif.h"
 
 enum {
     FIRN_REMOVAL_COUNTERS = 4096,
@@ -65,6 +66,8 @@ struct firn_cache {
     firn_hot *hot;        /* immutable */
     firn_cold *cold;      /* immutable; NULL: memory only */
     uint64_t seed;        /* immutable; of the key hash in both tiers */
+    _Atomic uint64_t
+        sampled_below;            /* hashes below it are sampled; 0: none. Relaxed; see whatif.c */
     struct firn_tracker *tracker; /* the domain's; immutable; NULL: handles are not noted */
     firn_detail detail;           /* has a lock of its own */
     firn_counters *counters;
@@ -152,6 +155,8 @@ struct firn_cache {
     pthread_cond_t wake;
     bool stop;
     bool awake; /* somebody asked for work to be looked at */
+
+    firn_sampling sampling; /* see there */
 };
 
 struct firn_backend_ops;
@@ -185,6 +190,39 @@ int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail);
  * which the traits point then; NULL if there can be none. */
 int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
                           firn_traits *traits, uint64_t *tags);
+
+/* whatif.c */
+int firn_sampling_init(firn_cache *cache); /* the cold tier is open */
+void firn_sampling_fini(firn_cache *cache);
+void firn_sampling_save(firn_cache *cache);
+void firn_sampling_step(firn_cache *cache, uint64_t now_ns); /* worker_lock is held */
+/* An access to a hash that is sampled. object: what the get found; may be NULL. */
+void firn_sample_get(firn_cache *cache, uint64_t hash, const firn_object *object);
+void firn_sample_put(firn_cache *cache, uint64_t hash, uint64_t charge, uint64_t expires_ms);
+void firn_sample_delete(firn_cache *cache, uint64_t hash);
+static inline bool firn_is_sampled(const firn_cache *cache, uint64_t hash) {
+    return __builtin_expect(
+        hash < atomic_load_explicit(&cache->sampled_below, memory_order_relaxed), 0);
+}
+/* The same for any access: whether it is sampled is looked at first. */
+static inline void firn_note_get(firn_cache *cache, uint64_t hash, const firn_object *object) {
+    if (firn_is_sampled(cache, hash)) {
+        firn_sample_get(cache, hash, object);
+    }
+}
+static inline void firn_note_put(firn_cache *cache, uint64_t hash, size_t key_size,
+                                 size_t value_size, const firn_traits *traits) {
+    if (firn_is_sampled(cache, hash)) {
+        firn_sample_put(cache, hash,
+                        firn_object_charge_for(cache->pool, key_size, value_size, traits),
+                        traits->expires_ms);
+    }
+}
+static inline void firn_note_delete(firn_cache *cache, uint64_t hash) {
+    if (firn_is_sampled(cache, hash)) {
+        firn_sample_delete(cache, hash);
+    }
+}
 
 /* get.c */
 int firn_check_key(firn_cache *cache, const void *key, size_t key_size);

@@ -24,6 +24,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_encoder_clear(&cache->encoder, 0);
     firn_types_fini(&cache->types);
     firn_linking_fini(cache);
+    firn_sampling_fini(cache);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
@@ -36,6 +37,7 @@ void firn_cache_abandon(firn_cache *cache) {
     pthread_mutex_destroy(&cache->worker_lock);
     pthread_mutex_destroy(&cache->thread_lock);
     pthread_mutex_destroy(&cache->wake_lock);
+    pthread_mutex_destroy(&cache->sampling.lock);
     pthread_cond_destroy(&cache->wake);
     firn_detail_fini(&cache->detail);
     firn_heap_free(heap, cache, sizeof *cache);
@@ -114,6 +116,7 @@ static int close_store(firn_cache *cache) {
         (void)firn_warm_save(cache);
     }
     firn_warm_end(cache);
+    firn_sampling_save(cache);
     release_objects(cache);
     if (result == FIRN_OK && firn_graph_in_use(cache->linking.graph)) {
         /* What the journal still has to say, and what that reclaims, comes first; and the file must

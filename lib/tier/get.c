@@ -267,10 +267,22 @@ static __attribute__((noinline)) int get_noted(firn_cache *cache, uint64_t hash,
     return FIRN_OK;
 }
 
+/* A get of which more is noted: tier by tier, for it is seldom. */
+static __attribute__((noinline, cold)) int get_sampled(firn_cache *cache, uint64_t hash,
+                                                       const void *key, size_t key_size,
+                                                       firn_object **object) {
+    int result = get_other(cache, hash, key, key_size, NULL, object);
+    firn_sample_get(cache, hash, *object);
+    return result;
+}
+
 /* The rest of a get, for a hash that was computed. */
 static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, uint64_t hash,
                                                             const void *key, size_t key_size,
                                                             firn_object **object) {
+    if (firn_is_sampled(cache, hash)) {
+        return get_sampled(cache, hash, key, key_size, object);
+    }
     firn_hot *hot = cache->hot;
     firn_hot_shard *shard = firn_hot_shard_of(hot, hash);
     uint64_t counted;
@@ -426,6 +438,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             firn_count(cache->counters, FIRN_EVENT_MISS, 1);
             result = one < 0 && result == FIRN_OK ? one : result;
         }
+        firn_note_get(cache, batch->items[i].hash, objects[batch->at[i]]);
     }
     batch->count = 0;
     firn_tell(cache);
@@ -456,6 +469,7 @@ static void get_hot_some(firn_cache *cache, size_t first, size_t count, const fi
         }
         int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
         firn_count(cache->counters, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+        firn_note_get(cache, hashes[i], objects[first + i]);
         *found += one == FIRN_OK;
     }
 }

@@ -162,6 +162,7 @@ static int make_locks(firn_cache *cache) {
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);
     failed |= pthread_mutex_init(&cache->thread_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
+    failed |= pthread_mutex_init(&cache->sampling.lock, NULL);
     failed |= pthread_cond_init(&cache->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return failed == 0 ? FIRN_OK : FIRN_ENOMEM;
@@ -200,6 +201,7 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     if (result == FIRN_OK) {
         result = make_tables(cache, policy);
     }
+    result = result == FIRN_OK ? firn_sampling_init(cache) : result;
     if (result != FIRN_OK) {
         return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
     }

@@ -11,6 +11,7 @@ enum {
     SHARDS_MAX = 1024,
     LEVEL_MIN = -7,
     LEVEL_MAX = 19,
+    CURVE_BYTES_MAX = 1 << 28,
 };
 
 /* Copies a struct whose first field is its size: the fields an older caller did not know keep
@@ -126,6 +127,14 @@ static int check_others(const firn_options *options, firn_detail *detail) {
         return firn_detail_set(detail, FIRN_EINVAL,
                                "options.shards is %u; it must be a power of two up to %d",
                                options->shards, SHARDS_MAX);
+    }
+    if (options->curve_bytes != 0 && options->curve_bytes != FIRN_CURVE_OFF &&
+        (options->curve_bytes < FIRN_CURVE_BYTES_MIN || options->curve_bytes > CURVE_BYTES_MAX)) {
+        return firn_detail_set(detail, FIRN_EINVAL,
+                               "options.curve_bytes is %llu; the choices are %llu to %u, or "
+                               "FIRN_CURVE_OFF",
+                               (unsigned long long)options->curve_bytes,
+                               (unsigned long long)FIRN_CURVE_BYTES_MIN, CURVE_BYTES_MAX);
     }
     if ((options->allocator.alloc == NULL) != (options->allocator.free == NULL)) {
         return firn_detail_set(detail, FIRN_EINVAL,

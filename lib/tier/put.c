@@ -345,6 +345,7 @@ static int finish_put(firn_cache *cache, const change *put, int result) {
     int settled = firn_links_settle(cache);
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_PUT, 1);
+        firn_note_put(cache, put->hash, put->key_size, put->value_size, &put->traits);
         result = sync_if_asked(cache);
     }
     firn_tell(cache);
@@ -1047,6 +1048,7 @@ static int delete_counted(firn_cache *cache, change *put) {
     }
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
+        firn_note_delete(cache, put->hash);
     }
     int settled = firn_links_settle(cache);
     firn_tell(cache);

@@ -979,6 +979,7 @@ static void open_cache(void) {
     firn_options options = FIRN_OPTIONS_INIT;
     const scenario *of = world.scenario;
     options.hot_bytes = HOT_BYTES;
+    options.curve_bytes = FIRN_CURVE_OFF;
     options.shards = 1;
     options.threads = 0;
     options.durability = FIRN_DURABILITY_NONE;
