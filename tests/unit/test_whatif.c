@@ -227,7 +227,7 @@ static void use_all(firn_cache *cache, unsigned rounds) {
 
 /* Round and round: all or nothing. */
 START_TEST(a_cache_tells_what_more_memory_would_bring) {
-    firn_cache *cache = open_cache(NULL, 0);
+    firn_cache *cache = open_cache(NULL, 1 << 20);
     use_all(cache, 4);
     firn_curve curve = FIRN_CURVE_INIT;
     ck_assert_int_eq(firn_get_curve(cache, &curve), FIRN_OK);
@@ -273,7 +273,7 @@ START_TEST(it_is_kept_in_the_store_and_goes_on) {
     char *path = scratch_path("curve");
     firn_curve curve = FIRN_CURVE_INIT;
     firn_curve before = FIRN_CURVE_INIT;
-    firn_cache *cache = open_cache(path, 0);
+    firn_cache *cache = open_cache(path, 1 << 20);
     use_all(cache, 2);
     ck_assert_int_eq(firn_get_curve(cache, &before), FIRN_OK);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -285,7 +285,7 @@ START_TEST(it_is_kept_in_the_store_and_goes_on) {
     ck_assert_double_eq_tol(firn_curve_at(&curve.total, curve.total.bytes), 0.5, 0.02);
 
     /* The third round is a reuse of the second. */
-    cache = open_cache(path, 0);
+    cache = open_cache(path, 1 << 20);
     use_all(cache, 1);
     ck_assert_int_eq(firn_get_curve(cache, &curve), FIRN_OK);
     ck_assert_uint_eq(curve.gets, 3 * ENTRIES);
@@ -297,7 +297,7 @@ END_TEST
 
 START_TEST(a_damaged_file_is_as_good_as_none) {
     char *path = scratch_path("curve-damage");
-    firn_cache *cache = open_cache(path, 0);
+    firn_cache *cache = open_cache(path, 1 << 20);
     use_all(cache, 1);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     char *file = join(path, FIRN_CURVE_FILE);
@@ -313,7 +313,7 @@ START_TEST(a_damaged_file_is_as_good_as_none) {
     }
     ck_assert_int_eq(ftruncate(fd, size - 8), 0);
     ck_assert_int_eq(read_curve(path, &curve), FIRN_NOT_FOUND);
-    cache = open_cache(path, 0);
+    cache = open_cache(path, 1 << 20);
     ck_assert_int_eq(firn_get_curve(cache, &curve), FIRN_OK);
     ck_assert_uint_eq(curve.gets, 0);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -365,7 +365,7 @@ static void *use_some(void *context) {
 }
 
 START_TEST(threads_use_it_together) {
-    firn_cache *cache = open_cache(NULL, 0);
+    firn_cache *cache = open_cache(NULL, 1 << 20);
     pthread_t threads[3];
     for (unsigned i = 0; i < 3; i++) {
         ck_assert_int_eq(pthread_create(&threads[i], NULL, use_some, cache), 0);
