@@ -14,6 +14,7 @@
 #include <firn/debug.h>
 #include <firn/error.h>
 #include <firn/link.h>
+#include <firn/metrics.h>
 #include <firn/object.h>
 #include <firn/observe.h>
 #include <firn/options.h>

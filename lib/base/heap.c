@@ -147,6 +147,22 @@ void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size) {
     }
 }
 
+void *firn_heap_alloc_sparse(firn_heap *heap, size_t size) {
+    if (firn_heap_is_users(heap)) {
+        return firn_heap_alloc_lines(heap, size);
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+void firn_heap_free_sparse(firn_heap *heap, void *memory, size_t size) {
+    if (firn_heap_is_users(heap)) {
+        firn_heap_free_lines(heap, memory, size);
+    } else if (memory != NULL) {
+        munmap(memory, size);
+    }
+}
+
 char *firn_heap_strdup(firn_heap *heap, const char *text) {
     size_t size = strlen(text) + 1;
     char *copy = firn_heap_alloc(heap, size);

@@ -34,6 +34,10 @@ void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size);
 #define FIRN_HEAP_HUGE ((size_t)2 << 20)
 void *firn_heap_alloc_aligned(firn_heap *heap, size_t size, bool huge);
 void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size);
+/* Zeroed memory of which the most will not be used: from the system, so that only the pages that
+ * are touched are there, or the user's allocator. Aligned to a cache line. */
+void *firn_heap_alloc_sparse(firn_heap *heap, size_t size);
+void firn_heap_free_sparse(firn_heap *heap, void *memory, size_t size);
 /* True: memory comes from functions of the user's. */
 bool firn_heap_is_users(const firn_heap *heap);
 /* A terminated copy; free with firn_heap_free(heap, copy, strlen(copy) + 1). */

@@ -21,6 +21,7 @@
 typedef struct firn_cold firn_cold;
 struct firn_backend_ops;
 struct firn_dictionary_info;
+struct firn_histograms;
 
 /* What an entry is, besides its value. In a read, key is lent until the read returns. */
 typedef struct firn_cold_meta {
@@ -60,7 +61,8 @@ typedef struct firn_cold_config {
     void (*reclaimed)(void *context, uint64_t hash, uint64_t version);
     /* Asked about an entry that would be reclaimed: true, if it had better stay. NULL: none. */
     bool (*kept)(void *context, uint64_t hash);
-    void *reclaimed_context; /* of both */
+    void *reclaimed_context;            /* of both */
+    struct firn_histograms *histograms; /* where it is told how long things take; NULL: nowhere */
 } firn_cold_config;
 
 /* One change of a batch: a record to write, or the removal of what is there. */

@@ -106,6 +106,7 @@ struct firn_cold {
     firn_clears *clears; /* the caller's, or the next; has a protocol of its own */
     firn_clears own_clears;
     firn_clears_file clears_file; /* has a lock of its own */
+    struct firn_histograms *histograms;
     uint64_t store_id;
     uint64_t seed;
     uint64_t created_ms;

@@ -88,6 +88,7 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->reclaimed = config->reclaimed;
     cold->kept = config->kept;
     cold->reclaimed_context = config->reclaimed_context;
+    cold->histograms = config->histograms;
     cold->budget_bytes = config->budget_bytes;
     firn_dictionaries_init(&cold->dictionaries, config->heap);
     sem_init(&cold->readers_free, 0, FIRN_COLD_READERS);

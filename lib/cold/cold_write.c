@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "cold/cold_internal.h"
 #include "cold/record.h"
+#include "observe/histogram.h"
 
 enum {
     REMOVAL_BYTES = 32,      /* in the log, at the most */
@@ -405,7 +406,12 @@ static int reclaim_oldest(firn_cold *cold) {
 static int make_room(firn_cold *cold, uint64_t needed) {
     cold->cleaned = 0;
     while (cold->ops->room(cold->backend, false) < needed) {
+        uint64_t began_ns = firn_monotonic_ns();
         int result = reclaim_oldest(cold);
+        if (result == FIRN_OK && cold->histograms != NULL) {
+            firn_histograms_add(cold->histograms, FIRN_LATENCY_RECLAIM,
+                                firn_monotonic_ns() - began_ns);
+        }
         if (result == FIRN_NOT_FOUND) {
             return cold->ops->room(cold->backend, true) < needed ? FIRN_BACKEND_FULL : FIRN_OK;
         }

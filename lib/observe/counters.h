@@ -71,25 +71,39 @@ static inline bool firn_count_claim(struct firn_counter_stripe *stripe, uint64_t
                                                    memory_order_relaxed, memory_order_relaxed);
 }
 
-static inline void firn_count(firn_counters *counters, enum firn_event event, uint64_t amount) {
+/* The number of the thread's stripe. */
+static inline unsigned firn_count_stripe(uint64_t name) {
+    return (unsigned)((name >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+/* Returns what the thread, or those that share with it, counted of the event by now. */
+static inline uint64_t firn_count(firn_counters *counters, enum firn_event event, uint64_t amount) {
     uint64_t name = firn_thread_name();
-    struct firn_counter_stripe *stripe =
-        &counters->stripes[(name >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 58];
+    struct firn_counter_stripe *stripe = &counters->stripes[firn_count_stripe(name)];
     if (__builtin_expect(atomic_load_explicit(&stripe->owner, memory_order_relaxed) == name, 1) ||
         firn_count_claim(stripe, name)) {
         uint64_t count = atomic_load_explicit(&stripe->owners[event], memory_order_relaxed);
         atomic_store_explicit(&stripe->owners[event], count + amount, memory_order_relaxed);
-    } else {
-        atomic_fetch_add_explicit(&stripe->others[event], amount, memory_order_relaxed);
+        return count + amount;
     }
+    return atomic_fetch_add_explicit(&stripe->others[event], amount, memory_order_relaxed) + amount;
+}
+
+static inline uint64_t firn_counted_in(const struct firn_counter_stripe *stripe,
+                                       enum firn_event event) {
+    return atomic_load_explicit(&stripe->owners[event], memory_order_relaxed) +
+           atomic_load_explicit(&stripe->others[event], memory_order_relaxed);
+}
+
+/* What the calling thread counted, and those that share its stripe. */
+static inline uint64_t firn_counted_here(const firn_counters *counters, enum firn_event event) {
+    return firn_counted_in(&counters->stripes[firn_count_stripe(firn_thread_name())], event);
 }
 
 static inline uint64_t firn_counted(const firn_counters *counters, enum firn_event event) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < FIRN_COUNTER_STRIPES; i++) {
-        const struct firn_counter_stripe *stripe = &counters->stripes[i];
-        sum += atomic_load_explicit(&stripe->owners[event], memory_order_relaxed) +
-               atomic_load_explicit(&stripe->others[event], memory_order_relaxed);
+        sum += firn_counted_in(&counters->stripes[i], event);
     }
     return sum;
 }

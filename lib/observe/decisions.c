@@ -6,9 +6,6 @@
 
 enum { READ_ATTEMPTS = 100 };
 
-_Static_assert((sizeof(firn_decisions) & (sizeof(firn_decisions) - 1)) == 0,
-               "firn_heap_alloc_aligned takes a power of two");
-
 _Static_assert(sizeof(firn_decision_set) == 256, "the layout in docs/format.md");
 
 static const char *const kind_names[] = {
@@ -50,16 +47,11 @@ static size_t set_of(uint64_t hash) {
 }
 
 firn_decisions *firn_decisions_new(firn_heap *heap) {
-    firn_decisions *self = firn_heap_alloc_aligned(heap, sizeof *self, false);
-    if (self != NULL &&
-        firn_heap_is_users(heap)) { /* else its pages are empty until they are used */
-        memset(self, 0, sizeof *self);
-    }
-    return self;
+    return firn_heap_alloc_sparse(heap, sizeof(firn_decisions));
 }
 
 void firn_decisions_free(firn_decisions *self, firn_heap *heap) {
-    firn_heap_free_aligned(heap, self, sizeof *self);
+    firn_heap_free_sparse(heap, self, sizeof *self);
 }
 
 void firn_decisions_mend(firn_decisions *self) {

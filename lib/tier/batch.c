@@ -198,6 +198,8 @@ static int write_batch(firn_cache *cache) {
         firn_queue_peek(&cache->queue, cache->batch_items_max, cache->batch_bytes_max, objects);
     firn_cold_item *items = cache->batch_items;
     size_t used;
+    uint64_t queued_ns = firn_queue_look(&cache->queue).first_ns; /* of the first */
+    uint64_t began_ns = firn_monotonic_ns();
     int result = make_items(cache, objects, count, items, &used);
     if (result == FIRN_OK) {
         uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
@@ -213,6 +215,11 @@ static int write_batch(firn_cache *cache) {
             items[i].remove = false;
             items[i].result = FIRN_ETYPE;
         }
+    }
+    uint64_t written_ns = firn_monotonic_ns();
+    firn_time_span(cache, FIRN_LATENCY_COLD_WRITE, began_ns, written_ns);
+    if (count > 0) {
+        firn_time_span(cache, FIRN_LATENCY_DEMOTION, queued_ns, written_ns);
     }
     uint64_t bytes = 0;
     size_t settled = 0;
@@ -400,12 +407,14 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket) {
 
 /* Without the writer's lock, unless it has to be. */
 int firn_sync_cold(firn_cache *cache) {
+    uint64_t began_ns = firn_monotonic_ns();
     int result = firn_cold_sync(cache->cold, false);
     if (result == FIRN_AGAIN) {
         pthread_mutex_lock(&cache->write_lock);
         result = firn_cold_sync(cache->cold, true);
         pthread_mutex_unlock(&cache->write_lock);
     }
+    firn_time(cache, FIRN_LATENCY_SYNC, began_ns);
     return result;
 }
 
@@ -421,11 +430,13 @@ int firn_flush(firn_cache *cache) {
                                "%s was opened read-only: there is nothing to flush",
                                firn_cold_path(cache->cold));
     }
+    uint64_t began_ns = firn_monotonic_ns();
     uint64_t ticket;
     int result = firn_enqueue_dirty(cache, &ticket);
     int written = firn_write_until(cache, ticket);
     result = result == FIRN_OK ? written : result;
     result = result == FIRN_OK ? firn_sync_cold(cache) : result;
+    firn_time(cache, FIRN_LATENCY_FLUSH, began_ns);
     firn_tell(cache);
     return result;
 }

@@ -36,9 +36,11 @@
 #include "object/drops.h"
 #include "object/track.h"
 #include "observe/counters.h"
+#include "observe/histogram.h"
 #include "tier/decide.h"
 #include "tier/links.h"
 #include "tier/queue.h"
+#include "tier/timing.h"
 #include "tier/types.h"
 #include "tier/whatif.h"
 
@@ -71,9 +73,11 @@ struct firn_cache {
     struct firn_tracker *tracker; /* the domain's; immutable; NULL: handles are not noted */
     firn_detail detail;           /* has a lock of its own */
     firn_counters *counters;
-    firn_deciding deciding; /* see there */
-    firn_types types;     /* see there */
-    firn_linking linking; /* see there */
+    firn_histograms *histograms; /* immutable; how long things take */
+    firn_deciding deciding;      /* see there */
+    firn_timing timing;          /* see there */
+    firn_types types;            /* see there */
+    firn_linking linking;        /* see there */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
      * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread

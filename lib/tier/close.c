@@ -26,6 +26,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_linking_fini(cache);
     firn_sampling_fini(cache);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
+    firn_histograms_free(cache->histograms, heap);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
     firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
     firn_heap_free(heap, cache->batch_items, cache->batch_items_max * sizeof *cache->batch_items);

@@ -229,6 +229,8 @@ int firn_make_room(firn_cache *cache, uint64_t charge) {
         result = firn_write_batch(cache);
     }
     firn_count(cache->counters, FIRN_EVENT_BACKPRESSURE_WAIT, 1);
-    firn_count(cache->counters, FIRN_EVENT_BACKPRESSURE_NS, firn_monotonic_ns() - began_ns);
+    uint64_t ended_ns = firn_monotonic_ns();
+    firn_count(cache->counters, FIRN_EVENT_BACKPRESSURE_NS, ended_ns - began_ns);
+    firn_time_span(cache, FIRN_LATENCY_BACKPRESSURE, began_ns, ended_ns);
     return result;
 }

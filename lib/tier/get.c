@@ -143,6 +143,12 @@ int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn
     return found != NULL ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
+enum { GETS_A_SAMPLE = 1024 };
+
+static inline void count_get(firn_cache *cache, enum firn_event event) {
+    firn_count_sampled(cache->counters, event, &cache->timing.gets, GETS_A_SAMPLE);
+}
+
 /* A record that is damaged is a miss: the cold tier counted it. */
 static int miss_if_damaged(int result) {
     return result == FIRN_ECORRUPT ? FIRN_NOT_FOUND : result;
@@ -205,22 +211,27 @@ static int look_again(firn_cache *cache, uint64_t hash, const void *key, size_t 
     firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
     int result = found != NULL ? get_odd(cache, hash, found, firn_object_state(found), object)
                                : FIRN_NOT_FOUND;
-    firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+    count_get(cache, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
     return result;
 }
 
 static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                      uint32_t removals, firn_object **object) {
-    int result = cache->cold == NULL
-                     ? FIRN_NOT_FOUND
-                     : miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
+    int result = FIRN_NOT_FOUND;
+    uint64_t began_ns = 0;
+    if (cache->cold != NULL && firn_cold_may_hold(cache->cold, hash)) { /* else it is quick */
+        began_ns = firn_monotonic_ns();
+        result = miss_if_damaged(firn_read_below(cache, hash, key, key_size, object));
+        firn_time(cache, FIRN_LATENCY_COLD_READ, began_ns);
+    }
     if (result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
         firn_promote(cache, hash, object, removals);
+        firn_time(cache, FIRN_LATENCY_GET_COLD, began_ns);
     } else if (result == FIRN_NOT_FOUND && cache->cold != NULL) {
         result = look_again(cache, hash, key, key_size, object);
     } else {
-        firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+        count_get(cache, FIRN_EVENT_MISS);
     }
     firn_tell(cache);
     return result;
@@ -249,7 +260,7 @@ static __attribute__((noinline)) int get_other(firn_cache *cache, uint64_t hash,
         }
     }
     int result = get_odd(cache, hash, found, firn_object_state(found), object);
-    firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+    count_get(cache, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
     return result;
 }
 
@@ -300,7 +311,7 @@ static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, u
         return get_other(cache, hash, key, key_size, found, object);
     }
     *object = found;
-    firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
+    count_get(cache, FIRN_EVENT_HOT_HIT);
     return firn_hot_mark_hit(hot, shard, found) ? get_noted(cache, hash, found) : FIRN_OK;
 }
 
@@ -337,19 +348,44 @@ static __attribute__((noinline)) int get_quietly(firn_cache *cache, const void *
     return get(cache, key, key_size, object);
 }
 
-static __attribute__((noinline)) int get_tracked(firn_cache *cache, const void *key,
-                                                 size_t key_size, firn_object **object,
-                                                 const void *place) {
+/* A get that is timed. What the cold tier answered is timed anyway. */
+static int get_timed(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
+    uint64_t hits = firn_counted_here(cache->counters, FIRN_EVENT_HOT_HIT);
+    uint64_t misses = firn_counted_here(cache->counters, FIRN_EVENT_MISS);
+    uint64_t began_ns = firn_monotonic_ns();
     int result = get_quietly(cache, key, key_size, object);
-    if (result == FIRN_OK) {
+    uint64_t ended_ns = firn_monotonic_ns();
+    if (result == FIRN_OK && firn_counted_here(cache->counters, FIRN_EVENT_HOT_HIT) != hits) {
+        firn_time_span(cache, FIRN_LATENCY_GET_HOT, began_ns, ended_ns);
+    } else if (result == FIRN_NOT_FOUND &&
+               firn_counted_here(cache->counters, FIRN_EVENT_MISS) != misses) {
+        firn_time_span(cache, FIRN_LATENCY_GET_MISS, began_ns, ended_ns);
+    }
+    return result;
+}
+
+/* A get that is to be timed, or whose handle is to be noted. */
+static __attribute__((noinline)) int get_attended(firn_cache *cache, const void *key,
+                                                  size_t key_size, firn_object **object,
+                                                  const void *place) {
+    int result = firn_sample_taken(&cache->timing.gets) ? get_timed(cache, key, key_size, object)
+                                                        : get_quietly(cache, key, key_size, object);
+    if (result == FIRN_OK && place != NULL) {
         firn_note_handle(cache, *object, place);
     }
     return result;
 }
 
+/* Relaxed, as told in timing.h. */
+static inline bool wants_attention(firn_cache *cache) {
+    return cache != NULL &&
+           __builtin_expect(
+               atomic_load_explicit(&cache->timing.gets.attend, memory_order_relaxed) != 0, 0);
+}
+
 int firn_get(firn_cache *cache, const void *key, size_t key_size, firn_object **object) {
-    if (cache != NULL && __builtin_expect(cache->tracker != NULL, 0)) {
-        return get_tracked(cache, key, key_size, object, __builtin_return_address(0));
+    if (wants_attention(cache)) {
+        return get_attended(cache, key, key_size, object, __builtin_return_address(0));
     }
     return get(cache, key, key_size, object);
 }
@@ -419,7 +455,9 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         batch->found[i] = (firn_raise){.cache = cache};
         batch->items[i].place_context = &batch->found[i];
     }
+    uint64_t began_ns = firn_monotonic_ns();
     firn_cold_read_many(cache->cold, batch->items, batch->count, firn_raise_place);
+    firn_time(cache, FIRN_LATENCY_COLD_READ_MANY, began_ns);
     for (size_t i = 0; i < batch->count; i++) {
         int one = firn_raise_finish(&batch->found[i], batch->items[i].key, batch->items[i].key_size,
                                     batch->items[i].result);
@@ -435,7 +473,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             *found += look_again(cache, item->hash, item->key, item->key_size,
                                  &objects[batch->at[i]]) == FIRN_OK;
         } else {
-            firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+            count_get(cache, FIRN_EVENT_MISS);
             result = one < 0 && result == FIRN_OK ? one : result;
         }
         firn_note_get(cache, batch->items[i].hash, objects[batch->at[i]]);
@@ -468,7 +506,7 @@ static void get_hot_some(firn_cache *cache, size_t first, size_t count, const fi
             continue;
         }
         int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
-        firn_count(cache->counters, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS, 1);
+        count_get(cache, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
         firn_note_get(cache, hashes[i], objects[first + i]);
         *found += one == FIRN_OK;
     }
@@ -511,6 +549,8 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
         return result;
     }
     size_t found_now = 0;
+    bool timed = firn_sample_taken(&cache->timing.gets);
+    uint64_t began_ns = timed ? firn_monotonic_ns() : 0;
     if (cache->cold != NULL) {
         result = get_many_tiered(cache, count, keys, objects, &found_now);
         count = 0;
@@ -519,6 +559,9 @@ int firn_get_many(firn_cache *cache, size_t count, const firn_key *keys, firn_ob
         size_t some = count - at < GET_MANY_AT_ONCE ? count - at : GET_MANY_AT_ONCE;
         int one = get_some(cache, some, keys + at, objects + at, &found_now);
         result = result == FIRN_OK ? one : result;
+    }
+    if (timed) {
+        firn_time(cache, FIRN_LATENCY_GET_MANY, began_ns);
     }
     if (found != NULL) {
         *found = found_now;
@@ -544,7 +587,8 @@ int firn_get_copy(firn_cache *cache, const void *key, size_t key_size, void *buf
         return FIRN_EINVAL;
     }
     firn_object *object;
-    int result = get_quietly(cache, key, key_size, &object);
+    int result = wants_attention(cache) ? get_attended(cache, key, key_size, &object, NULL)
+                                        : get_quietly(cache, key, key_size, &object);
     if (result != FIRN_OK) {
         return result;
     }

@@ -88,6 +88,7 @@ static int open_cold(firn_cache *cache, const char *path, const struct firn_back
         .reclaimed = on_reclaimed,
         .kept = is_kept,
         .reclaimed_context = cache,
+        .histograms = cache->histograms,
     };
     int result = firn_cold_open(&cache->cold, &config);
     if (result != FIRN_OK) {
@@ -131,6 +132,7 @@ static int make_tables(firn_cache *cache, const firn_policy *policy) {
         if (cache->tracker == NULL) {
             return FIRN_ENOMEM;
         }
+        atomic_init(&cache->timing.gets.attend, FIRN_ATTEND_HANDLES);
     }
     if (firn_collector_init(&cache->collector, firn_pool_companion(cache->pool)) != FIRN_OK) {
         return FIRN_ENOMEM;
@@ -179,6 +181,10 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     }
     firn_set_budgets(cache, cache->options.hot_bytes, path != NULL);
     cache->seed = firn_random64();
+    cache->histograms = firn_histograms_new(cache->heap);
+    if (cache->histograms == NULL) {
+        return FIRN_ENOMEM;
+    }
     uint64_t version = 1;
     int result = FIRN_OK;
     if (path != NULL) {

@@ -5,6 +5,7 @@
 
 enum {
     ATTEMPTS = 100,         /* at a put whose links others change meanwhile */
+    CHANGES_A_SAMPLE = 64,  /* of puts and of deletes: see firn/metrics.h */
     TOUCH_ATTEMPTS = 10000, /* at an entry that others change meanwhile */
 };
 
@@ -27,8 +28,9 @@ typedef struct change {
     firn_object *body;          /* NULL: the value is not interned */
     bool is_body;               /* it is to hold a value for others */
     bool same_value;            /* as the entry has already, whatever else changes */
-    bool takes_stale; /* for the condition, an entry that plain reads do not get is there */
-    bool quiet;       /* a deletion that is not the program's */
+    bool takes_stale;  /* for the condition, an entry that plain reads do not get is there */
+    bool quiet;        /* a deletion that is not the program's */
+    uint64_t began_ns; /* 0: it is not timed */
     enum condition condition;
     uint64_t expected;  /* IF_VERSION */
     uint64_t version;   /* out: what the entry got; not 0: the table has it, whatever came then */
@@ -339,14 +341,28 @@ static void end_by(firn_traits *traits, uint64_t expires_ms) {
     traits->limit_ms = sooner(traits->limit_ms, expires_ms);
 }
 
+/* When a change begins that is to be timed; else 0. One that waits for the disk is always. */
+static uint64_t begin_timed(firn_cache *cache, firn_sampler *sampler) {
+    bool waits = cache->cold != NULL && (cache->options.write_mode == FIRN_WRITE_THROUGH ||
+                                         cache->options.durability == FIRN_DURABILITY_COMMIT);
+    return waits || firn_sample_taken(sampler) ? firn_monotonic_ns() : 0;
+}
+
+static void end_timed(firn_cache *cache, unsigned kind, const change *put) {
+    if (put->began_ns != 0) {
+        firn_time(cache, kind, put->began_ns);
+    }
+}
+
 /* The put is done, or not; what depended on the old value goes. Whoever gave a value of a type must
  * know from the result whose it is, so of those no error is told that came after. */
 static int finish_put(firn_cache *cache, const change *put, int result) {
     int settled = firn_links_settle(cache);
     if (result == FIRN_OK) {
-        firn_count(cache->counters, FIRN_EVENT_PUT, 1);
+        firn_count_sampled(cache->counters, FIRN_EVENT_PUT, &cache->timing.puts, CHANGES_A_SAMPLE);
         firn_note_put(cache, put->hash, put->key_size, put->value_size, &put->traits);
         result = sync_if_asked(cache);
+        end_timed(cache, FIRN_LATENCY_PUT, put);
     }
     firn_tell(cache);
     return result == FIRN_OK && put->type == NULL ? settled : result;
@@ -516,6 +532,7 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     if (result != FIRN_OK) {
         return result;
     }
+    put->began_ns = begin_timed(cache, &cache->timing.puts);
     put->hash = firn_hash64(cache->seed, put->key, put->key_size);
     firn_hot_prefetch(cache->hot, put->hash); /* while the object is made */
     bool plain = full.type == NULL && full.link_count == 0 && full.owned == 0;
@@ -655,7 +672,8 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
                   .type = firn_object_type(object),
                   .value = firn_object_data(object),
                   .value_size = firn_object_size(object),
-                  .traits = firn_object_get_traits(object)};
+                  .traits = firn_object_get_traits(object),
+                  .began_ns = begin_timed(cache, &cache->timing.puts)};
     put.key = firn_object_key(object, &put.key_size);
     put.hash = firn_hash64(cache->seed, put.key, put.key_size);
     const firn_traits traits = put.traits;
@@ -1044,10 +1062,13 @@ static int delete_counted(firn_cache *cache, change *put) {
         result = firn_check_writable(cache);
     }
     if (result == FIRN_OK) {
+        put->began_ns = begin_timed(cache, &cache->timing.deletes);
         result = delete_if(cache, put);
     }
     if (result == FIRN_OK) {
-        firn_count(cache->counters, FIRN_EVENT_DELETE, 1);
+        firn_count_sampled(cache->counters, FIRN_EVENT_DELETE, &cache->timing.deletes,
+                           CHANGES_A_SAMPLE);
+        end_timed(cache, FIRN_LATENCY_DELETE, put);
         firn_note_delete(cache, put->hash);
     }
     int settled = firn_links_settle(cache);

@@ -1,74 +1,80 @@
 /* Statistics and the last message, gathered from where they are kept. */
 #include <string.h>
 
+#include <firn/metrics.h>
+
 #include "object/domain.h"
 #include "tier/cache.h"
 
-#define FIELD(name)                                                                                \
-    { #name, offsetof(firn_stats, name) }
+#define COUNTER(name, help)                                                                        \
+    { #name, help, offsetof(firn_stats, name), true }
+#define GAUGE(name, help)                                                                          \
+    { #name, help, offsetof(firn_stats, name), false }
 
 static const struct {
     const char *name;
+    const char *help;
     size_t offset;
+    bool counts; /* it only grows; else it is a state of now */
 } fields[] = {
-    FIELD(gets),
-    FIELD(hot_hits),
-    FIELD(cold_hits),
-    FIELD(misses),
-    FIELD(puts),
-    FIELD(deletes),
-    FIELD(hot_bytes_max),
-    FIELD(hot_bytes),
-    FIELD(hot_entries),
-    FIELD(queued_entries),
-    FIELD(queued_bytes),
-    FIELD(detached_bytes),
-    FIELD(evictions),
-    FIELD(demotions),
-    FIELD(clean_demotions),
-    FIELD(writes),
-    FIELD(promotions),
-    FIELD(promotions_declined),
-    FIELD(warmed),
-    FIELD(warming),
-    FIELD(dropped_memory_only),
-    FIELD(dropped_backpressure),
-    FIELD(dropped_too_large),
-    FIELD(reclaimed),
-    FIELD(reclaimed_hot),
-    FIELD(expired),
-    FIELD(collisions),
-    FIELD(damaged),
-    FIELD(backpressure_waits),
-    FIELD(backpressure_ns),
-    FIELD(cold_bytes_max),
-    FIELD(cold_entries),
-    FIELD(cold_live_bytes),
-    FIELD(cold_file_bytes),
-    FIELD(cold_commits),
-    FIELD(cold_value_bytes),
-    FIELD(cold_stored_bytes),
-    FIELD(write_errors),
-    FIELD(read_errors),
-    FIELD(syncs),
-    FIELD(journal_entries),
-    FIELD(cold_filter_bytes),
-    FIELD(dropped_unencoded),
-    FIELD(decode_failures),
-    FIELD(pinned_entries),
-    FIELD(pinned_bytes),
-    FIELD(links),
-    FIELD(link_bytes),
-    FIELD(invalidated),
-    FIELD(unkept),
-    FIELD(interned),
-    FIELD(interned_saved),
-    FIELD(circles),
-    FIELD(collections),
-    FIELD(collected_objects),
-    FIELD(collected_bytes),
-    FIELD(notices_lost),
-    FIELD(cleared),
+    COUNTER(gets, "Gets: the sum of hot hits, cold hits and misses."),
+    COUNTER(hot_hits, "Gets answered by the hot tier."),
+    COUNTER(cold_hits, "Gets answered by the cold tier."),
+    COUNTER(misses, "Gets answered by neither tier."),
+    COUNTER(puts, "Successful puts."),
+    COUNTER(deletes, "Deletes that found an entry."),
+    GAUGE(hot_bytes_max, "The memory budget, bytes."),
+    GAUGE(hot_bytes, "Memory held, with all overhead and the write queue, bytes."),
+    GAUGE(hot_entries, "Entries resident in memory."),
+    GAUGE(queued_entries, "Entries that wait for their batch."),
+    GAUGE(queued_bytes, "Bytes of the entries that wait for their batch."),
+    GAUGE(detached_bytes, "Bytes of objects that only the program still holds."),
+    COUNTER(evictions, "Entries that left the hot tier to make room."),
+    COUNTER(demotions, "Entries written below because they left the hot tier."),
+    COUNTER(clean_demotions, "Entries that left the hot tier and were below already."),
+    COUNTER(writes, "Entries written below for any reason."),
+    COUNTER(promotions, "Entries that came up on a cold hit."),
+    COUNTER(promotions_declined, "Cold hits that were served without coming up."),
+    COUNTER(warmed, "Entries that came up after a restart."),
+    GAUGE(warming, "Entries of the warm list that are still to come."),
+    COUNTER(dropped_memory_only, "Entries lost: evicted without a cold tier."),
+    COUNTER(dropped_backpressure, "Entries lost: evicted while the disk was behind."),
+    COUNTER(dropped_too_large, "Entries lost: too large for the cold tier."),
+    COUNTER(reclaimed, "Records that gave way to younger ones in the cold tier."),
+    COUNTER(reclaimed_hot, "Of those, entries that were still in the hot tier."),
+    COUNTER(expired, "Entries found expired."),
+    COUNTER(collisions, "Entries lost to another key of the same hash."),
+    COUNTER(damaged, "Records whose checksum or form was wrong."),
+    COUNTER(backpressure_waits, "Puts that had to write batches themselves."),
+    COUNTER(backpressure_ns, "Time that puts spent on writing batches themselves."),
+    GAUGE(cold_bytes_max, "The disk budget, bytes."),
+    GAUGE(cold_entries, "Valid records in the cold tier."),
+    GAUGE(cold_live_bytes, "Bytes of the cold tier in use."),
+    GAUGE(cold_file_bytes, "Bytes of the files of the cold tier."),
+    COUNTER(cold_commits, "Batches committed to the cold tier."),
+    COUNTER(cold_value_bytes, "Bytes of values written below, before compression."),
+    COUNTER(cold_stored_bytes, "Bytes of values written below, after compression."),
+    COUNTER(write_errors, "Batches that could not be written; they are tried again."),
+    COUNTER(read_errors, "Reads below that failed for another reason than damage."),
+    COUNTER(syncs, "Times the store was pushed to the device."),
+    GAUGE(journal_entries, "Invalidations that wait in the journal."),
+    GAUGE(cold_filter_bytes, "Memory of the filter of what the cold tier holds, bytes."),
+    COUNTER(dropped_unencoded, "Entries lost: their type has no bytes for them."),
+    COUNTER(decode_failures, "Values that their type refused to decode."),
+    GAUGE(pinned_entries, "Pinned entries."),
+    GAUGE(pinned_bytes, "Bytes of pinned entries."),
+    GAUGE(links, "Links between entries."),
+    GAUGE(link_bytes, "Memory of links, bytes."),
+    COUNTER(invalidated, "Entries deleted because what they depend on changed."),
+    COUNTER(unkept, "Entries deleted because nothing keeps them any more."),
+    GAUGE(interned, "Entries in memory whose value is shared."),
+    GAUGE(interned_saved, "Bytes that are in memory once less for sharing."),
+    COUNTER(circles, "Entries deleted because only their like kept them."),
+    COUNTER(collections, "Rounds of the collector of circles."),
+    COUNTER(collected_objects, "Objects whose values the collector dropped."),
+    COUNTER(collected_bytes, "Bytes of objects whose values the collector dropped."),
+    COUNTER(notices_lost, "Decisions that the listener was not told of."),
+    COUNTER(cleared, "Entries removed because their prefix or tag was cleared."),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -84,6 +90,47 @@ const char *firn_stats_field(const firn_stats *stats, unsigned index, uint64_t *
         memcpy(value, (const char *)stats + fields[index].offset, sizeof *value);
     }
     return fields[index].name;
+}
+
+int firn_stats_is_counter(unsigned index) {
+    return index < FIELD_COUNT && fields[index].counts;
+}
+
+const char *firn_stats_help(unsigned index) {
+    return index < FIELD_COUNT ? fields[index].help : NULL;
+}
+
+/* A field of a struct that may be shorter than ours. */
+static uint64_t field_of(const firn_stats *stats, unsigned index) {
+    uint64_t value = 0;
+    if (fields[index].offset + sizeof value <= stats->size) {
+        memcpy(&value, (const char *)stats + fields[index].offset, sizeof value);
+    }
+    return value;
+}
+
+void firn_stats_delta(const firn_stats *before, const firn_stats *after, firn_stats *difference) {
+    for (unsigned i = 0; i < FIELD_COUNT; i++) {
+        uint64_t value = field_of(after, i);
+        uint64_t earlier = fields[i].counts ? field_of(before, i) : 0;
+        value = value > earlier ? value - earlier : 0;
+        if (fields[i].offset + sizeof value <= difference->size) {
+            memcpy((char *)difference + fields[i].offset, &value, sizeof value);
+        }
+    }
+}
+
+int firn_get_latencies(firn_cache *cache, firn_latencies *latencies) {
+    if (cache == NULL || latencies == NULL || latencies->size < sizeof latencies->size) {
+        return FIRN_EINVAL;
+    }
+    for (unsigned i = 0; i < FIRN_LATENCY_COUNT; i++) {
+        size_t end = offsetof(firn_latencies, of) + (i + 1) * sizeof latencies->of[i];
+        if (end <= latencies->size) {
+            firn_histograms_sum(cache->histograms, i, &latencies->of[i]);
+        }
+    }
+    return FIRN_OK;
 }
 
 static void read_cold(firn_cache *cache, firn_stats *stats) {

@@ -11,6 +11,7 @@
 #include "cold/warm_list.h"
 #include "model/interleave/explorer.h"
 #include "observe/decisions.h"
+#include "observe/histogram.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define DOUBLES_ASAN 1
@@ -668,6 +669,30 @@ firn_decisions *firn_decisions_new(firn_heap *heap) {
 void firn_decisions_free(firn_decisions *self, firn_heap *heap) {
     (void)self;
     (void)heap;
+}
+
+static firn_histograms no_histograms;
+
+firn_histograms *firn_histograms_new(firn_heap *heap) {
+    (void)heap;
+    return &no_histograms;
+}
+
+void firn_histograms_free(firn_histograms *self, firn_heap *heap) {
+    (void)self;
+    (void)heap;
+}
+
+void firn_histograms_add(firn_histograms *self, unsigned kind, uint64_t ns) {
+    (void)self;
+    (void)kind;
+    (void)ns;
+}
+
+void firn_histograms_sum(const firn_histograms *self, unsigned kind, firn_latency *latency) {
+    (void)self;
+    (void)kind;
+    (void)latency;
 }
 
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
