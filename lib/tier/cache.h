@@ -70,12 +70,12 @@ struct firn_cache {
     uint64_t seed;        /* immutable; of the key hash in both tiers */
     _Atomic uint64_t
         sampled_below;            /* hashes below it are sampled; 0: none. Relaxed; see whatif.c */
+    firn_timing timing;           /* see there */
     struct firn_tracker *tracker; /* the domain's; immutable; NULL: handles are not noted */
     firn_detail detail;           /* has a lock of its own */
     firn_counters *counters;
     firn_histograms *histograms; /* immutable; how long things take */
     firn_deciding deciding;      /* see there */
-    firn_timing timing;          /* see there */
     firn_types types;            /* see there */
     firn_linking linking;        /* see there */
 

@@ -74,7 +74,7 @@ static const struct {
     COUNTER(collected_objects, "Objects whose values the collector dropped."),
     COUNTER(collected_bytes, "Bytes of objects whose values the collector dropped."),
     COUNTER(notices_lost, "Decisions that the listener was not told of."),
-    COUNTER(cleared, "Entries removed because their prefix or tag was cleared."),
+    COUNTER(cleared, "Entries that were found cleared and removed."),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
