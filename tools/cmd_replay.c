@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "replay.h"
+#include "replay_simulate.h"
 #include "tool.h"
 
 enum { HOT_BYTES_MIN = 65536 }; /* the least that is chosen by itself */
@@ -28,6 +29,9 @@ static const struct option options[] = {
     {"cold", required_argument, NULL, 'c'},
     {"policy", required_argument, NULL, 'p'},
     {"capacity", required_argument, NULL, 'C'},
+    {"jobs", required_argument, NULL, 'J'},
+    {"plot", required_argument, NULL, 'g'},
+    {"ratio", required_argument, NULL, 'R'},
     {"tier", required_argument, NULL, 't'},
     {"threads", required_argument, NULL, 'T'},
     {"promotion", required_argument, NULL, 'P'},
@@ -98,6 +102,14 @@ static const char *const write_modes[] = {"on-eviction", "behind", "through", NU
 static const char *const durabilities[] = {"periodic", "none", "commit", NULL};
 static const char *const tiers[] = {"both", "hot", NULL};
 
+/* By how much values become smaller: 1 to 1000. */
+static bool read_ratio(const char *text, double *ratio) {
+    char *end;
+    *ratio = strtod(text, &end);
+    return *end == '\0' && strspn(text, "0123456789.") == strlen(text) && *ratio >= 1 &&
+           *ratio <= 1000;
+}
+
 /* False: the value makes no sense. */
 static bool read_option(replay *self, int letter, const char *text) {
     uint64_t number = 0;
@@ -107,12 +119,22 @@ static bool read_option(replay *self, int letter, const char *text) {
     case 'h':
         return parse_size(text, &self->hot_bytes) && self->hot_bytes > 0;
     case 'c':
-        return parse_size(text, &self->cold_bytes) && self->cold_bytes > 0;
+        self->cold_text = text; /* parts and times are for simulations, which read it once more */
+        return *text != '\0' && (!parse_size(text, &self->cold_bytes) || self->cold_bytes > 0);
     case 'p':
         return choose_policies(self, text);
     case 'C':
         self->capacities = text;
         return *text != '\0';
+    case 'J':
+        good = parse_number(text, JOBS_MAX, &number) && number > 0;
+        self->jobs = (unsigned)number;
+        return good;
+    case 'g':
+        self->plot_path = text;
+        return *text != '\0';
+    case 'R':
+        return read_ratio(text, &self->ratio);
     case 't':
         good = choose(text, tiers, &choice);
         self->hot_only = choice == 1;
@@ -233,12 +255,20 @@ static int check_options(replay *self) {
     if (self->hot_only && self->keep) {
         return misuse("replay", "--tier hot keeps nothing on disk: leave out --keep");
     }
-    if (self->capacities != NULL && !self->hot_only) {
-        return misuse("replay", "--capacity is for simulations of the hot tier: give --tier hot");
+    if (self->capacities != NULL && (self->store_path != NULL || self->keep)) {
+        return misuse("replay", "--capacity is for simulations, which keep nothing on disk: leave "
+                                "out the store and --keep");
+    }
+    if (self->capacities == NULL &&
+        (self->plot_path != NULL || self->jobs != 0 || self->ratio != 1)) {
+        return misuse("replay", "--jobs, --plot and --ratio are for simulations: give --capacity");
     }
     if (self->capacities == NULL && self->options.hot_policy == NULL) {
         return misuse("replay", "--policy: a real cache has one policy; several can be simulated "
-                                "with --tier hot --capacity N");
+                                "with --capacity N");
+    }
+    if (self->capacities == NULL && self->cold_text != NULL && self->cold_bytes == 0) {
+        return misuse("replay", "--cold: '%s' makes no sense here", self->cold_text);
     }
     bool piped = strcmp(self->trace_path, "-") == 0 && self->capacities == NULL;
     if (piped && (self->hot_bytes == 0 || (self->cold_bytes == 0 && !self->hot_only))) {
@@ -258,6 +288,7 @@ static int run(int argc, char **argv) {
         .value_size = 1024,
         .restart_at = 50,
         .restart = true,
+        .ratio = 1,
     };
     self.options.hot_policy = self.policies = firn_policy_name(0);
     int letter;
@@ -302,8 +333,15 @@ const command command_replay = {
     "      --cold SIZE         disk; default: nine tenths of it\n"
     "      --policy NAME       eviction policy; with --capacity NAME,NAME... or all\n"
     "      --tier TIER         both, or hot: memory only, values not made nor checked\n"
-    "      --capacity N,...    with --tier hot: simulate the policies with room for N bytes (N\n"
-    "                          objects if the trace has no sizes), and print their hit ratios\n"
+    "      --capacity N,...    simulate the policies, without values, with room for N bytes (N\n"
+    "                          objects if the trace has no sizes) in the hot tier, and print what\n"
+    "                          comes of it. N% is a part of what the trace touches; xN or Nx is\n"
+    "                          times --hot, or what the trace was recorded with; auto is eight\n"
+    "                          sizes. --cold may be given like that, x of the hot tier; default "
+    "x9\n"
+    "      --jobs N            simulations at a time; default: as many as there are cores\n"
+    "      --plot FILE         plot what the simulations give, as SVG\n"
+    "      --ratio N           by how much simulated values become smaller below; default 1\n"
     "      --promotion WHEN    always, second-hit\n"
     "      --write-mode MODE   on-eviction, behind, through\n"
     "      --durability MODE   periodic, none, commit\n"

@@ -81,6 +81,20 @@ static size_t json_unit(FILE *out, const unsigned char *from, size_t size) {
     return length;
 }
 
+static size_t xml_unit(FILE *out, const unsigned char *from, size_t size) {
+    size_t length = utf8_length(from, size);
+    if (length == 0 || is_control(code_point(from, length))) {
+        fputs("&#xfffd;", out);
+        return 1;
+    }
+    if (strchr("&<>\"", *from) != NULL) {
+        fprintf(out, "&#%d;", *from);
+    } else {
+        fwrite(from, 1, length, out);
+    }
+    return length;
+}
+
 static size_t base64_unit(FILE *out, const unsigned char *from, size_t size) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     unsigned word = (unsigned)from[0] << 16;
@@ -102,6 +116,8 @@ static size_t unit(flow *self, const unsigned char *from, size_t size) {
         return json_unit(self->out, from, size);
     case FLOW_BASE64:
         return base64_unit(self->out, from, size);
+    case FLOW_XML:
+        return xml_unit(self->out, from, size);
     case FLOW_CHECK:
         length = utf8_length(from, size);
         self->bad = self->bad || length == 0;
@@ -178,6 +194,10 @@ void json_text(FILE *out, const char *text) {
     } else {
         fputs("null", out);
     }
+}
+
+void xml_text(FILE *out, const char *text) {
+    flow_all(out, FLOW_XML, text, strlen(text));
 }
 
 flow_form json_name(FILE *out, const char *name, bool utf8) {

@@ -13,6 +13,7 @@ typedef enum flow_form {
     FLOW_ESCAPED, /* as by print_escaped */
     FLOW_JSON,    /* what stands within the quotes of a string; the bytes must be UTF-8 */
     FLOW_BASE64,
+    FLOW_XML,   /* as the text of an element; what cannot be that is replaced */
     FLOW_CHECK, /* nothing is printed: whether they are well-formed UTF-8 */
 } flow_form;
 
@@ -40,6 +41,9 @@ void json_bytes(FILE *out, const char *name, const void *bytes, size_t size);
 flow_form json_name(FILE *out, const char *name, bool utf8);
 /* A string; null if it is not UTF-8. */
 void json_text(FILE *out, const char *text);
+
+/* As the text of an XML element. */
+void xml_text(FILE *out, const char *text);
 
 /* "12.3 MiB" into a buffer of at least 32 bytes; returns it. */
 const char *humane(uint64_t bytes, char *buffer);

@@ -1,8 +1,8 @@
 /* What the parts of `firn replay` share: what was asked for, and what was measured.
  *
  * cmd_replay.c reads the options; footprint.c reads the trace once to choose budgets; replay_run.c
- * drives the cache; replay_report.c prints; replay_simulate.c
- * does without a cache. */
+ * drives the cache; replay_report.c prints; replay_simulate.c does without a cache, and
+ * replay_outcome.c tells what came of that. */
 #ifndef FIRN_TOOLS_REPLAY_H
 #define FIRN_TOOLS_REPLAY_H
 
@@ -23,6 +23,10 @@ typedef struct replay {
     const char *store_path; /* NULL: memory only */
     const char *capacities; /* of simulations, separated by commas; NULL: a real cache is used */
     const char *policies;   /* as given, names separated by commas */
+    const char *cold_text;  /* as given; NULL: it was not */
+    const char *plot_path;  /* of simulations; NULL: no plot */
+    double ratio;           /* of simulations: by how much values become smaller below */
+    unsigned jobs;          /* of simulations: threads; 0: as many as there are cores */
     bool hot_only;
     bool json;
     bool quiet;

@@ -175,9 +175,8 @@ static void after_request(runner *run, uint64_t window_length) {
 
 /* One line of the trace. False: the end, or a failure. */
 static bool step(runner *run, uint64_t window_length) {
-    uint64_t key;
-    uint64_t size;
-    int result = trace_next(run->requests, &key, &size);
+    trace_request next;
+    int result = trace_next(run->requests, &next);
     if (result != 1) {
         run->ended = true;
         return result == 0 ? false : fail(run, "the trace", trace_message(run->requests), "");
@@ -185,7 +184,7 @@ static bool step(runner *run, uint64_t window_length) {
     if (interrupted) {
         return fail(run, "interrupted", "stopped early", "");
     }
-    if (!request(run, key, value_size_of(run->self, size))) {
+    if (!request(run, next.key, value_size_of(run->self, next.size))) {
         return false;
     }
     run->done++;

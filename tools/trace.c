@@ -132,7 +132,12 @@ static int read_number(trace *self, int c, uint64_t *number, bool *good) {
     return c;
 }
 
-int trace_next(trace *self, uint64_t *key, uint64_t *size) {
+trace_facts trace_get_facts(const trace *self) {
+    (void)self;
+    return (trace_facts){.rate = 1};
+}
+
+int trace_next(trace *self, trace_request *next) {
     int c = get(self);
     while (c == '\n' || c == '\r') {
         self->line += c == '\n';
@@ -142,10 +147,11 @@ int trace_next(trace *self, uint64_t *key, uint64_t *size) {
         return c == -1 ? 0 : -1;
     }
     bool good;
-    *size = 0;
-    c = read_number(self, c, key, &good);
+    *next = (trace_request){.what = TRACE_GET};
+    c = read_number(self, c, &next->key, &good);
     if (good && c == ',') {
-        c = read_number(self, get(self), size, &good);
+        c = read_number(self, get(self), &next->size, &good);
+        next->charge = next->size;
     }
     if (c == '\r') {
         c = get(self);

@@ -33,6 +33,16 @@ FIRN_API FIRN_NODISCARD int firn_simulation_open(firn_simulation **simulation, c
 FIRN_API int firn_simulation_access(firn_simulation *simulation, uint64_t key_hash,
                                     uint64_t charge);
 
+/* The entry leaves, as one that is deleted. FIRN_OK, or FIRN_NOT_FOUND. */
+FIRN_API int firn_simulation_remove(firn_simulation *simulation, uint64_t key_hash);
+
+/* From now on `evicted` is called for each entry that makes room for another, during
+ * firn_simulation_access; it must not call the simulation. NULL: no more. */
+FIRN_API void firn_simulation_watch(firn_simulation *simulation,
+                                    void (*evicted)(void *context, uint64_t key_hash,
+                                                    uint64_t charge),
+                                    void *context);
+
 /* NULL is ignored. */
 FIRN_API void firn_simulation_close(firn_simulation *simulation);
 

@@ -29,6 +29,8 @@ struct firn_simulation {
     firn_heap *heap; /* one reference */
     const firn_policy *policy;
     void *state;
+    void (*evicted)(void *context, uint64_t key_hash, uint64_t charge); /* NULL: nobody watches */
+    void *evicted_context;
     uint64_t capacity;
     uint64_t bytes;
     _Atomic uint64_t overhead;
@@ -161,13 +163,8 @@ static node *take_node(firn_simulation *self) {
     return taken;
 }
 
-static bool evict(firn_simulation *self) {
-    firn_entry *victim = self->policy->victim(self->state);
-    if (victim == NULL) {
-        return false;
-    }
-    self->policy->remove(self->state, victim, 1);
-    node *gone = node_of(victim);
+/* The policy has let go of it. */
+static void unlink_node(firn_simulation *self, node *gone) {
     node **at = bucket_of(self, gone->hash);
     while (*at != gone) {
         at = &(*at)->next;
@@ -177,19 +174,56 @@ static bool evict(firn_simulation *self) {
     self->count--;
     gone->next = self->free;
     self->free = gone;
+}
+
+static bool evict(firn_simulation *self) {
+    firn_entry *victim = self->policy->victim(self->state);
+    if (victim == NULL) {
+        return false;
+    }
+    self->policy->remove(self->state, victim, 1);
+    node *gone = node_of(victim);
+    unlink_node(self, gone);
+    if (self->evicted != NULL) {
+        self->evicted(self->evicted_context, gone->hash, gone->charge);
+    }
     return true;
 }
 
+static node *find(const firn_simulation *self, uint64_t hash) {
+    node *at = *bucket_of(self, hash);
+    while (at != NULL && at->hash != hash) {
+        at = at->next;
+    }
+    return at;
+}
+
+int firn_simulation_remove(firn_simulation *self, uint64_t key_hash) {
+    node *gone = find(self, key_hash);
+    if (gone == NULL) {
+        return FIRN_NOT_FOUND;
+    }
+    self->policy->remove(self->state, &gone->entry, 0);
+    unlink_node(self, gone);
+    return FIRN_OK;
+}
+
+void firn_simulation_watch(firn_simulation *self,
+                           void (*evicted)(void *context, uint64_t key_hash, uint64_t charge),
+                           void *context) {
+    self->evicted = evicted;
+    self->evicted_context = context;
+}
+
 int firn_simulation_access(firn_simulation *self, uint64_t key_hash, uint64_t charge) {
-    for (node *at = *bucket_of(self, key_hash); at != NULL; at = at->next) {
-        if (at->hash == key_hash) {
-            if (self->policy->hits != FIRN_HITS_MARK) {
-                self->policy->hit(self->state, &at->entry);
-            } else if (firn_entry_mark(&at->entry) < self->policy->mark_max) {
-                firn_entry_set_mark(&at->entry, firn_entry_mark(&at->entry) + 1);
-            }
-            return FIRN_OK;
+    node *at = find(self, key_hash);
+    if (at != NULL) {
+        if (self->policy->hits != FIRN_HITS_MARK) {
+            self->policy->hit(self->state, &at->entry);
+        } else if (firn_entry_mark(&at->entry) < self->policy->mark_max) {
+            firn_entry_set_mark(&at->entry, firn_entry_mark(&at->entry) + 1);
         }
+        return FIRN_OK;
     }
     charge = charge > 0 ? charge : 1;
     if (charge > self->capacity) {

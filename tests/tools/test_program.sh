@@ -116,8 +116,14 @@ done
 expect 2 "$firn" replay --policy none "$trace"
 has err lru
 expect 2 "$firn" replay --policy lru,arc "$trace"
-expect 2 "$firn" replay --capacity 10 "$trace"
-for bad in '' x 5x 0 10,x; do
+expect 2 "$firn" replay --capacity 10 "$trace" odd
+expect 2 "$firn" replay --capacity 10 --keep "$trace"
+for bad in '--jobs 2' '--plot x.svg' '--ratio 2' '--cold 50%' '--cold ' '--capacity 10 --jobs 0' \
+    '--capacity 10 --ratio 0.5' '--capacity 10 --ratio 2x' '--capacity 10 --cold 0'; do
+    # shellcheck disable=SC2086
+    expect 2 "$firn" replay $bad "$trace"
+done
+for bad in '' x 5x 0 10,x 0% % 1/0% 5%x x1/x 1e3% -1%; do
     expect 2 "$firn" replay --tier hot --capacity "$bad" "$trace"
 done
 expect 4 "$firn" replay --tier hot --capacity 10 missing
@@ -128,8 +134,32 @@ printf '1\n2\n1\n3\n1\n' >short.csv
 expect 0 "$firn" replay --tier hot --policy lru,clock --capacity 2,3 --json short.csv
 is "$(wc -l <out | tr -d ' ')" 4
 has out '"policy": "lru", "capacity": 2, "requests": 5, "hits": 2, "hit_ratio": 0.400000'
+has out '"recommended": true'
 expect 0 "$firn" replay --tier hot --policy all --capacity 4K "$trace"
 has out tinylfu
+expect 0 "$firn" replay --tier hot --capacity 50%,x2,1/2x,3 --hot 2 --json short.csv
+is "$(grep -o '"capacity": [0-9]*' out | tr -d -c '0-9\n' | tr '\n' ' ')" "1 3 4 "
+# Rounds of four keys: two above, two below, of which the log keeps what was hit.
+printf '1,10\n2,10\n3,10\n4,10\n1,10\n2,10\n3,10\n4,10\n' >round.csv
+expect 0 "$firn" replay --capacity 20 --cold 40 --json round.csv
+has out '"hits": 4, "hit_ratio": 0.500000'
+has out '"cold_capacity": 40, "hot_hit_ratio": 0.000000, "written_bytes": 40'
+expect 0 "$firn" replay --capacity 20 --cold x2 --ratio 2 --json round.csv
+has out '"written_bytes": 20'
+expect 0 "$firn" replay --capacity 20 --cold 1 --json round.csv
+has out '"hits": 0'
+"$firn" replay --capacity 20 - <round.csv >out 2>err
+is $? 0
+cp round.csv 'a<b&.csv'
+expect 0 "$firn" replay --jobs 3 --policy all --capacity auto --plot plot.svg 'a<b&.csv'
+has out 'smallest within 0.01 of it'
+has plot.svg '</svg>'
+has plot.svg 'a&#60;b&#38;.csv'
+if command -v python3 >/dev/null; then
+    python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse("plot.svg")' || failed=1
+fi
+expect 4 "$firn" replay --capacity 20 --plot missing/plot.svg round.csv
+has err missing/plot.svg
 expect 2 "$firn" dump --raw --json missing
 expect 2 "$firn" get --escaped-key missing '\x1'
 expect 2 "$firn" get missing ''

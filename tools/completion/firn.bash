@@ -25,7 +25,7 @@ _firn() {
     --write-mode) values="on-eviction behind through" ;;
     --durability) values="periodic none commit" ;;
     --threads) values="0 1" ;;
-    --prefix | --separator | --min-size | --max-size | --newer | --older | --limit | --hot | --cold | --capacity | \
+    --prefix | --separator | --min-size | --max-size | --newer | --older | --limit | --hot | --cold | --capacity | --jobs | --ratio | \
         --level | --ttl | --shards | --value-size | --restart-at) return ;;
     esac
     if [ -n "$values" ]; then
@@ -42,7 +42,7 @@ _firn() {
         ;;
     get) options="--raw --escape --json --escaped-key --help" ;;
     replay)
-        options="--hot --cold --policy --capacity --tier --promotion --write-mode --durability --level --ttl \
+        options="--hot --cold --policy --capacity --jobs --plot --ratio --tier --promotion --write-mode --durability --level --ttl \
             --threads --shards --value-size --restart-at --no-restart --keep --json --quiet --help"
         ;;
     stat) options="--json --help" ;;
