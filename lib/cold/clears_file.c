@@ -46,9 +46,13 @@ static uint64_t check_of(const firn_clears_file *file, const void *bytes) {
 }
 
 int firn_clears_file_init(firn_clears_file *file, firn_heap *heap, firn_detail *detail,
-                          firn_clears *clears, const char *directory) {
-    *file = (firn_clears_file){
-        .heap = heap, .detail = detail, .clears = clears, .directory = directory, .fd = -1};
+                          firn_clears *clears, const char *directory, bool writable) {
+    *file = (firn_clears_file){.heap = heap,
+                               .detail = detail,
+                               .clears = clears,
+                               .directory = directory,
+                               .writable = writable,
+                               .fd = -1};
     return pthread_mutex_init(&file->lock, NULL);
 }
 
@@ -98,7 +102,7 @@ static bool is_known(const firn_clear_line *one) {
 /* The lock is held for all that follows. */
 
 /* False: there is none. */
-static int open_file(firn_clears_file *file, int flags, bool *there) {
+static int open_file(firn_clears_file *file, bool *there) {
     *there = false;
     char *path = firn_path_join(file->heap, file->directory, FIRN_CLEARS_FILE);
     if (path == NULL) {
@@ -106,7 +110,7 @@ static int open_file(firn_clears_file *file, int flags, bool *there) {
     }
     struct stat status;
     bool same = file->fd >= 0 && stat(path, &status) == 0 && status.st_ino == file->inode;
-    int fd = same ? -1 : open(path, flags | O_CLOEXEC);
+    int fd = same ? -1 : open(path, (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     int error = errno;
     firn_path_free(file->heap, path);
     if (same) {
@@ -158,7 +162,7 @@ int firn_clears_file_read(firn_clears_file *file, uint64_t store_id) {
     struct stat status;
     pthread_mutex_lock(&file->lock);
     file->store_id = store_id;
-    int result = open_file(file, O_RDONLY, &there);
+    int result = open_file(file, &there);
     if (result == FIRN_OK && there) {
         result = fstat(file->fd, &status) == 0 ? FIRN_OK : failed(file, "look at it", errno);
     }
@@ -215,7 +219,7 @@ static int make_anew(firn_clears_file *file, const firn_clear_line *more) {
     }
     bool there = false;
     if (result == FIRN_OK) {
-        result = open_file(file, O_RDWR, &there);
+        result = open_file(file, &there);
     }
     if (result == FIRN_OK && there) {
         file->size = self->size;
@@ -256,15 +260,10 @@ static int sync_file(firn_clears_file *file) {
 }
 
 int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *one, bool sync) {
-    bool there = false;
     pthread_mutex_lock(&file->lock);
-    int result = FIRN_OK;
-    if (file->fd >= 0 && !is_worn(file)) {
-        int flags = fcntl(file->fd, F_GETFL);
-        there = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
-    }
-    /* The first time, too: so that what a crash tore is out of the way. */
-    result = there ? append(file, one) : make_anew(file, one);
+    bool there = file->fd >= 0 && file->size > 0;
+    /* What a crash tore is overwritten. */
+    int result = there && !is_worn(file) ? append(file, one) : make_anew(file, one);
     if (result == FIRN_OK && sync) {
         result = sync_file(file);
     }

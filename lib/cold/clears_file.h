@@ -23,10 +23,11 @@
 #define FIRN_CLEARS_FILE "firn.clears"
 
 typedef struct firn_clears_file {
-    firn_heap *heap;       /* lent; immutable, as the next four */
+    firn_heap *heap;       /* lent; immutable, as the next five */
     firn_detail *detail;   /* lent */
     firn_clears *clears;   /* lent: what the lines are read into */
     const char *directory; /* lent */
+    bool writable;
     uint64_t store_id;
     pthread_mutex_t lock; /* guards what follows */
     int fd;               /* of the file that was read or written last; -1: there was none */
@@ -39,7 +40,7 @@ typedef struct firn_clears_file {
 
 /* 0 or an errno. */
 int firn_clears_file_init(firn_clears_file *file, firn_heap *heap, firn_detail *detail,
-                          firn_clears *clears, const char *directory);
+                          firn_clears *clears, const char *directory, bool writable);
 void firn_clears_file_fini(firn_clears_file *file);
 
 /* Reads what is there, or what has come since the last time; the store's id is known by now. No

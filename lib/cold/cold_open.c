@@ -96,7 +96,7 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->clears = config->clears != NULL ? config->clears : &cold->own_clears;
     int failed = firn_clears_init(&cold->own_clears, config->heap);
     failed |= firn_clears_file_init(&cold->clears_file, config->heap, config->detail, cold->clears,
-                                    cold->path);
+                                    cold->path, !config->read_only);
     cold->readers = firn_heap_alloc_lines(config->heap, FIRN_COLD_READERS * sizeof *cold->readers);
     if (!config->read_only) {
         cold->encoding = firn_encoding_new(&(firn_encoding_config){

@@ -82,7 +82,7 @@ static firn_store *new_store(const char *path) {
     store->chunk = firn_heap_alloc(heap, FIRN_STORE_CHUNK_RECORDS * sizeof *store->chunk);
     int failed = firn_clears_init(&store->clears, heap);
     failed |= firn_clears_file_init(&store->clears_file, heap, &store->detail, &store->clears,
-                                    store->path);
+                                    store->path, false);
     if (failed != 0 || store->path == NULL || store->pending == NULL || store->chunk == NULL) {
         firn_store_close(store);
         return NULL;

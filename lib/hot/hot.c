@@ -22,6 +22,7 @@ enum {
     SLACK_SHARE = 16,
     SURPLUS_SHARE = 12,
     HASTE = 4,        /* times as fast are the tables looked through while there is a surplus */
+    LEAST_SHARE = 64, /* at least this part of the capacity is group 0's */
     SWEEP_PIECE = 64, /* buckets that are looked through for somebody else at once */
 };
 
@@ -63,19 +64,54 @@ static void tell_locked(firn_hot_shard *shard) {
     }
 }
 
+static void part_fini(firn_hot_shard *shard, unsigned group) {
+    firn_hot_part *part = &shard->parts[group];
+    if (part->state != NULL) {
+        part->policy->fini(part->state);
+        firn_heap_free(shard->hot->heap, part->state, part->policy->state_size);
+        *part = (firn_hot_part){.state = NULL};
+    }
+}
+
 static void shard_fini(firn_hot_shard *shard) {
     firn_hot *hot = shard->hot;
     firn_table_fini(&shard->table);
-    if (shard->policy_state != NULL) {
-        hot->policy->fini(shard->policy_state);
-        firn_heap_free(hot->heap, shard->policy_state, hot->policy->state_size);
+    for (unsigned i = 0; i < FIRN_GROUPS_MAX; i++) {
+        part_fini(shard, i);
     }
     firn_heap_free(hot->heap, shard->wheel, sizeof *shard->wheel);
     firn_heap_free_lines(hot->heap, shard->rings, hot->ring_count * sizeof(firn_hot_ring));
     pthread_mutex_destroy(&shard->lock);
 }
 
-static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
+/* The shard is locked, or nobody else's yet. */
+static int make_rings(firn_hot_shard *shard) {
+    firn_hot *hot = shard->hot;
+    if (shard->rings == NULL) {
+        shard->rings = firn_heap_alloc_lines(hot->heap, hot->ring_count * sizeof(firn_hot_ring));
+    }
+    return shard->rings != NULL ? FIRN_OK : FIRN_ENOMEM;
+}
+
+static int part_init(firn_hot_shard *shard, unsigned group, const firn_policy *policy,
+                     uint64_t share) {
+    firn_hot *hot = shard->hot;
+    firn_hot_part *part = &shard->parts[group];
+    if (policy->hits != FIRN_HITS_MARK && make_rings(shard) != FIRN_OK) {
+        return FIRN_ENOMEM;
+    }
+    void *state = firn_heap_zalloc(hot->heap, policy->state_size);
+    if (state == NULL || policy->init(state, &shard->host, share) != FIRN_OK) {
+        firn_heap_free(hot->heap, state, policy->state_size);
+        return FIRN_ENOMEM;
+    }
+    part->policy = policy;
+    part->state = state;
+    part->share = share;
+    return FIRN_OK;
+}
+
+static int shard_init(firn_hot_shard *shard, firn_hot *hot, const firn_policy *policy) {
     if (firn_mutex_init(&shard->lock) != 0) {
         return FIRN_ENOMEM;
     }
@@ -86,18 +122,10 @@ static int shard_init(firn_hot_shard *shard, firn_hot *hot) {
     shard->hot = hot;
     shard->host = (firn_policy_host){host_hash, host_charge, hot->heap, &hot->policy_overhead};
     STORE(shard->generation, 1);
-    if (hot->ring_count > 0) {
-        shard->rings = firn_heap_alloc_lines(hot->heap, hot->ring_count * sizeof(firn_hot_ring));
-    }
-    void *state = firn_heap_zalloc(hot->heap, hot->policy->state_size);
-    uint64_t capacity = LOAD(hot->capacity) / hot->shard_count;
-    if ((hot->ring_count == 0 || shard->rings != NULL) && state != NULL &&
-        hot->policy->init(state, &shard->host, capacity) == FIRN_OK) {
-        shard->policy_state = state;
+    if (part_init(shard, 0, policy, LOAD(hot->capacity) / hot->shard_count) == FIRN_OK) {
         tell_locked(shard);
         return FIRN_OK;
     }
-    firn_heap_free(hot->heap, state, hot->policy->state_size);
     shard_fini(shard);
     return FIRN_ENOMEM;
 }
@@ -116,11 +144,11 @@ firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *poli
     }
     hot->heap = heap;
     hot->pool = pool;
-    hot->policy = policy;
-    hot->hits = policy->hits;
-    hot->mark_max = policy->mark_max;
+    hot->hits = hot->hearing[0].hits = policy->hits;
+    hot->mark_max = hot->hearing[0].mark_max = policy->mark_max;
+    STORE(hot->part_count, 1);
     hot->allocation = size;
-    hot->ring_count = policy->hits == FIRN_HITS_MARK ? 0 : shards == 1 ? 1 : FIRN_HOT_RINGS;
+    hot->ring_count = shards == 1 ? 1 : FIRN_HOT_RINGS;
     hot->shard_shift = 64;
     for (unsigned n = shards; n > 1; n /= 2) {
         hot->shard_shift--;
@@ -132,7 +160,7 @@ firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *poli
     unsigned made = 0;
     hot->shard_count = shards;
     set_capacity(hot, capacity);
-    while (made < shards && shard_init(&hot->shards[made], hot) == FIRN_OK) {
+    while (made < shards && shard_init(&hot->shards[made], hot, policy) == FIRN_OK) {
         made++;
     }
     if (made < shards) {
@@ -169,17 +197,21 @@ static bool is_managed(const firn_object *object) {
     return (firn_object_state(object) & (FIRN_RESIDENT | FIRN_PINNED)) == FIRN_RESIDENT;
 }
 
+static firn_hot_part *part_of(firn_hot_shard *shard, const firn_object *object) {
+    return &shard->parts[firn_object_group(object)];
+}
+
 static void tell_policy_locked(firn_hot_shard *shard, firn_object *object) {
-    firn_hot *hot = shard->hot;
+    const firn_hot_part *part = part_of(shard, object);
     if (!is_managed(object)) {
         return;
     }
-    if (hot->hits != FIRN_HITS_MARK) {
-        hot->policy->hit(shard->policy_state, &object->entry);
+    if (part->policy->hits != FIRN_HITS_MARK) {
+        part->policy->hit(part->state, &object->entry);
         return;
     }
     unsigned mark = firn_entry_mark(&object->entry);
-    if (mark < hot->mark_max) {
+    if (mark < part->policy->mark_max) {
         firn_entry_set_mark(&object->entry, mark + 1);
     }
 }
@@ -209,13 +241,16 @@ static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
         }
     }
     for (unsigned i = 0; i < count; i++) {
-        shard->hot->policy->hit(shard->policy_state, &hit[i]->entry);
+        const firn_hot_part *part = part_of(shard, hit[i]);
+        if (part->policy->hits != FIRN_HITS_MARK) {
+            part->policy->hit(part->state, &hit[i]->entry);
+        }
     }
     STORE(noted->told, end);
 }
 
 static void drain_all_locked(firn_hot_shard *shard) {
-    for (unsigned i = 0; i < shard->hot->ring_count; i++) {
+    for (unsigned i = 0; shard->rings != NULL && i < shard->hot->ring_count; i++) {
         if (LOAD(shard->rings[i].noted) != LOAD(shard->rings[i].told)) {
             drain_locked(shard, &shard->rings[i]);
         }
@@ -348,6 +383,9 @@ static void change_locked(firn_hot_shard *shard, firn_object *object, unsigned c
         shard->resident_untold += change;
         STORE(shard->resident_bytes, LOAD(shard->resident_bytes) + (uint64_t)change);
         STORE(shard->resident_entries, LOAD(shard->resident_entries) + (resident_after ? 1 : -1));
+        firn_hot_part *part = part_of(shard, object);
+        STORE(part->bytes, LOAD(part->bytes) + (uint64_t)change);
+        STORE(part->entries, LOAD(part->entries) + (resident_after ? 1 : -1));
     }
     if (((before ^ after) & FIRN_INDEXED) != 0 &&
         (firn_object_flags(object) & FIRN_OBJECT_EXTENDED) != 0) {
@@ -416,7 +454,8 @@ void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evi
     if ((state & FIRN_PINNED) != 0) {
         unchain_pinned(shard, object);
     } else if ((state & FIRN_RESIDENT) != 0) {
-        shard->hot->policy->remove(shard->policy_state, &object->entry, evicted);
+        const firn_hot_part *part = part_of(shard, object);
+        part->policy->remove(part->state, &object->entry, evicted);
     }
     if ((state & FIRN_RESIDENT) != 0) {
         change_locked(shard, object, FIRN_RESIDENT, 0);
@@ -425,7 +464,7 @@ void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evi
 
 static void arrived_locked(firn_hot_shard *shard, firn_object *object) {
     shard->turnover += firn_object_charge(object);
-    if (shard->hot->hits != FIRN_HITS_RECENT || firn_hot_is_exact(shard->hot)) {
+    if (part_of(shard, object)->policy->hits != FIRN_HITS_RECENT || firn_hot_is_exact(shard->hot)) {
         return;
     }
     unsigned generation = LOAD(shard->generation);
@@ -445,14 +484,16 @@ static void admit_locked(firn_hot_shard *shard, firn_object *object) {
     firn_entry_set_next(&object->entry, NULL);
     firn_entry_set_bits(&object->entry, 0);
     firn_entry_set_mark(&object->entry, 0);
-    shard->hot->policy->insert(shard->policy_state, &object->entry);
+    const firn_hot_part *part = part_of(shard, object);
+    part->policy->insert(part->state, &object->entry);
     arrived_locked(shard, object);
 }
 
 bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object) {
     unsigned pins = firn_entry_bits(&object->entry);
     if ((firn_object_state(object) & FIRN_PINNED) == 0) {
-        shard->hot->policy->remove(shard->policy_state, &object->entry, false);
+        const firn_hot_part *part = part_of(shard, object);
+        part->policy->remove(part->state, &object->entry, false);
         chain_pinned(shard, object, 1);
         return true;
     }
@@ -495,14 +536,17 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
         firn_table_insert(&shard->table, hash, object);
         change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
     } else {
-        bool overwrites = resident && is_managed(old);
+        /* The old one may be from before there was the group. */
+        bool overwrites =
+            resident && is_managed(old) && firn_object_group(old) == firn_object_group(object);
         unsigned pins = resident && (firn_object_state(old) & FIRN_PINNED) != 0
                             ? firn_entry_bits(&old->entry)
                             : 0;
         firn_table_replace(&shard->table, hash, old, object);
         change_locked(shard, object, 0, FIRN_INDEXED | (set & ~(unsigned)FIRN_RESIDENT));
         if (overwrites) {
-            shard->hot->policy->replace(shard->policy_state, &old->entry, &object->entry);
+            const firn_hot_part *part = part_of(shard, object);
+            part->policy->replace(part->state, &old->entry, &object->entry);
             change_locked(shard, old, FIRN_INDEXED | FIRN_RESIDENT, 0);
             change_locked(shard, object, 0, FIRN_RESIDENT);
             tell_policy_locked(shard, object);
@@ -527,7 +571,8 @@ void firn_hot_restore_locked(firn_hot_shard *shard, uint64_t hash, firn_object *
                              unsigned set) {
     firn_table_insert(&shard->table, hash, object);
     change_locked(shard, object, 0, FIRN_INDEXED | FIRN_RESIDENT | set);
-    shard->hot->policy->restore(shard->policy_state, &object->entry);
+    const firn_hot_part *part = part_of(shard, object);
+    part->policy->restore(part->state, &object->entry);
 }
 
 void firn_hot_remove_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
@@ -545,10 +590,35 @@ void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object) {
     }
 }
 
+/* Of the parts that were not asked yet, the one that is the most above its share, in proportion. */
+static unsigned fullest_part(const firn_hot_shard *shard, unsigned count, uint32_t asked) {
+    unsigned fullest = 0;
+    double most = -1;
+    for (unsigned i = 0; i < count; i++) {
+        const firn_hot_part *part = &shard->parts[i];
+        double full = (double)LOAD(part->bytes) / (double)(part->share + 1);
+        if ((asked >> i & 1) == 0 && full > most) {
+            most = full;
+            fullest = i;
+        }
+    }
+    return fullest;
+}
+
 firn_object *firn_hot_victim_locked(firn_hot_shard *shard) {
     drain_all_locked(shard);
-    firn_entry *victim = shard->hot->policy->victim(shard->policy_state);
-    return victim != NULL ? object_of(victim) : NULL;
+    unsigned count = LOAD(shard->hot->part_count);
+    uint32_t asked = 0; /* a bit for each part that has no victim */
+    for (unsigned i = 0; i < count; i++) {
+        unsigned number = count > 1 ? fullest_part(shard, count, asked) : 0;
+        const firn_hot_part *part = &shard->parts[number];
+        firn_entry *victim = part->policy->victim(part->state);
+        if (victim != NULL) {
+            return object_of(victim);
+        }
+        asked |= UINT32_C(1) << number;
+    }
+    return NULL;
 }
 
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object,
@@ -561,20 +631,76 @@ firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *obje
         return pinned;
     }
     const firn_entry *entry = object != NULL && !at_pinned ? &object->entry : NULL;
-    firn_entry *next = shard->hot->policy->walk(shard->policy_state, entry, order);
-    if (next != NULL) {
-        return object_of(next);
+    unsigned count = LOAD(shard->hot->part_count);
+    for (unsigned i = entry != NULL ? firn_object_group(object) : 0; i < count; i++) {
+        const firn_hot_part *part = &shard->parts[i];
+        firn_entry *next = part->policy->walk(part->state, entry, order);
+        if (next != NULL) {
+            return object_of(next);
+        }
+        entry = NULL;
     }
     return order == FIRN_COLDEST_FIRST ? shard->pinned : NULL;
+}
+
+/* What is left for group 0, of a shard. */
+static uint64_t rest_of(const firn_hot_shard *shard, uint64_t capacity) {
+    uint64_t given = 0;
+    for (unsigned i = 1; i < FIRN_GROUPS_MAX; i++) {
+        given += shard->parts[i].share;
+    }
+    uint64_t least = capacity / LEAST_SHARE;
+    return given < capacity - least ? capacity - given : least;
+}
+
+static void set_share_locked(firn_hot_part *part, uint64_t share) {
+    part->share = share;
+    part->policy->resize(part->state, share);
 }
 
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity) {
     set_capacity(hot, capacity);
     for (unsigned i = 0; i < hot->shard_count; i++) {
         firn_hot_shard *shard = firn_hot_lock_number(hot, i);
-        hot->policy->resize(shard->policy_state, capacity / hot->shard_count);
+        set_share_locked(&shard->parts[0], rest_of(shard, capacity / hot->shard_count));
         firn_hot_unlock(shard);
     }
+}
+
+int firn_hot_add_part(firn_hot *hot, const firn_policy *policy, uint64_t share) {
+    unsigned group = LOAD(hot->part_count);
+    uint64_t capacity = LOAD(hot->capacity) / hot->shard_count;
+    int result = FIRN_OK;
+    hot->hearing[group].hits = policy->hits;
+    hot->hearing[group].mark_max = policy->mark_max;
+    for (unsigned i = 0; i < hot->shard_count && result == FIRN_OK; i++) {
+        firn_hot_shard *shard = firn_hot_lock_number(hot, i);
+        result = part_init(shard, group, policy, share / hot->shard_count);
+        firn_hot_unlock(shard);
+    }
+    for (unsigned i = 0; i < hot->shard_count; i++) {
+        firn_hot_shard *shard = firn_hot_lock_number(hot, i);
+        if (result == FIRN_OK) {
+            set_share_locked(&shard->parts[0], rest_of(shard, capacity));
+        } else {
+            part_fini(shard, group);
+        }
+        firn_hot_unlock(shard);
+    }
+    if (result == FIRN_OK) {
+        STORE(hot->part_count, group + 1);
+    }
+    return result;
+}
+
+firn_hot_part_totals firn_hot_part_total(const firn_hot *hot, unsigned group) {
+    firn_hot_part_totals totals = {0};
+    for (unsigned i = 0; i < hot->shard_count; i++) {
+        const firn_hot_part *part = &hot->shards[i].parts[group];
+        totals.entries += LOAD(part->entries);
+        totals.bytes += LOAD(part->bytes);
+    }
+    return totals;
 }
 
 /* Moving objects out of slabs that are to be given up */
@@ -591,7 +717,8 @@ static void move_if_asked(void *context, firn_object *object) {
         return;
     }
     firn_table_replace(&shard->table, firn_object_hash(object), object, copy);
-    shard->hot->policy->replace(shard->policy_state, &object->entry, &copy->entry);
+    const firn_hot_part *part = part_of(shard, object);
+    part->policy->replace(part->state, &object->entry, &copy->entry);
     change_locked(shard, object, FIRN_INDEXED | FIRN_RESIDENT | FIRN_STORED, 0);
     change_locked(shard, copy, 0, state);
     firn_object_unref(object);

@@ -1,4 +1,5 @@
-/* The hot tier: a sharded table of objects, the bytes they take, and one eviction policy a shard.
+/* The hot tier: a sharded table of objects, the bytes they take, and one eviction policy a shard;
+ * or several, where groups of keys have a part of the tier to themselves.
  *
  * It finds, indexes and accounts; when something is to be evicted, and where it goes from here, is
  * decided above. It knows objects, not the disk. A look-up takes no lock. Functions that end in
@@ -16,6 +17,7 @@
 
 #include "base/heap.h"
 #include "base/pool.h"
+#include "base/prefixes.h"
 #include "hot/policy_host.h"
 #include "hot/segments.h"
 #include "hot/table.h"
@@ -114,6 +116,18 @@ uint64_t firn_hot_surplus(const firn_hot *hot);
 /* The residents' bytes may come to that much from now on. */
 void firn_hot_set_capacity(firn_hot *hot, uint64_t capacity);
 
+/* Gives the objects of the next group (see base/prefixes.h) a part of the tier with a policy of
+ * their own, before there is any such object. What a part does not use of its share, others may:
+ * victims are taken from the part that is the most above its share. share: bytes. policy: lent for
+ * good; one thread at a time. FIRN_OK or FIRN_ENOMEM. */
+int firn_hot_add_part(firn_hot *hot, const firn_policy *policy, uint64_t share);
+typedef struct firn_hot_part_totals {
+    uint64_t entries; /* resident */
+    uint64_t bytes;   /* their charges */
+} firn_hot_part_totals;
+/* Of the part of a group. Exact when nobody changes them meanwhile. */
+firn_hot_part_totals firn_hot_part_total(const firn_hot *hot, unsigned group);
+
 /* Bytes of residents, tables and the policy's own; and of all that is indexed or queued, with the
  * same. What shards did lately may not be in it yet: with several shards it is right to 1/256 of
  * the capacity, with one it is exact. */
@@ -149,14 +163,22 @@ typedef struct firn_hot_ring {
     } hits[FIRN_HOT_RING_HITS];        /* relaxed */
 } firn_hot_ring;
 
+/* A shard's share in a part of the tier. */
+typedef struct firn_hot_part {
+    const firn_policy *policy; /* the shard's lock, like the next; NULL: there is no such part */
+    void *state;
+    uint64_t share;           /* bytes; the shard's lock */
+    _Atomic uint64_t entries; /* gauges of residents, as those of the shard */
+    _Atomic uint64_t bytes;
+} firn_hot_part;
+
 struct firn_hot_shard {
     firn_table table; /* see there */
 
     _Alignas(64) pthread_mutex_t lock; /* guards what follows, and the state of the objects */
-    firn_hot *hot;                     /* immutable, as the next three */
+    firn_hot *hot;                     /* immutable, as the next */
     firn_policy_host host;             /* what the policy knows of the shard */
-    void *policy_state;
-    firn_hot_ring *rings;
+    firn_hot_ring *rings;              /* NULL: no policy wants to hear of hits */
     /* Bytes that are not in the tier's gauges yet. */
     int64_t resident_untold;
     int64_t held_untold;
@@ -172,7 +194,8 @@ struct firn_hot_shard {
     _Atomic uint64_t resident_bytes; /* charges */
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t pinned_entries;
-    _Atomic uint64_t pinned_bytes; /* charges */
+    _Atomic uint64_t pinned_bytes;        /* charges */
+    firn_hot_part parts[FIRN_GROUPS_MAX]; /* by group */
     /* Of FIRN_HITS_RECENT: a hit on an entry whose mark says the same is not passed on. Never 0.
      * Written under the lock, read by readers, relaxed. */
     _Alignas(64) _Atomic uint8_t generation;
@@ -181,9 +204,13 @@ struct firn_hot_shard {
 struct firn_hot {
     firn_heap *heap; /* lent; immutable, as all up to the gauges */
     firn_pool *pool;
-    const firn_policy *policy;
-    unsigned hits;     /* FIRN_HITS_... of the policy */
+    unsigned hits;     /* FIRN_HITS_... of the policy of group 0 */
     unsigned mark_max; /* of FIRN_HITS_MARK */
+    /* The same of each group. Written before there is an object of it. */
+    struct {
+        unsigned hits;
+        unsigned mark_max;
+    } hearing[FIRN_GROUPS_MAX];
     unsigned shard_count;
     unsigned shard_shift; /* the hash's top bits choose the shard */
     unsigned ring_count;
@@ -192,6 +219,7 @@ struct firn_hot {
 
     /* Relaxed: no other data hangs on any of them. */
     _Alignas(64) _Atomic uint64_t capacity;
+    _Atomic unsigned part_count; /* with that of group 0; relaxed, for objects say their own */
     _Atomic int64_t grain; /* bytes that a shard may keep to itself before it tells the gauges */
     _Atomic uint64_t resident_bytes; /* with tables and the policy's own, like the next */
     _Atomic uint64_t held_bytes;
@@ -230,19 +258,19 @@ static inline firn_object *firn_hot_get(firn_hot *hot, uint64_t hash, const void
 /* Writes a hit to a ring, for the policy to be told of it. */
 void firn_hot_note(firn_hot *hot, uint64_t hash, firn_object *object);
 
-/* Marks a resident that was hit. True: the policy is to hear of it too, by firn_hot_note. The
- * caller holds a reference. */
-static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *shard,
-                                     firn_object *object) {
+/* Marks a resident that was hit, whose policy hears of hits so. True: it is to hear of it too, by
+ * firn_hot_note. The caller holds a reference. */
+static inline bool firn_hot_mark_hit_so(const firn_hot *hot, const firn_hot_shard *shard,
+                                        firn_object *object, unsigned hits, unsigned mark_max) {
     unsigned mark = firn_entry_mark(&object->entry);
-    if (hot->hits == FIRN_HITS_MARK) {
+    if (hits == FIRN_HITS_MARK) {
         /* Not an atomic addition: a hit that is lost to another reader's is no harm. And written
          * also where it stays the same: the line is the reader's own by now, for the count of
          * references is in it, and a branch would be guessed wrong often, after a miss. */
-        firn_entry_set_mark(&object->entry, mark + (mark < hot->mark_max));
+        firn_entry_set_mark(&object->entry, mark + (mark < mark_max));
         return false;
     }
-    if (hot->hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
+    if (hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot)) {
         unsigned generation = atomic_load_explicit(&shard->generation, memory_order_relaxed);
         if (mark == generation) {
             return false;
@@ -252,9 +280,17 @@ static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *
     return true;
 }
 
+/* The same for an object of group 0. */
+static inline bool firn_hot_mark_hit(const firn_hot *hot, const firn_hot_shard *shard,
+                                     firn_object *object) {
+    return firn_hot_mark_hit_so(hot, shard, object, hot->hits, hot->mark_max);
+}
+
 /* Tells the policy, now or soon, that a resident was hit. The caller holds a reference. */
 static inline void firn_hot_note_hit(firn_hot *hot, uint64_t hash, firn_object *object) {
-    if (firn_hot_mark_hit(hot, firn_hot_shard_of(hot, hash), object)) {
+    unsigned group = firn_object_group(object);
+    if (firn_hot_mark_hit_so(hot, firn_hot_shard_of(hot, hash), object, hot->hearing[group].hits,
+                             hot->hearing[group].mark_max)) {
         firn_hot_note(hot, hash, object);
     }
 }

@@ -14,6 +14,7 @@
 
 #include "base/heap.h"
 #include "base/pool.h"
+#include "base/prefixes.h"
 #include "object/object.h"
 #include "object/watch.h"
 
@@ -56,6 +57,7 @@ typedef struct firn_watch_part {
 
 typedef struct firn_domain {
     firn_heap *heap;       /* one reference; immutable */
+    firn_prefixes groups;  /* of keys; has a protocol of its own */
     _Atomic uint64_t refs; /* the pool's and weak references'. Relaxed up, acquire-release down:
                               whoever takes the last one off frees the domain */
     atomic_bool closed;    /* the cache is gone. Release, and acquire: what was before the close

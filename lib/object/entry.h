@@ -19,7 +19,8 @@ struct firn_entry {
                                    lock, relaxed: a lost hit is no harm */
     _Atomic uint8_t state;      /* changed under the shard's lock, read by anybody, relaxed */
     uint16_t policy_bits;       /* shard lock; the policy's */
-    uint64_t version_flags;     /* version: low 56 bits; flags: high 8. Immutable once indexed */
+    uint64_t version_flags;     /* version: low 48 bits; group: the next 8; flags: high 8.
+                                   Immutable once indexed */
     _Atomic uint64_t prev_word; /* high 44 bits: link, shard lock; low 20 bits: immutable. Relaxed:
                                    a reader wants the immutable part only */
     _Atomic uint64_t next_word; /* likewise */

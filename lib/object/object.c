@@ -106,11 +106,13 @@ static firn_object *make(firn_pool *pool, const void *key, size_t key_size, size
     }
     const firn_domain *domain = firn_pool_companion(pool);
     flags |= domain != NULL && domain->tracker != NULL ? FIRN_OBJECT_TRACKED : 0u;
+    uint64_t group = domain != NULL ? firn_prefixes_group(&domain->groups, key, key_size) : 0;
     atomic_init(&object->entry.refs, 1);
     atomic_init(&object->entry.mark, 0);
     atomic_init(&object->entry.state, 0);
     object->entry.policy_bits = 0;
-    object->entry.version_flags = (uint64_t)flags << FIRN_OBJECT_VERSION_BITS;
+    object->entry.version_flags =
+        (uint64_t)flags << FIRN_OBJECT_FLAGS_SHIFT | group << FIRN_OBJECT_VERSION_BITS;
     atomic_init(&object->entry.prev_word, key_size - 1);
     atomic_init(&object->entry.next_word, (flags & FIRN_OBJECT_LARGE) != 0 ? 0 : value_size);
     if ((flags & FIRN_OBJECT_EXTENDED) != 0) {
@@ -204,7 +206,8 @@ firn_object *firn_object_copy(firn_pool *pool, const firn_object *object) {
     firn_object *copy =
         make(pool, firn_object_key_bytes(object), key_size, value_size, &traits, flags);
     if (copy != NULL) {
-        firn_object_set_version(copy, firn_object_version(object));
+        /* Its group too: the policy of that has the object. */
+        copy->entry.version_flags = object->entry.version_flags;
         memcpy(firn_object_body(copy), firn_object_data(object), value_size);
     }
     return copy;

@@ -94,7 +94,9 @@ enum {
     /* Whatever follows the header, there is an extension. */
     FIRN_OBJECT_EXTENDED = FIRN_OBJECT_EXPIRES,
 
-    FIRN_OBJECT_VERSION_BITS = 56,
+    FIRN_OBJECT_VERSION_BITS = 48, /* what the cold tier's journal has room for */
+    FIRN_OBJECT_GROUP_BITS = 8,    /* above the version: see base/prefixes.h */
+    FIRN_OBJECT_FLAGS_SHIFT = FIRN_OBJECT_VERSION_BITS + FIRN_OBJECT_GROUP_BITS,
     FIRN_OBJECT_KEY_LAST_MAX = 192, /* bytes; a larger value has its key in front */
 };
 
@@ -202,7 +204,13 @@ void firn_object_slide(const firn_object *object, uint64_t now_ms);
 /* What a look-up needs of the layout, here so that it is part of the look-up. */
 
 static inline unsigned firn_object_flags(const firn_object *object) {
-    return (unsigned)(object->entry.version_flags >> FIRN_OBJECT_VERSION_BITS);
+    return (unsigned)(object->entry.version_flags >> FIRN_OBJECT_FLAGS_SHIFT);
+}
+
+/* The group of its key when it was made. */
+static inline unsigned firn_object_group(const firn_object *object) {
+    return (unsigned)(object->entry.version_flags >> FIRN_OBJECT_VERSION_BITS) &
+           ((1u << FIRN_OBJECT_GROUP_BITS) - 1);
 }
 
 static inline firn_object_extension *firn_object_extension_of(const firn_object *object) {
@@ -227,7 +235,7 @@ static inline unsigned char *firn_object_behind_traits(const firn_object *object
 /* Of a rich object. */
 static inline firn_object_rich *firn_object_rich_of(const firn_object *object) {
     return (firn_object_rich *)firn_object_behind_traits(
-        object, (unsigned)(object->entry.version_flags >> FIRN_OBJECT_VERSION_BITS));
+        object, (unsigned)(object->entry.version_flags >> FIRN_OBJECT_FLAGS_SHIFT));
 }
 
 static inline bool firn_object_is_rich(const firn_object *object) {

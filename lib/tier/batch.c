@@ -149,7 +149,7 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
             firn_object_traits_of(object)->known_ms = item->expires_ms;
         }
         if (indexed && !resident && !tombstone) {
-            firn_count(cache->counters, FIRN_EVENT_DEMOTION, 1);
+            firn_count_of(cache, firn_object_group(object), FIRN_EVENT_DEMOTION);
             firn_decide_of(cache, item->hash, object, FIRN_DECISION_DEMOTE, FIRN_REASON_WRITTEN,
                            item->value_size);
         }

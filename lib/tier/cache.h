@@ -38,6 +38,7 @@
 #include "observe/counters.h"
 #include "observe/histogram.h"
 #include "tier/decide.h"
+#include "tier/groups.h"
 #include "tier/links.h"
 #include "tier/queue.h"
 #include "tier/timing.h"
@@ -77,6 +78,7 @@ struct firn_cache {
     firn_histograms *histograms; /* immutable; how long things take */
     firn_deciding deciding;      /* see there */
     firn_types types;            /* see there */
+    firn_groups groups;          /* see there */
     firn_linking linking;        /* see there */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
@@ -186,13 +188,35 @@ void firn_cache_abandon(firn_cache *cache);
 /* open.c: divides the memory budget. */
 void firn_set_budgets(firn_cache *cache, uint64_t hot_bytes, bool has_cold);
 
+/* Counts an event for the group of an entry. */
+static inline void firn_count_group(firn_cache *cache, unsigned group, enum firn_event event) {
+    if (__builtin_expect(group != 0, 0)) {
+        firn_count(cache->groups.of[group].counters, event, 1);
+    }
+}
+/* The same, and for the cache. */
+static inline void firn_count_of(firn_cache *cache, unsigned group, enum firn_event event) {
+    firn_count(cache->counters, event, 1);
+    firn_count_group(cache, group, event);
+}
+/* The same, by the key. */
+static inline void firn_count_key(firn_cache *cache, const void *key, size_t key_size,
+                                  enum firn_event event) {
+    firn_count_of(cache, firn_group_of_key(cache, key, key_size), event);
+}
+
+/* options.c: copies a struct whose first field is its size; fields that an older caller did not
+ * know keep what *full has. FIRN_EINVAL: it is none, or has fields that we do not know. */
+int firn_read_sized(void *full, size_t full_size, const void *given, const char *what,
+                    firn_detail *detail);
 /* options.c: fills *full from what the user gave, or says what is wrong with it. */
 int firn_options_read(firn_options *full, const firn_options *given, const char *path,
                       firn_detail *detail);
 int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail);
-/* The same as the first for a put. traits: what it says of them. tags: room for FIRN_TAGS_MAX, to
- * which the traits point then; NULL if there can be none. */
-int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
+/* The same as the first for a put of a good key. traits: what it says of them. tags: room for
+ * FIRN_TAGS_MAX, to which the traits point then; NULL if there can be none. */
+int firn_put_options_read(firn_cache *cache, const void *key, size_t key_size,
+                          const firn_put_options *given, firn_put_options *full,
                           firn_traits *traits, uint64_t *tags);
 
 /* whatif.c */

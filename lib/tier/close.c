@@ -33,6 +33,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_free(heap, cache->batch_objects,
                    cache->batch_items_max * sizeof *cache->batch_objects);
     firn_clears_fini(&cache->clears);
+    firn_groups_fini(&cache->groups, heap);
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->cursors_lock);
     pthread_mutex_destroy(&cache->worker_lock);

@@ -101,6 +101,7 @@ static void tell_evicted(firn_cache *cache, uint64_t hash, firn_object *victim, 
 static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim,
                          firn_object **gone) {
     unsigned state = firn_object_state(victim);
+    unsigned group = firn_object_group(victim);
     *gone = NULL;
     if (cache->cold == NULL || !firn_is_dirty_locked(shard, victim)) {
         enum firn_event cause = FIRN_EVENT_CLEAN_DEMOTION;
@@ -138,7 +139,7 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
             tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
         }
     }
-    firn_count(cache->counters, FIRN_EVENT_EVICTION, 1);
+    firn_count_of(cache, group, FIRN_EVENT_EVICTION);
     return true;
 }
 

@@ -111,7 +111,8 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
     if (admitted) {
         firn_expiry_note(cache, firn_object_expires_ms(found));
     }
-    firn_count(cache->counters, admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED, 1);
+    firn_count_of(cache, firn_object_group(found),
+                  admitted ? FIRN_EVENT_PROMOTION : FIRN_EVENT_PROMOTION_DECLINED);
     if (admitted) {
         firn_decide_of(cache, hash, found, FIRN_DECISION_PROMOTE, FIRN_REASON_HIT, charge);
     } else if (firn_resident_max(cache) > 0) { /* else it is nothing new */
@@ -145,8 +146,14 @@ int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn
 
 enum { GETS_A_SAMPLE = 1024 };
 
-static inline void count_get(firn_cache *cache, enum firn_event event) {
+/* Of a key without a group. */
+static inline void count_plain_get(firn_cache *cache, enum firn_event event) {
     firn_count_sampled(cache->counters, event, &cache->timing.gets, GETS_A_SAMPLE);
+}
+
+static void count_get(firn_cache *cache, const void *key, size_t key_size, enum firn_event event) {
+    count_plain_get(cache, event);
+    firn_count_group(cache, firn_group_of_key(cache, key, key_size), event);
 }
 
 /* A record that is damaged is a miss: the cold tier counted it. */
@@ -211,7 +218,7 @@ static int look_again(firn_cache *cache, uint64_t hash, const void *key, size_t 
     firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
     int result = found != NULL ? get_odd(cache, hash, found, firn_object_state(found), object)
                                : FIRN_NOT_FOUND;
-    count_get(cache, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
+    count_get(cache, key, key_size, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
     return result;
 }
 
@@ -225,13 +232,13 @@ static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t k
         firn_time(cache, FIRN_LATENCY_COLD_READ, began_ns);
     }
     if (result == FIRN_OK) {
-        firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+        firn_count_key(cache, key, key_size, FIRN_EVENT_COLD_HIT);
         firn_promote(cache, hash, object, removals);
         firn_time(cache, FIRN_LATENCY_GET_COLD, began_ns);
     } else if (result == FIRN_NOT_FOUND && cache->cold != NULL) {
         result = look_again(cache, hash, key, key_size, object);
     } else {
-        count_get(cache, FIRN_EVENT_MISS);
+        count_get(cache, key, key_size, FIRN_EVENT_MISS);
     }
     firn_tell(cache);
     return result;
@@ -260,7 +267,7 @@ static __attribute__((noinline)) int get_other(firn_cache *cache, uint64_t hash,
         }
     }
     int result = get_odd(cache, hash, found, firn_object_state(found), object);
-    count_get(cache, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
+    count_get(cache, key, key_size, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
     return result;
 }
 
@@ -287,6 +294,12 @@ static __attribute__((noinline, cold)) int get_sampled(firn_cache *cache, uint64
     return result;
 }
 
+/* Objects that are not simply given have one of these in the word of their version: there is more
+ * to them, or a group. */
+#define ODD_FLAGS                                                                                  \
+    ((uint64_t)FIRN_OBJECT_EXTENDED << FIRN_OBJECT_FLAGS_SHIFT |                                   \
+     ((UINT64_C(1) << FIRN_OBJECT_FLAGS_SHIFT) - (UINT64_C(1) << FIRN_OBJECT_VERSION_BITS)))
+
 /* The rest of a get, for a hash that was computed. */
 static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, uint64_t hash,
                                                             const void *key, size_t key_size,
@@ -305,13 +318,13 @@ static inline __attribute__((always_inline)) int get_hashed(firn_cache *cache, u
         return get_anew(cache, hash, key, key_size, found, object);
     }
     unsigned flags = firn_object_flags(found);
-    if ((flags & FIRN_OBJECT_EXTENDED) != 0 || firn_is_cleared_maybe(cache, found) ||
+    if ((found->entry.version_flags & ODD_FLAGS) != 0 || firn_is_cleared_maybe(cache, found) ||
         (firn_object_state(found) & (FIRN_TOMBSTONE | FIRN_RESIDENT)) != FIRN_RESIDENT ||
         !firn_object_plain_has_key(found, flags, key, key_size)) {
         return get_other(cache, hash, key, key_size, found, object);
     }
     *object = found;
-    count_get(cache, FIRN_EVENT_HOT_HIT);
+    count_plain_get(cache, FIRN_EVENT_HOT_HIT);
     return firn_hot_mark_hit(hot, shard, found) ? get_noted(cache, hash, found) : FIRN_OK;
 }
 
@@ -465,7 +478,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
         one = miss_if_damaged(one);
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;
-            firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+            firn_count_of(cache, firn_object_group(objects[batch->at[i]]), FIRN_EVENT_COLD_HIT);
             firn_promote(cache, batch->items[i].hash, &objects[batch->at[i]], batch->removals[i]);
             ++*found;
         } else if (one == FIRN_NOT_FOUND) {
@@ -473,7 +486,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             *found += look_again(cache, item->hash, item->key, item->key_size,
                                  &objects[batch->at[i]]) == FIRN_OK;
         } else {
-            count_get(cache, FIRN_EVENT_MISS);
+            count_get(cache, batch->items[i].key, batch->items[i].key_size, FIRN_EVENT_MISS);
             result = one < 0 && result == FIRN_OK ? one : result;
         }
         firn_note_get(cache, batch->items[i].hash, objects[batch->at[i]]);
@@ -506,7 +519,8 @@ static void get_hot_some(firn_cache *cache, size_t first, size_t count, const fi
             continue;
         }
         int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
-        count_get(cache, one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
+        count_get(cache, key->data, key->size,
+                  one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
         firn_note_get(cache, hashes[i], objects[first + i]);
         *found += one == FIRN_OK;
     }

@@ -159,6 +159,7 @@ static int make_locks(firn_cache *cache) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     int failed = firn_queue_init(&cache->queue, cache->heap);
     failed |= firn_clears_init(&cache->clears, cache->heap);
+    failed |= firn_groups_init(&cache->groups);
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
     failed |= pthread_mutex_init(&cache->cursors_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);

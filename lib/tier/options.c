@@ -16,8 +16,8 @@ enum {
 
 /* Copies a struct whose first field is its size: the fields an older caller did not know keep
  * their defaults; those a newer caller knows and we do not must be zero. */
-static int read_sized(void *full, size_t full_size, const void *given, const char *what,
-                      firn_detail *detail) {
+int firn_read_sized(void *full, size_t full_size, const void *given, const char *what,
+                    firn_detail *detail) {
     size_t size;
     memcpy(&size, given, sizeof size);
     if (size < sizeof size || size > 4096) {
@@ -147,7 +147,7 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
                       firn_detail *detail) {
     *full = (firn_options)FIRN_OPTIONS_INIT;
     if (given != NULL) {
-        int result = read_sized(full, sizeof *full, given, "firn_options", detail);
+        int result = firn_read_sized(full, sizeof *full, given, "firn_options", detail);
         if (result != FIRN_OK) {
             return result;
         }
@@ -214,11 +214,12 @@ static int read_tags(firn_cache *cache, const firn_put_options *options, firn_tr
     return FIRN_OK;
 }
 
-int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn_put_options *full,
+int firn_put_options_read(firn_cache *cache, const void *key, size_t key_size,
+                          const firn_put_options *given, firn_put_options *full,
                           firn_traits *traits, uint64_t *tags) {
     *full = (firn_put_options)FIRN_PUT_OPTIONS_INIT;
     if (given != NULL) {
-        int result = read_sized(full, sizeof *full, given, "firn_put_options", &cache->detail);
+        int result = firn_read_sized(full, sizeof *full, given, "firn_put_options", &cache->detail);
         if (result != FIRN_OK) {
             return result;
         }
@@ -226,6 +227,10 @@ int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn
     if (full->type != NULL && !firn_types_has(&cache->types, full->type)) {
         return firn_detail_set(&cache->detail, FIRN_ETYPE,
                                "firn_put_options.type is not registered: see firn_register_type");
+    }
+    const firn_group *group = &cache->groups.of[firn_group_of_key(cache, key, key_size)];
+    if (full->idle_ms == 0 && full->stale_ms == 0) {
+        full->idle_ms = group->default_idle_ms;
     }
     *traits = (firn_traits){
         .idle_ms = full->idle_ms,
@@ -237,7 +242,9 @@ int firn_put_options_read(firn_cache *cache, const firn_put_options *given, firn
                                "firn_put_options: idle_ms and stale_ms do not go together");
     }
     int result = full->tag_count > 0 ? read_tags(cache, full, traits, tags) : FIRN_OK;
-    uint64_t ttl_ms = full->ttl_ms != 0 ? full->ttl_ms : cache->options.default_ttl_ms;
+    uint64_t ttl_ms = full->ttl_ms != 0            ? full->ttl_ms
+                      : group->default_ttl_ms != 0 ? group->default_ttl_ms
+                                                   : cache->options.default_ttl_ms;
     bool ends = ttl_ms != 0 && ttl_ms != FIRN_TTL_NONE;
     if (ends || full->idle_ms != 0) {
         uint64_t now_ms = firn_now_ms(cache);

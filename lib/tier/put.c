@@ -361,6 +361,7 @@ static int finish_put(firn_cache *cache, const change *put, int result) {
     if (result == FIRN_OK) {
         firn_count_sampled(cache->counters, FIRN_EVENT_PUT, &cache->timing.puts, CHANGES_A_SAMPLE);
         firn_note_put(cache, put->hash, put->key_size, put->value_size, &put->traits);
+        firn_count_group(cache, firn_group_of_key(cache, put->key, put->key_size), FIRN_EVENT_PUT);
         result = sync_if_asked(cache);
         end_timed(cache, FIRN_LATENCY_PUT, put);
     }
@@ -526,7 +527,8 @@ static int put_value(firn_cache *cache, change *put, const firn_put_options *opt
     firn_put_options full = FIRN_PUT_OPTIONS_INIT;
     uint64_t tags[FIRN_TAGS_MAX];
     if (result == FIRN_OK && !keep_traits) {
-        result = firn_put_options_read(cache, options, &full, &put->traits, tags);
+        result = firn_put_options_read(cache, put->key, put->key_size, options, &full, &put->traits,
+                                       tags);
         put->type = full.type;
     }
     if (result != FIRN_OK) {
@@ -612,7 +614,7 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
     uint64_t tags[FIRN_TAGS_MAX];
     int result = firn_check_key(cache, key, key_size);
     if (result == FIRN_OK) {
-        result = firn_put_options_read(cache, options, &full, &traits, tags);
+        result = firn_put_options_read(cache, key, key_size, options, &full, &traits, tags);
     }
     if (result != FIRN_OK) {
         return result;
@@ -920,7 +922,7 @@ int firn_get_and_touch(firn_cache *cache, const void *key, size_t key_size, uint
     firn_traits given;
     if (result == FIRN_OK) {
         firn_put_options full;
-        result = firn_put_options_read(cache, &options, &full, &given, NULL);
+        result = firn_put_options_read(cache, key, key_size, &options, &full, &given, NULL);
     }
     if (result != FIRN_OK) {
         return result;
@@ -1070,6 +1072,8 @@ static int delete_counted(firn_cache *cache, change *put) {
                            CHANGES_A_SAMPLE);
         end_timed(cache, FIRN_LATENCY_DELETE, put);
         firn_note_delete(cache, put->hash);
+        firn_count_group(cache, firn_group_of_key(cache, put->key, put->key_size),
+                         FIRN_EVENT_DELETE);
     }
     int settled = firn_links_settle(cache);
     firn_tell(cache);

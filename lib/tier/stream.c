@@ -154,7 +154,7 @@ int firn_writer_open(firn_cache *cache, const void *key, size_t key_size,
     firn_traits traits = {0};
     if (result == FIRN_OK) {
         firn_put_options full;
-        result = firn_put_options_read(cache, &put, &full, &traits, NULL);
+        result = firn_put_options_read(cache, key, key_size, &put, &full, &traits, NULL);
     }
     uint64_t piece = 0;
     if (result == FIRN_OK) {
@@ -361,7 +361,7 @@ static int commit(firn_writer *writer) {
         result = write_head_entry(writer);
     }
     if (result == FIRN_OK) {
-        firn_count(cache->counters, FIRN_EVENT_PUT, 1);
+        firn_count_key(cache, writer->key, writer->key_size, FIRN_EVENT_PUT);
         if (cache->options.durability == FIRN_DURABILITY_COMMIT) {
             result = firn_cold_sync_journal(cache->cold);
         }
@@ -442,7 +442,7 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
     if (found != NULL) {
         if (firn_is_absent(cache, found)) {
             firn_object_unref(found);
-            firn_count(cache->counters, FIRN_EVENT_MISS, 1);
+            firn_count_key(cache, key, key_size, FIRN_EVENT_MISS);
             return FIRN_NOT_FOUND;
         }
         if (firn_object_type(found) != NULL) {
@@ -451,7 +451,7 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
             return refused;
         }
         firn_hot_note_hit(cache->hot, hash, found);
-        firn_count(cache->counters, FIRN_EVENT_HOT_HIT, 1);
+        firn_count_key(cache, key, key_size, FIRN_EVENT_HOT_HIT);
         self->object = found;
         return FIRN_OK;
     }
@@ -466,7 +466,7 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
         return firn_detail_set(&cache->detail, FIRN_ETYPE,
                                "the entry's value is of a type, not of bytes: firn_get gets it");
     }
-    firn_count(cache->counters, result == FIRN_OK ? FIRN_EVENT_COLD_HIT : FIRN_EVENT_MISS, 1);
+    firn_count_key(cache, key, key_size, result == FIRN_OK ? FIRN_EVENT_COLD_HIT : FIRN_EVENT_MISS);
     if (result != FIRN_OK) {
         firn_object_unref(self->object);
         self->object = NULL;

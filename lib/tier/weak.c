@@ -66,7 +66,7 @@ static int revive(firn_weak *weak, firn_object *live, firn_object **object) {
         firn_cold_read(cache->cold, weak->hash, weak->key, weak->key_size, NULL, NULL, &meta) ==
             FIRN_OK &&
         meta.version == firn_object_version(live)) {
-        firn_count(cache->counters, FIRN_EVENT_COLD_HIT, 1);
+        firn_count_of(cache, firn_object_group(live), FIRN_EVENT_COLD_HIT);
         firn_promote(cache, weak->hash, &live, removals);
         *object = live;
         return FIRN_OK;
