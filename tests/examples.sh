@@ -8,7 +8,7 @@ shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-for name in parsed manifest graph; do
+for name in parsed manifest graph origin; do
     "$@" -std=c11 -pedantic -Wall -Wextra -Werror "$examples/$name.c" \
         $(pkg-config --cflags --libs firn) -o "$name"
 done
@@ -116,6 +116,21 @@ rm -r tree/a
 has 'tree: 2 words (2 results became invalid, 2 were computed)'
 refuses 1 'No such file' ./graph missing
 refuses 2 'usage:' ./graph a b
+
+# ---- origin
+./origin >out
+has '8 threads at once: 8 got the page, 1 requests'
+has 'fresh: /news, version 1 (success), 0 requests'
+has 'not there: nothing (not found), 1 requests'
+has 'still not there: nothing (not found), 0 requests'
+has 'a batch of 5: 4 found, 1 requests'
+has 'too old, and the same: /news, version 1 (success), 1 requests'
+has 'of that, not modified: 1'
+has 'too old, and changed: /news, version 2 (success), 1 requests'
+has 'the origin fails: /news, version 2 (a stale value), 1 requests'
+has "and has never given it: nothing (an error of the program's own), 1 requests"
+has "an hour later: nothing (an error of the program's own), 1 requests"
+refuses 2 'usage:' ./origin a
 
 # A store that cannot be opened is told of by each.
 for name in parsed manifest graph; do

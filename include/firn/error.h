@@ -25,6 +25,7 @@ enum {
     FIRN_AGAIN = 2,     /* firn_run, firn_collect: the budget is used up and work is left */
     FIRN_EXISTS = 3,    /* firn_add: there is an entry already */
     FIRN_CONFLICT = 4,  /* firn_compare_and_swap: the entry has another version by now */
+    FIRN_STALE = 5,     /* firn_get_or_load: a value that is past its freshness was given */
 
     FIRN_ENOMEM = -1,     /* the allocator gave no memory */
     FIRN_ENOSPC = -2,     /* the disk is full, or the memory bound is reached while it is */
@@ -38,7 +39,10 @@ enum {
     FIRN_EIO = -9,        /* the system refused: the detail message holds errno's text */
     FIRN_EBUFFER = -11,   /* the caller's buffer is too small; the size needed was reported */
     FIRN_ENOTSTORE = -12, /* the path holds something that is not a firn store */
-    FIRN_ETYPE = -13      /* the entry is of a type that is not registered, or not of bytes */
+    FIRN_ETYPE = -13,     /* the entry is of a type that is not registered, or not of bytes */
+    FIRN_ETIMEDOUT = -14, /* the time to wait is over */
+    FIRN_EDEADLK = -15,   /* a load would wait for itself */
+    FIRN_EUSER = -1000    /* and all below: a loader's own errors */
 };
 
 /* The words for a result code: a static string, never NULL, not to be freed. Safe from any

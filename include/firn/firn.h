@@ -15,6 +15,7 @@
 #include <firn/error.h>
 #include <firn/group.h>
 #include <firn/link.h>
+#include <firn/load.h>
 #include <firn/metrics.h>
 #include <firn/object.h>
 #include <firn/observe.h>

@@ -35,7 +35,8 @@ extern "C" {
     ONE(DELETE, "delete", "0")         /* the program deleted it */                                \
     ONE(DAMAGE, "damage", "0")         /* its record cannot be read */                             \
     ONE(ERROR, "error", "the error, as a positive number") /* a batch or a read failed; hash 0: of \
-                                                              no entry alone */
+                                                              no entry alone */                    \
+    ONE(LOAD, "load", "microseconds it took") /* the program's loader was asked for it */
 
 /* Why: ONE(NAME, "words"). A new reason is one line, at the end. */
 #define FIRN_DECISION_REASONS(ONE)                                                                 \
@@ -64,7 +65,11 @@ extern "C" {
     ONE(CLEARED, "it was cleared, by a prefix of its key or by a tag")                             \
     ONE(CHECKSUM, "its checksum or form is wrong")                                                 \
     ONE(READ, "the store could not be read")                                                       \
-    ONE(WRITE, "the store could not be written; it is tried again")
+    ONE(WRITE, "the store could not be written; it is tried again")                                \
+    ONE(MISSED, "there was none")                                                                  \
+    ONE(AGED, "it was stale, or soon to be")                                                       \
+    ONE(NO_VALUE, "the loader found no value")                                                     \
+    ONE(LOADER, "the loader failed")
 
 enum {
 #define FIRN_DECISION_NUMBER(name, word, detail) FIRN_DECISION_##name,

@@ -100,13 +100,23 @@ typedef struct firn_stats {
     uint64_t notices_lost; /* decisions that the listener was not told of, for too many waited */
 
     uint64_t cleared; /* entries that were found cleared (see firn/clear.h) and removed */
+
+    /* loading: see firn/load.h */
+    uint64_t loads;         /* values that loaders were asked for */
+    uint64_t load_failures; /* of those, that ended with an error */
+    uint64_t loads_joined;  /* callers who waited for another's load */
+    uint64_t load_ns;       /* nanoseconds that loaders took */
+    uint64_t refreshes;     /* of the loads, those of entries that were there, fresh or stale */
+    uint64_t stale_served;  /* callers who were given a stale value; in misses too */
+    uint64_t negative_hits; /* callers who were told without a load that the source has no value; in
+                               misses too */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0                                                                       \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                  \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

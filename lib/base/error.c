@@ -37,8 +37,14 @@ const char *firn_strerror(int code) {
         return "not a firn store";
     case FIRN_ETYPE:
         return "the entry's type is unknown, or not the one asked for";
+    case FIRN_STALE:
+        return "a stale value";
+    case FIRN_ETIMEDOUT:
+        return "timed out";
+    case FIRN_EDEADLK:
+        return "a load would wait for itself";
     default:
-        return "unknown error";
+        return code <= FIRN_EUSER ? "an error of the program's own" : "unknown error";
     }
 }
 

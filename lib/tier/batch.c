@@ -263,11 +263,19 @@ static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_dir
     size_t key_size;
     const void *key = firn_object_key(direct->placeholder, &key_size);
     *old = firn_hot_find_locked(shard, direct->hash, key, key_size);
+    if (direct->flight != NULL && firn_flight_is_changed(direct->flight)) {
+        return FIRN_CONFLICT;
+    }
     int result = *old == NULL ? firn_hot_reserve_locked(shard, direct->hash) : FIRN_OK;
     if (result != FIRN_OK) {
         return result;
     }
-    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
+    /* Acquire: see firn_flights_clear_begin. */
+    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_acquire);
+    if (direct->flight != NULL &&
+        firn_load_is_cleared(cache, direct->flight, key, key_size, &direct->traits)) {
+        return FIRN_CONFLICT;
+    }
     result = firn_links_put_locked(cache, direct->hash, version, direct->plan, !direct->same_value);
     if (result != FIRN_OK) {
         return result;
@@ -284,6 +292,7 @@ static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_dir
                            FIRN_TOMBSTONE | FIRN_QUEUED);
     if (!direct->same_value) {
         firn_links_change_locked(cache, direct->hash);
+        firn_flights_change_locked(&cache->flights, direct->hash, direct->flight);
     }
     return FIRN_OK;
 }

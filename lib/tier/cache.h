@@ -10,8 +10,8 @@
  *   2. write_lock     one batch at a time goes to the cold tier
  *   3. a shard        of the hot table, one at a time
  *   4. the queue's lock
- *   5. the graph's, the cursors', the cold tier's, the object layer's and the detail's own, which
- *      call nobody
+ *   5. the graph's, the cursors', the flights', the cold tier's, the object layer's and the
+ *      detail's own, which call nobody
  */
 #ifndef FIRN_TIER_CACHE_H
 #define FIRN_TIER_CACHE_H
@@ -38,8 +38,10 @@
 #include "observe/counters.h"
 #include "observe/histogram.h"
 #include "tier/decide.h"
+#include "tier/flights.h"
 #include "tier/groups.h"
 #include "tier/links.h"
+#include "tier/load.h"
 #include "tier/queue.h"
 #include "tier/timing.h"
 #include "tier/types.h"
@@ -80,6 +82,8 @@ struct firn_cache {
     firn_types types;            /* see there */
     firn_groups groups;          /* see there */
     firn_linking linking;        /* see there */
+    firn_flights flights;        /* see there */
+    firn_refresher refresher;    /* see tier/load.h */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
      * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread
@@ -342,6 +346,16 @@ int firn_check_writable(firn_cache *cache);
  * by now, or see firn_graph_put. All others as firn_put. */
 int firn_put_same(firn_cache *cache, firn_object *object, const firn_link_plan *plan);
 int firn_delete_version(firn_cache *cache, const void *key, size_t key_size, uint64_t version);
+/* firn_object_new, without a handle being noted. */
+int firn_object_new_any(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
+                        const firn_put_options *options, firn_object **object);
+/* What a flight brought: a value, as an object that was made for it, that there is none, or that
+ * there is none and this is not to be remembered. FIRN_CONFLICT: the entry was changed since the
+ * flight began. All others as firn_put and firn_delete. */
+int firn_put_loaded(firn_cache *cache, firn_object *object, unsigned intern, firn_flight *flight);
+int firn_put_negative(firn_cache *cache, const void *key, size_t key_size, uint64_t expires_ms,
+                      firn_flight *flight);
+int firn_delete_loaded(firn_cache *cache, const void *key, size_t key_size, firn_flight *flight);
 
 /* stream.c: the value of a head that was read below, as one object. FIRN_OK; FIRN_ETOOLARGE: it is
  * more than may be resident; FIRN_NOT_FOUND: pieces are missing; FIRN_ENOMEM, FIRN_EIO. */
@@ -448,6 +462,7 @@ typedef struct firn_direct {
     firn_part part;             /* whole or a head */
     const firn_link_plan *plan; /* NULL: no links */
     bool same_value;            /* as the entry has already */
+    firn_flight *flight;        /* NULL, or the load that made it */
 } firn_direct;
 int firn_write_direct(firn_cache *cache, const firn_direct *direct);
 /* Queues every resident the cold tier does not have, coldest first. *ticket: the last one's.

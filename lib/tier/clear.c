@@ -70,9 +70,12 @@ static int clear(firn_cache *cache, firn_clear_line *line) {
     if (result != FIRN_OK) {
         return result;
     }
-    line->version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
+    firn_flights_clear_begin(&cache->flights);
+    /* Release: what was begun, and what the program did before it clears, is seen by loads. */
+    line->version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_release);
     result = cache->cold != NULL ? firn_cold_clear(cache->cold, line)
                                  : firn_clears_add(&cache->clears, line);
+    firn_flights_clear_end(&cache->flights);
     if (result == FIRN_ENOSPC && line->kind == FIRN_CLEARS_PREFIX) {
         return firn_detail_set(&cache->detail, result,
                                "there is no room for the clear of one more prefix: %d can be told "

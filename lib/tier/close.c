@@ -25,6 +25,8 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_types_fini(&cache->types);
     firn_linking_fini(cache);
     firn_sampling_fini(cache);
+    firn_flights_fini(&cache->flights);
+    firn_refresher_fini(&cache->refresher);
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_histograms_free(cache->histograms, heap);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
@@ -139,6 +141,7 @@ int firn_close(firn_cache *cache) {
     if (cache == NULL) {
         return FIRN_OK;
     }
+    firn_refresh_stop(cache);
     firn_worker_stop(cache);
     if (!cache->options.read_only) {
         firn_links_settle(cache);

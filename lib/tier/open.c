@@ -167,6 +167,8 @@ static int make_locks(firn_cache *cache) {
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
     failed |= pthread_mutex_init(&cache->sampling.lock, NULL);
     failed |= pthread_cond_init(&cache->wake, &monotonic);
+    failed |= firn_flights_init(&cache->flights, cache->heap, firn_random64());
+    failed |= firn_refresher_init(&cache->refresher);
     pthread_condattr_destroy(&monotonic);
     return failed == 0 ? FIRN_OK : FIRN_ENOMEM;
 }

@@ -32,9 +32,11 @@ typedef struct change {
     bool quiet;        /* a deletion that is not the program's */
     uint64_t began_ns; /* 0: it is not timed */
     enum condition condition;
-    uint64_t expected;  /* IF_VERSION */
-    uint64_t version;   /* out: what the entry got; not 0: the table has it, whatever came then */
-    bool links_changed; /* out, with FIRN_CONFLICT: what the plan says of targets is out of date */
+    firn_flight *flight; /* NULL, or the load that made it, which counts only if the entry was not
+                            changed since that began */
+    uint64_t expected;   /* IF_VERSION */
+    uint64_t version;    /* out: what the entry got; not 0: the table has it, whatever came then */
+    bool links_changed;  /* out, with FIRN_CONFLICT: what the plan says of targets is out of date */
 } change;
 
 /* What the cold tier said of a key that is not in the table. It holds for as long as the key's
@@ -105,6 +107,9 @@ static void ask_below(firn_cache *cache, const change *put, below *known) {
  * FIRN_CONFLICT or an error of the cold tier; FIRN_AGAIN: it has to be asked, with no lock held. */
 static int check_condition_locked(firn_cache *cache, const change *put, const firn_object *old,
                                   below *known) {
+    if (put->flight != NULL && firn_flight_is_changed(put->flight)) {
+        return FIRN_CONFLICT;
+    }
     if (put->condition == ALWAYS) {
         return FIRN_OK;
     }
@@ -171,9 +176,14 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     if (queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
-    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-    result = firn_links_put_locked(cache, put->hash, version, put->plan, !put->same_value);
-    put->links_changed = result == FIRN_CONFLICT;
+    /* Acquire: see firn_flights_clear_begin. */
+    uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_acquire);
+    bool cleared = put->flight != NULL &&
+                   firn_load_is_cleared(cache, put->flight, put->key, put->key_size, &put->traits);
+    result = cleared
+                 ? FIRN_CONFLICT
+                 : firn_links_put_locked(cache, put->hash, version, put->plan, !put->same_value);
+    put->links_changed = result == FIRN_CONFLICT && !cleared;
     if (result == FIRN_OK) {
         result = firn_void_below_locked(cache, old, put->hash, version);
         if (result != FIRN_OK && result != FIRN_EBUSY) {
@@ -191,6 +201,7 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     firn_hot_insert_locked(shard, put->hash, object, old, resident ? FIRN_RESIDENT : 0);
     if (!put->same_value) {
         firn_links_change_locked(cache, put->hash);
+        firn_flights_change_locked(&cache->flights, put->hash, put->flight);
     }
     if ((firn_object_state(object) & FIRN_PINNED) != 0) {
         firn_graph_pin(cache->linking.graph, put->hash, true);
@@ -305,7 +316,8 @@ static int put_below(firn_cache *cache, change *put) {
                           .traits = put->traits,
                           .part = FIRN_PART_WHOLE,
                           .plan = put->plan,
-                          .same_value = put->same_value};
+                          .same_value = put->same_value,
+                          .flight = put->flight};
     int result = firn_write_direct(cache, &direct);
     put->version = firn_object_version(placeholder);
     firn_object_unref(placeholder);
@@ -601,14 +613,9 @@ static int link_new(firn_cache *cache, const firn_put_options *options, firn_obj
     return result;
 }
 
-int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
-                    const firn_put_options *options, firn_object **object) {
-    if (object != NULL) {
-        *object = NULL;
-    }
-    if (cache == NULL || object == NULL) {
-        return FIRN_EINVAL;
-    }
+int firn_object_new_any(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
+                        const firn_put_options *options, firn_object **object) {
+    *object = NULL;
     firn_put_options full;
     firn_traits traits;
     uint64_t tags[FIRN_TAGS_MAX];
@@ -626,7 +633,18 @@ int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t 
     if (*object == NULL) {
         return no_memory_for(cache, value_size);
     }
-    result = plain ? FIRN_OK : link_new(cache, &full, object);
+    return plain ? FIRN_OK : link_new(cache, &full, object);
+}
+
+int firn_object_new(firn_cache *cache, const void *key, size_t key_size, size_t value_size,
+                    const firn_put_options *options, firn_object **object) {
+    if (object != NULL) {
+        *object = NULL;
+    }
+    if (cache == NULL || object == NULL) {
+        return FIRN_EINVAL;
+    }
+    int result = firn_object_new_any(cache, key, key_size, value_size, options, object);
     firn_note_handle(cache, *object, __builtin_return_address(0));
     return result;
 }
@@ -657,6 +675,28 @@ static int put_object_once(firn_cache *cache, change *put, firn_object *object) 
     return result;
 }
 
+static change change_of_object(const firn_cache *cache, const firn_object *object) {
+    change put = {.condition = ALWAYS,
+                  .type = firn_object_type(object),
+                  .value = firn_object_data(object),
+                  .value_size = firn_object_size(object),
+                  .traits = firn_object_get_traits(object)};
+    put.key = firn_object_key(object, &put.key_size);
+    put.hash = firn_hash64(cache->seed, put.key, put.key_size);
+    return put;
+}
+
+static int put_object(firn_cache *cache, change *put, firn_object *object) {
+    const firn_traits traits = put->traits;
+    int result = FIRN_CONFLICT;
+    put->links_changed = true;
+    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put->links_changed; i++) {
+        put->traits = traits;
+        result = put_object_once(cache, put, object);
+    }
+    return result;
+}
+
 int firn_put_object(firn_cache *cache, firn_object *object) {
     if (cache == NULL || object == NULL) {
         return FIRN_EINVAL;
@@ -670,22 +710,44 @@ int firn_put_object(firn_cache *cache, firn_object *object) {
     if (result != FIRN_OK) {
         return result;
     }
-    change put = {.condition = ALWAYS,
-                  .type = firn_object_type(object),
-                  .value = firn_object_data(object),
-                  .value_size = firn_object_size(object),
-                  .traits = firn_object_get_traits(object),
-                  .began_ns = begin_timed(cache, &cache->timing.puts)};
-    put.key = firn_object_key(object, &put.key_size);
-    put.hash = firn_hash64(cache->seed, put.key, put.key_size);
-    const firn_traits traits = put.traits;
-    result = FIRN_CONFLICT;
-    put.links_changed = true;
-    for (unsigned i = 0; i < ATTEMPTS && result == FIRN_CONFLICT && put.links_changed; i++) {
-        put.traits = traits;
-        result = put_object_once(cache, &put, object);
+    change put = change_of_object(cache, object);
+    put.began_ns = begin_timed(cache, &cache->timing.puts);
+    return finish_put(cache, &put, put_object(cache, &put, object));
+}
+
+int firn_put_loaded(firn_cache *cache, firn_object *object, unsigned intern, firn_flight *flight) {
+    int result = firn_check_writable(cache);
+    change put = change_of_object(cache, object);
+    put.flight = flight;
+    firn_put_options options = FIRN_PUT_OPTIONS_INIT;
+    options.intern = intern;
+    if (result == FIRN_OK) {
+        bool shared = !firn_object_is_rich(object) && wants_intern(cache, &put, &options);
+        result = shared ? put_interned(cache, &put, &options) : put_object(cache, &put, object);
+        result = finish_put(cache, &put, result);
     }
-    return finish_put(cache, &put, result);
+    if (firn_object_version(object) == 0 && put.version != 0) {
+        firn_object_set_version(object, put.version); /* the entry's value is elsewhere */
+    }
+    return result;
+}
+
+int firn_put_negative(firn_cache *cache, const void *key, size_t key_size, uint64_t expires_ms,
+                      firn_flight *flight) {
+    int result = firn_check_writable(cache);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    const firn_traits traits = {.expires_ms = expires_ms, .negative = true};
+    firn_object *object = firn_object_make(cache->pool, key, key_size, 0, &traits);
+    if (object == NULL) {
+        return no_memory_for(cache, 0);
+    }
+    change put = change_of_object(cache, object);
+    put.flight = flight;
+    result = finish_put(cache, &put, put_made(cache, &put, object));
+    firn_object_unref(object);
+    return result;
 }
 
 int firn_add(firn_cache *cache, const void *key, size_t key_size, const void *value,
@@ -964,6 +1026,10 @@ static void tell_deleted(firn_cache *cache, const change *put, firn_object *of) 
 static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *tombstone,
                          const change *put, below *known, firn_victims *victims) {
     firn_object *old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+    if (put->condition == IF_PRESENT) {
+        /* Also if there is none: what is being loaded may be what the program deletes. */
+        firn_flights_change_locked(&cache->flights, put->hash, put->flight);
+    }
     if (old != NULL && (firn_object_state(old) & FIRN_TOMBSTONE) == 0 &&
         firn_is_expired(cache, old)) {
         old = firn_expire_locked(cache, shard, put->hash, old);
@@ -976,6 +1042,7 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     if (result != FIRN_OK) {
         return result;
     }
+    firn_flights_change_locked(&cache->flights, put->hash, put->flight);
     if (cache->cold == NULL) {
         firn_hot_remove_locked(shard, put->hash, old, false);
         firn_links_remove_locked(cache, put->hash);
@@ -1102,4 +1169,18 @@ int firn_delete_quietly(firn_cache *cache, const void *key, size_t key_size, uin
                   .quiet = true,
                   .expected = version};
     return delete_if(cache, &put);
+}
+
+int firn_delete_loaded(firn_cache *cache, const void *key, size_t key_size, firn_flight *flight) {
+    change put = {.key = key,
+                  .key_size = key_size,
+                  .condition = IF_PRESENT,
+                  .takes_stale = true,
+                  .flight = flight};
+    int result = firn_check_writable(cache);
+    if (result == FIRN_OK) {
+        result = delete_if(cache, &put);
+    }
+    int settled = firn_links_settle(cache);
+    return result == FIRN_OK ? settled : result;
 }

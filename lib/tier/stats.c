@@ -75,6 +75,13 @@ static const struct {
     COUNTER(collected_bytes, "Bytes of objects whose values the collector dropped."),
     COUNTER(notices_lost, "Decisions that the listener was not told of."),
     COUNTER(cleared, "Entries that were found cleared and removed."),
+    COUNTER(loads, "Values that loaders were asked for."),
+    COUNTER(load_failures, "Loads that ended with an error."),
+    COUNTER(loads_joined, "Gets that waited for the load of another."),
+    COUNTER(load_ns, "Time that loaders took."),
+    COUNTER(refreshes, "Loads of entries that were there, fresh or stale."),
+    COUNTER(stale_served, "Gets that were given a stale value."),
+    COUNTER(negative_hits, "Gets that learnt without a load that there is no value."),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -218,6 +225,13 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
         .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
         .notices_lost = atomic_load_explicit(&cache->deciding.lost, memory_order_relaxed),
+        .loads = firn_counted(counters, FIRN_EVENT_LOAD),
+        .load_failures = firn_counted(counters, FIRN_EVENT_LOAD_FAILURE),
+        .loads_joined = firn_counted(counters, FIRN_EVENT_LOAD_JOINED),
+        .load_ns = firn_counted(counters, FIRN_EVENT_LOAD_NS),
+        .refreshes = firn_counted(counters, FIRN_EVENT_REFRESH),
+        .stale_served = firn_counted(counters, FIRN_EVENT_STALE_SERVED),
+        .negative_hits = firn_counted(counters, FIRN_EVENT_NEGATIVE_HIT),
     };
     full.gets = full.hot_hits + full.cold_hits + full.misses;
     if (cache->cold != NULL) {

@@ -129,6 +129,9 @@ int firn_run(firn_cache *cache, uint64_t budget_ms) {
         if (result == FIRN_OK) {
             result = firn_collect_in_background(cache, &wait_ns);
         }
+        if (firn_refresh_step(cache) && result == FIRN_OK) {
+            result = FIRN_AGAIN;
+        }
         firn_tell(cache);
     } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / NS_PER_MS < budget_ms);
     return result;
