@@ -20,6 +20,7 @@
 #include <firn/object.h>
 #include <firn/observe.h>
 #include <firn/options.h>
+#include <firn/page.h>
 #include <firn/policy.h>
 #include <firn/simulate.h>
 #include <firn/stats.h>

@@ -149,10 +149,14 @@ typedef struct firn_options {
     unsigned curve_sampling; /* of so many keys one is followed for it at the most. Default 64. A
                                 sampled get takes about twice as long as another; fewer keys than
                                 some hundreds tell little: a small cache may afford 1 */
+    uint64_t page_ms;        /* how often the store's file firn.page is written, milliseconds, up to
+                                a day: other processes watch this one by it; see firn/page.h. Default
+                                250, and less often while nothing happens. FIRN_PAGE_OFF: never */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
 #define FIRN_FILTER_OFF      UINT64_MAX
+#define FIRN_PAGE_OFF        UINT64_MAX
 #define FIRN_CURVE_OFF       UINT64_MAX
 
 #define FIRN_OPTIONS_INIT                                                                          \
@@ -160,7 +164,7 @@ typedef struct firn_options {
         sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
             FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
             3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL,  \
-            NULL, 0, {NULL, NULL, 0}, 0, 0                                                         \
+            NULL, 0, {NULL, NULL, 0}, 0, 0, 0                                                      \
     }
 
 /* Options of one firn_put. */

@@ -110,13 +110,15 @@ typedef struct firn_stats {
     uint64_t stale_served;  /* callers who were given a stale value; in misses too */
     uint64_t negative_hits; /* callers who were told without a load that the source has no value; in
                                misses too */
+
+    uint64_t page_errors; /* times that firn.page could not be made or written */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                  \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

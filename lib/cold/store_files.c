@@ -19,6 +19,7 @@
 #include "cold/log.h"
 #include "cold/type_names.h"
 #include "observe/curve_file.h"
+#include "observe/page.h"
 
 /* In the order in which they are moved or removed. */
 static const char *const own_files[] = {
@@ -28,6 +29,7 @@ static const char *const own_files[] = {
     FIRN_LOG_FILE,
     "firn.hot.tmp",
     "firn.hot",
+    FIRN_PAGE_FILE,
     FIRN_CURVE_FILE ".tmp",
     FIRN_CURVE_FILE,
     "firn.filter.tmp",

@@ -54,18 +54,6 @@ void firn_decisions_free(firn_decisions *self, firn_heap *heap) {
     firn_heap_free_sparse(heap, self, sizeof *self);
 }
 
-void firn_decisions_mend(firn_decisions *self) {
-    for (size_t i = 0; i < FIRN_DECISION_SETS; i++) {
-        firn_decision_set *set = &self->sets[i];
-        uint64_t sequence = atomic_load_explicit(&set->sequence, memory_order_relaxed);
-        if (sequence % 2 != 0) {
-            atomic_store_explicit(&set->slots[sequence / 2 % FIRN_DECISION_WAYS].when, 0,
-                                  memory_order_relaxed);
-            atomic_store_explicit(&set->sequence, sequence + 1, memory_order_relaxed);
-        }
-    }
-}
-
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
     firn_decision_set *set = &self->sets[set_of(decision->hash)];
     uint64_t sequence = atomic_load_explicit(&set->sequence, memory_order_relaxed);
@@ -112,6 +100,49 @@ static size_t take_set(const firn_decision_set *set, firn_decision taken[FIRN_DE
         }
     }
     return 0; /* one writes to it all the while, or died over it */
+}
+
+bool firn_decisions_copy(const firn_decisions *self, size_t set, uint64_t *sequence, void *bytes) {
+    const firn_decision_set *from = &self->sets[set];
+    unsigned char *to = bytes;
+    for (unsigned attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+        uint64_t before = atomic_load_explicit(&from->sequence, memory_order_acquire);
+        if (before == *sequence) {
+            return true;
+        }
+        for (unsigned i = 0; i < FIRN_DECISION_WAYS; i++) {
+            const firn_decision_slot *slot = &from->slots[i];
+            uint64_t words[] = {atomic_load_explicit(&slot->when, memory_order_acquire),
+                                atomic_load_explicit(&slot->hash, memory_order_acquire),
+                                atomic_load_explicit(&slot->version, memory_order_acquire),
+                                atomic_load_explicit(&slot->detail, memory_order_acquire)};
+            memcpy(to + offsetof(firn_decision_set, slots) + i * sizeof words, words, sizeof words);
+        }
+        if (before % 2 == 0 &&
+            atomic_load_explicit(&from->sequence, memory_order_relaxed) == before) {
+            memcpy(to + offsetof(firn_decision_set, sequence), &before, sizeof before);
+            *sequence = before;
+            return true;
+        }
+    }
+    return false;
+}
+
+void firn_decisions_restore(firn_decisions *self, size_t set, const void *bytes) {
+    firn_decision_set *to = &self->sets[set];
+    uint64_t words[sizeof *to / sizeof(uint64_t)];
+    memcpy(words, bytes, sizeof words);
+    if (words[0] % 2 != 0) {
+        return;
+    }
+    atomic_init(&to->sequence, words[0]);
+    for (unsigned i = 0; i < FIRN_DECISION_WAYS; i++) {
+        const uint64_t *slot = &words[4 + i * 4];
+        atomic_init(&to->slots[i].when, slot[0]);
+        atomic_init(&to->slots[i].hash, slot[1]);
+        atomic_init(&to->slots[i].version, slot[2]);
+        atomic_init(&to->slots[i].detail, slot[3]);
+    }
 }
 
 size_t firn_decisions_of(const firn_decisions *self, uint64_t hash,

@@ -5,12 +5,13 @@
  * counter is shared. A set has a sequence number: odd while one writes to it. Who finds it odd
  * gives up, and the decision is not remembered; a reader tries again. Nobody waits.
  *
- * The memory is the caller's, and may be a file that other processes read; every bit pattern in it
- * is bearable. Its layout is in docs/format.md. Knows numbers, not what they mean. */
+ * Sets are copied to a file, and back at the next open: see page.h; the layout is in
+ * docs/format.md, and every bit pattern is bearable. Knows numbers, not what they mean. */
 #ifndef FIRN_OBSERVE_DECISIONS_H
 #define FIRN_OBSERVE_DECISIONS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,14 +48,17 @@ firn_decisions *firn_decisions_new(firn_heap *heap);
 /* self: may be NULL. */
 void firn_decisions_free(firn_decisions *self, firn_heap *heap);
 
-/* What a process that died was writing is emptied. Before anybody else has the memory. */
-void firn_decisions_mend(firn_decisions *self);
+/* Copies a set as it is in memory, sizeof(firn_decision_set) bytes, if its sequence is no longer
+ * *sequence, which is brought up to date; false: one writes to it all the while. */
+bool firn_decisions_copy(const firn_decisions *self, size_t set, uint64_t *sequence, void *bytes);
+/* The opposite, before anybody else has the memory. What was half written is left out. */
+void firn_decisions_restore(firn_decisions *self, size_t set, const void *bytes);
 
 /* Safe from any thread; waits for nobody. */
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision);
 
 /* Copies the decisions about a hash, oldest first, of which there are at most FIRN_DECISION_WAYS.
- * Returns how many. Safe from any thread, and beside a writer of another process. */
+ * Returns how many. Safe from any thread. */
 size_t firn_decisions_of(const firn_decisions *self, uint64_t hash,
                          firn_decision decisions[FIRN_DECISION_WAYS]);
 

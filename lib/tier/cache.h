@@ -64,6 +64,18 @@ static inline void firn_victims_add(firn_victims *victims, firn_object *object) 
     victims->objects[victims->count++] = object;
 }
 
+/* See page.c. All but the errors: worker_lock, or whoever opens or closes the cache. */
+typedef struct firn_paging {
+    struct firn_page_writer *writer;   /* NULL: there is no page */
+    struct firn_page_numbers *numbers; /* what is being written */
+    uint64_t opened_ms;                /* wall clock */
+    uint64_t opened_ns;                /* monotonic, as the next two */
+    uint64_t due_ns;                   /* not before that */
+    uint64_t rest_ns;                  /* and it need not be before that */
+    unsigned rest;                     /* intervals from page to page, while nothing happens */
+    _Atomic uint64_t errors;           /* relaxed */
+} firn_paging;
+
 struct firn_cache {
     firn_options options; /* immutable; pointers into the user's memory are cleared */
     firn_heap *heap;      /* immutable */
@@ -79,6 +91,7 @@ struct firn_cache {
     firn_counters *counters;
     firn_histograms *histograms; /* immutable; how long things take */
     firn_deciding deciding;      /* see there */
+    firn_paging paging;          /* see there */
     firn_types types;            /* see there */
     firn_groups groups;          /* see there */
     firn_linking linking;        /* see there */
@@ -489,6 +502,15 @@ void firn_warm_begin(firn_cache *cache);
 bool firn_warm_step(firn_cache *cache);
 int firn_warm_save(firn_cache *cache);
 void firn_warm_end(firn_cache *cache);
+
+/* page.c */
+void firn_page_begin(firn_cache *cache); /* nobody else has the cache yet */
+/* Writes the page, if it is due. *wait_ns: no longer than until it is again. worker_lock is held.
+ */
+void firn_page_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns);
+/* The last one: the store is still open, and about to be closed. */
+void firn_page_end(firn_cache *cache);
+void firn_page_fini(firn_cache *cache);
 
 /* collect.c */
 /* Collects circles for a moment, if that is due. FIRN_AGAIN: there may be more to do. FIRN_OK:

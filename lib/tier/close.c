@@ -13,6 +13,7 @@ void firn_cache_abandon(firn_cache *cache) {
         firn_domain *domain = firn_pool_companion(cache->pool);
         atomic_store_explicit(&domain->closed, true, memory_order_release);
     }
+    firn_page_fini(cache);
     firn_deciding_fini(cache);
     firn_collector_fini(&cache->collector);
     firn_queue_fini(&cache->queue);
@@ -132,6 +133,7 @@ static int close_store(firn_cache *cache) {
     if (result == FIRN_OK) {
         firn_links_save(cache);
     }
+    firn_page_end(cache);
     int closed = firn_cold_close(cache->cold, result == FIRN_OK);
     cache->cold = NULL;
     return result != FIRN_OK ? result : closed;

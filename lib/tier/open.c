@@ -224,6 +224,7 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     if (result != FIRN_OK) {
         return result;
     }
+    firn_page_begin(cache);
     firn_warm_begin(cache);
     bool needs_thread = cache->cold != NULL && !cache->options.read_only;
     return needs_thread ? firn_worker_need(cache) : FIRN_OK;

@@ -8,6 +8,7 @@
 enum {
     HOT_BYTES_MIN = 64 << 10,
     COMPRESSION_THREADS_MAX = 64,
+    PAGE_MS_MAX = 86400000,
     SHARDS_MAX = 1024,
     LEVEL_MIN = -7,
     LEVEL_MAX = 19,
@@ -118,6 +119,11 @@ static int check_others(const firn_options *options, firn_detail *detail) {
                                "FIRN_COMPRESSION_OFF",
                                options->compression_level, LEVEL_MIN, LEVEL_MAX);
     }
+    if (options->page_ms != FIRN_PAGE_OFF && options->page_ms > PAGE_MS_MAX) {
+        return firn_detail_set(detail, FIRN_EINVAL,
+                               "options.page_ms is %llu; the most are %d, or FIRN_PAGE_OFF",
+                               (unsigned long long)options->page_ms, PAGE_MS_MAX);
+    }
     if (options->compression_threads > COMPRESSION_THREADS_MAX) {
         return firn_detail_set(detail, FIRN_EINVAL,
                                "options.compression_threads is %u; the most are %d",
@@ -155,6 +161,7 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
     default_u64(&full->cold_bytes, (uint64_t)1 << 30);
     default_u64(&full->write_behind_ms, 1000);
     default_u64(&full->sync_interval_ms, 5000);
+    default_u64(&full->page_ms, 250);
     default_u64(&full->filter_bytes, UINT64_MAX - 1); /* no bound */
     if (full->compression_level == 0) {
         full->compression_level = 3;

@@ -82,6 +82,7 @@ static const struct {
     COUNTER(refreshes, "Loads of entries that were there, fresh or stale."),
     COUNTER(stale_served, "Gets that were given a stale value."),
     COUNTER(negative_hits, "Gets that learnt without a load that there is no value."),
+    COUNTER(page_errors, "Times that the page for watchers could not be made or written."),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -224,6 +225,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .collections = atomic_load_explicit(&cache->collector.rounds, memory_order_relaxed),
         .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
         .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
+        .page_errors = atomic_load_explicit(&cache->paging.errors, memory_order_relaxed),
         .notices_lost = atomic_load_explicit(&cache->deciding.lost, memory_order_relaxed),
         .loads = firn_counted(counters, FIRN_EVENT_LOAD),
         .load_failures = firn_counted(counters, FIRN_EVENT_LOAD_FAILURE),

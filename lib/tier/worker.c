@@ -82,6 +82,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     if (cache->cold == NULL || cache->options.read_only) {
         return more ? FIRN_AGAIN : FIRN_OK;
     }
+    firn_page_step(cache, now_ns, wait_ns);
     /* Seldom due, and then first: under a steady load there is always a batch to write, and a
      * dictionary is what makes that cheaper. */
     if (firn_cold_maintain(cache->cold)) {

@@ -77,23 +77,31 @@ START_TEST(the_youngest_of_all_are_found_by_time) {
 }
 END_TEST
 
-START_TEST(what_a_dead_process_left_half_written_is_not_believed) {
+START_TEST(sets_are_copied_and_restored) {
     make_table();
-    for (uint64_t i = 1; i <= 3; i++) {
+    for (uint64_t i = 1; i <= 9; i++) {
         firn_decision decision = decision_of(5, i);
         firn_decisions_note(table, &decision);
     }
+    _Alignas(64) unsigned char bytes[sizeof(firn_decision_set)] = {0};
+    uint64_t sequence = 0;
+    ck_assert(firn_decisions_copy(table, 0, &sequence, bytes));
+    ck_assert_uint_eq(sequence, 18);
     firn_decision found[FIRN_DECISION_WAYS];
-    /* It died while it wrote over slot 2, which was the third's. */
-    atomic_store(&table->sets[0].sequence, 2 * (FIRN_DECISION_WAYS + 2) + 1);
-    ck_assert_uint_eq(firn_decisions_of(table, 5, found), 0);
-    firn_decision decision = decision_of(5, 4);
-    firn_decisions_note(table, &decision); /* gives up */
-    firn_decisions_mend(table);
-    ck_assert_uint_eq(firn_decisions_of(table, 5, found), 2);
-    ck_assert_uint_eq(found[1].version, 2);
-    firn_decisions_note(table, &decision);
-    ck_assert_uint_eq(firn_decisions_of(table, 5, found), 3);
+    firn_decisions *other = firn_decisions_new(heap);
+    firn_decisions_restore(other, 0, bytes);
+    ck_assert_uint_eq(firn_decisions_of(other, 5, found), FIRN_DECISION_WAYS);
+    ck_assert_uint_eq(found[0].version, 3);
+    ck_assert_uint_eq(found[6].version, 9);
+    /* One that was half written is left out. */
+    bytes[0] |= 1;
+    firn_decisions_restore(other, 1, bytes);
+    ck_assert_uint_eq(firn_decisions_last(other, found, FIRN_DECISION_WAYS), FIRN_DECISION_WAYS);
+    firn_decision decision = decision_of(5, 10);
+    firn_decisions_note(other, &decision);
+    ck_assert_uint_eq(firn_decisions_of(other, 5, found), FIRN_DECISION_WAYS);
+    ck_assert_uint_eq(found[6].version, 10);
+    firn_decisions_free(other, heap);
     free_table();
 }
 END_TEST
@@ -326,7 +334,7 @@ END_TEST
 static void add(TCase *tcase) {
     tcase_add_test(tcase, the_last_decisions_of_a_hash_are_found_in_order);
     tcase_add_test(tcase, the_youngest_of_all_are_found_by_time);
-    tcase_add_test(tcase, what_a_dead_process_left_half_written_is_not_believed);
+    tcase_add_test(tcase, sets_are_copied_and_restored);
     tcase_add_test(tcase, readers_see_whole_decisions_beside_writers);
     tcase_add_test(tcase, every_kind_and_reason_has_words);
     tcase_add_test(tcase, a_listener_hears_of_puts_deletes_and_evictions);

@@ -12,6 +12,7 @@
 #include "model/interleave/explorer.h"
 #include "observe/decisions.h"
 #include "observe/histogram.h"
+#include "observe/page.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define DOUBLES_ASAN 1
@@ -693,6 +694,33 @@ void firn_histograms_sum(const firn_histograms *self, unsigned kind, firn_latenc
     (void)self;
     (void)kind;
     (void)latency;
+}
+
+int firn_page_writer_open(firn_page_writer **writer, const char *directory, uint64_t store_id,
+                          uint64_t seed, firn_decisions *decisions, firn_heap *heap) {
+    (void)directory;
+    (void)store_id;
+    (void)seed;
+    (void)decisions;
+    (void)heap;
+    *writer = NULL;
+    return FIRN_OK;
+}
+
+void firn_page_writer_close(firn_page_writer *writer) {
+    (void)writer;
+}
+
+int firn_page_writer_write(firn_page_writer *writer, const firn_stats *stats,
+                           const firn_latencies *latencies, const firn_decisions *decisions,
+                           const firn_page_times *times, bool *changed) {
+    (void)writer;
+    (void)stats;
+    (void)latencies;
+    (void)decisions;
+    (void)times;
+    *changed = false;
+    return FIRN_OK;
 }
 
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
