@@ -148,6 +148,8 @@ struct firn_cache {
         bool checked;          /* worker_lock */
         _Atomic uint64_t left; /* entries still to come. Relaxed: written with worker_lock held,
                                   read by anybody */
+        uint64_t saved_ns;     /* worker_lock; when it was recorded last while running, monotonic */
+        uint64_t saved_arrived; /* worker_lock; entries that had come to memory by then */
     } warm;
 
     firn_collector collector; /* has a lock of its own, of which no other is held when it is waited
@@ -501,6 +503,9 @@ void firn_warm_begin(firn_cache *cache);
 /* Brings up to a few hundred entries back. True: more are left. worker_lock is held. */
 bool firn_warm_step(firn_cache *cache);
 int firn_warm_save(firn_cache *cache);
+/* Records what is hot if it is time to. worker_lock is held. Else *wait_ns is lowered to when it
+ * will be. */
+void firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns);
 void firn_warm_end(firn_cache *cache);
 
 /* page.c */

@@ -162,6 +162,7 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
     default_u64(&full->write_behind_ms, 1000);
     default_u64(&full->sync_interval_ms, 5000);
     default_u64(&full->page_ms, 250);
+    default_u64(&full->warm_save_ms, 30000);
     default_u64(&full->filter_bytes, UINT64_MAX - 1); /* no bound */
     if (full->compression_level == 0) {
         full->compression_level = 3;

@@ -1,9 +1,15 @@
 /* The warm restart: brings back what was hot when the store was last closed, most valuable first,
- * in small steps, and records it again at the next close. What requests bring up themselves
- * ranks above all that comes back here. */
+ * in small steps, and records it again at the next close; and now and then before, for a process
+ * that is not to live to close it. What requests bring up themselves ranks above all that comes
+ * back here.
+ */
 #include "tier/cache.h"
 
-enum { STEP_ENTRIES = 128 };
+enum {
+    STEP_ENTRIES = 128,
+    HOTTEST = 16384, /* of a shard, that are recorded while the cache is used: a hold of its lock */
+    CHANGED_SHARE = 16 /* what is recorded is worth anew when that part of the residents changed */
+};
 
 static void count_left(firn_cache *cache) {
     uint64_t left = 0;
@@ -113,6 +119,11 @@ static void save_residents(firn_cache *cache, firn_warm_writer *writer, firn_obj
     }
 }
 
+static int open_writer(firn_cache *cache, firn_warm_writer **writer) {
+    return firn_warm_writer_open(writer, firn_cold_path(cache->cold),
+                                 firn_cold_store_id(cache->cold), cache->heap, &cache->detail);
+}
+
 int firn_warm_save(firn_cache *cache) {
     unsigned shards = firn_hot_shard_count(cache->hot);
     firn_object **cursors = firn_heap_zalloc(cache->heap, shards * sizeof *cursors);
@@ -120,9 +131,7 @@ int firn_warm_save(firn_cache *cache) {
         return FIRN_ENOMEM;
     }
     firn_warm_writer *writer;
-    int result =
-        firn_warm_writer_open(&writer, firn_cold_path(cache->cold), firn_cold_store_id(cache->cold),
-                              cache->heap, &cache->detail);
+    int result = open_writer(cache, &writer);
     if (result == FIRN_OK) {
         for (unsigned i = 0; i < shards; i++) {
             cursors[i] = next_resident(cache, i, NULL);
@@ -140,4 +149,70 @@ int firn_warm_save(firn_cache *cache) {
     }
     firn_heap_free(cache->heap, cursors, shards * sizeof *cursors);
     return result;
+}
+
+/* The hashes of a shard's hottest; returns how many. */
+static size_t list_hottest(firn_cache *cache, unsigned number, uint64_t *hashes) {
+    size_t count = 0;
+    const firn_object *object = NULL;
+    firn_hot_shard *shard = firn_hot_lock_number(cache->hot, number);
+    while (count < HOTTEST &&
+           (object = firn_hot_walk_locked(shard, object, FIRN_HOTTEST_FIRST)) != NULL) {
+        hashes[count++] = firn_object_hash(object);
+    }
+    firn_hot_unlock(shard);
+    return count;
+}
+
+/* What of it is not below by the time of a crash is passed over then. */
+static int save_hottest(firn_cache *cache) {
+    unsigned shards = firn_hot_shard_count(cache->hot);
+    size_t size = (size_t)shards * HOTTEST * sizeof(uint64_t);
+    size_t counts_size = shards * sizeof(size_t);
+    uint64_t *hashes = firn_heap_alloc(cache->heap, size);
+    size_t *counts = firn_heap_alloc(cache->heap, counts_size);
+    firn_warm_writer *writer;
+    int result = hashes != NULL && counts != NULL ? open_writer(cache, &writer) : FIRN_ENOMEM;
+    if (result == FIRN_OK) {
+        size_t most = 0;
+        for (unsigned i = 0; i < shards; i++) {
+            counts[i] = list_hottest(cache, i, &hashes[(size_t)i * HOTTEST]);
+            most = counts[i] > most ? counts[i] : most;
+        }
+        for (size_t rank = 0; rank < most; rank++) {
+            for (unsigned i = 0; i < shards; i++) {
+                if (rank < counts[i]) {
+                    firn_warm_writer_add(writer, hashes[(size_t)i * HOTTEST + rank]);
+                }
+            }
+        }
+        result = firn_warm_writer_finish(writer);
+    }
+    firn_heap_free(cache->heap, hashes, size);
+    firn_heap_free(cache->heap, counts, counts_size);
+    return result;
+}
+
+void firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
+    uint64_t interval_ms = cache->options.warm_save_ms;
+    if (interval_ms == FIRN_WARM_SAVE_OFF || cache->warm.list != NULL ||
+        firn_resident_max(cache) == 0) {
+        return;
+    }
+    uint64_t arrived = firn_counted(cache->counters, FIRN_EVENT_PUT) +
+                       firn_counted(cache->counters, FIRN_EVENT_PROMOTION);
+    if (arrived - cache->warm.saved_arrived <=
+        firn_hot_total(cache->hot).resident_entries / CHANGED_SHARE) {
+        return;
+    }
+    uint64_t interval_ns = interval_ms < UINT64_MAX / 1000000 ? interval_ms * 1000000 : UINT64_MAX;
+    uint64_t since_ns = now_ns - cache->warm.saved_ns;
+    if (since_ns >= interval_ns) {
+        /* An error makes a start after a crash colder, and loses nothing. */
+        (void)save_hottest(cache);
+        cache->warm.saved_ns = now_ns;
+        cache->warm.saved_arrived = arrived;
+    } else if (interval_ns - since_ns < *wait_ns) {
+        *wait_ns = interval_ns - since_ns;
+    }
 }

@@ -1,0 +1,126 @@
+/* Warm restarts: what was hot is hot again, after a close and after kill -9. */
+#include <check.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <firn/firn.h>
+
+#include "suite.h"
+#include "support.h"
+
+enum { ENTRIES = 2000, HOT = 500 };
+
+static firn_options quiet(void) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 256 << 10;
+    options.threads = 0;
+    options.write_mode = FIRN_WRITE_BEHIND;
+    options.warm_save_ms = 1;
+    return options;
+}
+
+static void work(firn_cache *cache) {
+    while (firn_run(cache, 0) == FIRN_AGAIN) {
+    }
+}
+
+/* Many entries, of which the first are hot at the end. */
+static firn_cache *fill(const char *path, const firn_options *options) {
+    firn_cache *cache = open_with(path, options);
+    char value[300] = "";
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), FIRN_OK);
+    }
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < HOT; i++) {
+            firn_object *object;
+            ck_assert_int_eq(firn_get(cache, &i, sizeof i, &object), FIRN_OK);
+            firn_object_unref(object);
+        }
+        work(cache);
+    }
+    return cache;
+}
+
+/* How many of those that were hot are in memory, once what comes back has come. */
+static unsigned count_hot(const char *path, const firn_options *options) {
+    firn_cache *cache = open_with(path, options);
+    work(cache);
+    firn_stats before = FIRN_STATS_INIT;
+    firn_stats after = FIRN_STATS_INIT;
+    ck_assert_int_eq(firn_get_stats(cache, &before), FIRN_OK);
+    ck_assert_uint_eq(before.hot_entries, before.warmed);
+    for (unsigned i = 0; i < HOT; i++) {
+        firn_object *object;
+        ck_assert_int_eq(firn_get(cache, &i, sizeof i, &object), FIRN_OK);
+        firn_object_unref(object);
+    }
+    ck_assert_int_eq(firn_get_stats(cache, &after), FIRN_OK);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    return (unsigned)(after.hot_hits - before.hot_hits);
+}
+
+START_TEST(what_was_hot_is_hot_after_a_close) {
+    char *path = scratch_path("closed");
+    firn_options options = quiet();
+    options.warm_save_ms = FIRN_WARM_SAVE_OFF;
+    ck_assert_int_eq(firn_close(fill(path, &options)), FIRN_OK);
+    ck_assert_uint_eq(count_hot(path, &options), HOT);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(what_was_hot_is_hot_after_kill_9) {
+    for (unsigned off = 0; off < 2; off++) {
+        char *path = scratch_path("killed");
+        firn_options options = quiet();
+        options.warm_save_ms = off ? FIRN_WARM_SAVE_OFF : 1;
+        pid_t child = fork();
+        if (child == 0) {
+            (void)fill(path, &options);
+            raise(SIGKILL);
+        }
+        int status;
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        unsigned hot = count_hot(path, &options);
+        ck_assert_msg(off ? hot == 0 : hot > HOT / 10 * 9, "%u of %u", hot, (unsigned)HOT);
+        remove_tree(path);
+    }
+}
+END_TEST
+
+START_TEST(nothing_is_recorded_while_nothing_changes) {
+    char *path = scratch_path("unchanged");
+    firn_options options = quiet();
+    firn_cache *cache = fill(path, &options);
+    usleep(5000); /* more than warm_save_ms */
+    work(cache);
+    char *file = join(path, "firn.hot");
+    ck_assert_int_eq(unlink(file), 0);
+    usleep(5000);
+    work(cache);
+    ck_assert_int_ne(access(file, F_OK), 0);
+    char value[300] = "";
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), FIRN_OK);
+    }
+    usleep(5000);
+    work(cache);
+    ck_assert_int_eq(access(file, F_OK), 0);
+    free(file);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+static void add_tests(TCase *tcase) {
+    tcase_add_test(tcase, what_was_hot_is_hot_after_a_close);
+    tcase_add_test(tcase, what_was_hot_is_hot_after_kill_9);
+    tcase_add_test(tcase, nothing_is_recorded_while_nothing_changes);
+}
+
+int main(void) {
+    return run_suite("warm", add_tests, 60);
+}
