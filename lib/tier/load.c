@@ -606,10 +606,10 @@ static bool is_final(int result) {
     return result != FIRN_OK && result != FIRN_NOT_FOUND && result != FIRN_EIO;
 }
 
-/* The rest of firn_get_or_load. object: what a plain get gave. */
+/* The rest of firn_get_or_load. object: what a plain get gave, and presence what that is. */
 static __attribute__((noinline)) int get_or_load(firn_cache *cache, const void *key,
                                                  size_t key_size, const firn_loader *given,
-                                                 firn_object **object) {
+                                                 enum presence presence, firn_object **object) {
     firn_loader loader;
     int result = read_loader(cache, given, &loader);
     if (result != FIRN_OK) {
@@ -617,13 +617,8 @@ static __attribute__((noinline)) int get_or_load(firn_cache *cache, const void *
         return result;
     }
     request wanted = request_for(cache, key, key_size);
-    if (*object != NULL) {
-        wanted.object = *object;
-        wanted.presence = judge(cache, &loader, *object);
-        if (wanted.presence == FRESH) {
-            return FIRN_OK;
-        }
-    }
+    wanted.object = *object;
+    wanted.presence = presence;
     serve_one(cache, &loader, &wanted);
     *object = wanted.object;
     firn_tell(cache);
@@ -639,8 +634,13 @@ int firn_get_or_load(firn_cache *cache, const void *key, size_t key_size, const 
         return FIRN_EINVAL;
     }
     int result = firn_get_any(cache, key, key_size, object);
-    if (!is_final(result) && (result != FIRN_OK || may_wane(loader, *object))) {
-        result = get_or_load(cache, key, key_size, loader, object);
+    if (!is_final(result)) {
+        enum presence presence = result != FIRN_OK           ? ABSENT
+                                 : may_wane(loader, *object) ? judge(cache, loader, *object)
+                                                             : FRESH;
+        if (presence != FRESH) {
+            result = get_or_load(cache, key, key_size, loader, presence, object);
+        }
     }
     firn_note_handle(cache, *object, __builtin_return_address(0));
     return result;
