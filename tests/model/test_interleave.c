@@ -80,6 +80,7 @@ static struct {
     uint64_t now_ms;
     unsigned instances;
     unsigned dropped[INSTANCES_MAX];
+    _Atomic uint64_t source; /* what a load finds */
 } world;
 
 static char keys[KEYS][KEY_SIZE + 1] = {"key-aaaa", "key-bbbb"};
@@ -275,6 +276,46 @@ static void clear_all(void) {
     int result = firn_clear(world.cache, NULL, 0);
     require(result == FIRN_OK, "a clear failed");
     end(of, result);
+}
+
+static int load(void *context, const void *key, size_t key_size, firn_load *to) {
+    (void)context;
+    (void)key;
+    (void)key_size;
+    uint64_t number = atomic_load_explicit(&world.source, memory_order_relaxed);
+    value made = {number, ~number, 0};
+    return firn_load_bytes(to, &made, sizeof made);
+}
+
+/* What loads put is in no history: the check at the end asks for one thing alone. */
+static void load_a(void) {
+    firn_loader loader = FIRN_LOADER_INIT;
+    loader.load = load;
+    firn_object *object;
+    int result = firn_get_or_load(world.cache, keys[A], KEY_SIZE, &loader, &object);
+    require(result == FIRN_OK, "a load failed");
+    number_in(object);
+    firn_object_unref(object);
+}
+
+static void change_source(void) {
+    atomic_store_explicit(&world.source, 2, memory_order_relaxed);
+}
+
+static void change_and_delete_a(void) {
+    change_source();
+    int result = firn_delete(world.cache, keys[A], KEY_SIZE);
+    require(result == FIRN_OK || result == FIRN_NOT_FOUND, "a delete failed");
+}
+
+static void change_and_clear(void) {
+    change_source();
+    require(firn_clear(world.cache, NULL, 0) == FIRN_OK, "a clear failed");
+}
+
+static void change_and_put_a(void) {
+    change_source();
+    require(put_made(A, 2) == FIRN_OK, "a put failed");
 }
 
 static void unref_last(void) {
@@ -608,6 +649,17 @@ static void check_written(void) {
     firn_object_unref(object);
 }
 
+/* The source changed before the entry did, so nothing is left of what it had before. */
+static void check_loaded(void) {
+    firn_object *object;
+    int result = firn_get(world.cache, keys[A], KEY_SIZE, &object);
+    require(result == FIRN_NOT_FOUND || (result == FIRN_OK && number_in(object) == 2),
+            "what was loaded before a change was put after it");
+    firn_object_unref(object);
+    result = firn_delete(world.cache, keys[A], KEY_SIZE);
+    require(result == FIRN_OK || result == FIRN_NOT_FOUND, "a delete failed");
+}
+
 /* ---- the scenarios ---- */
 
 #define COLD .cold = true
@@ -699,6 +751,16 @@ static const scenario scenarios[] = {
      .bodies = {clear_and_get_a, evict_and_write, sweep}},
     {"clear, overwrite, evict and write", COLD, .bound = 2, .setup = clean_a,
      .bodies = {clear_and_get_a, put_and_get_a, evict_and_write}},
+    {"memory: load, delete", .setup = nothing, .bodies = {load_a, change_and_delete_a},
+     .check = check_loaded},
+    {"memory: load, clear", .setup = nothing, .bodies = {load_a, change_and_clear},
+     .check = check_loaded},
+    {"memory: load, overwrite, evict", .bound = 2, .setup = nothing,
+     .bodies = {load_a, change_and_put_a, evict}, .check = check_loaded},
+    {"load, delete, evict and write", COLD, .bound = 2, .setup = nothing,
+     .bodies = {load_a, change_and_delete_a, evict_and_write}, .check = check_loaded},
+    {"load, clear, evict and write", COLD, .bound = 2, .setup = nothing,
+     .bodies = {load_a, change_and_clear, evict_and_write}, .check = check_loaded},
     {"memory: expired, get, overwrite", .setup = expired_a, .bodies = {get_a_twice, put_a}},
     {"memory: expired, two gets", .setup = expired_a, .bodies = {get_a, get_a}},
     {"expired, get, overwrite, write", COLD, .setup = expired_a, .bodies = {get_a, put_a, write}},
