@@ -6,33 +6,11 @@
  * for others when its own flights have ended.
  *
  * Knows loaders, flights, and how entries are found and put; nothing of how they are kept. */
-#include <math.h>
 #include <string.h>
 
 #include "tier/cache.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-
-/* What there is of an entry, for a loader. */
-enum presence {
-    ABSENT,      /* nothing that may be given */
-    FRESH,       /* as it should be */
-    WANING,      /* fresh, and to be loaded anew */
-    STALE,       /* may be given while somebody loads */
-    LAST_RESORT, /* may be given if the load fails */
-    NEGATIVE,    /* it is known that there is no value */
-};
-
-struct firn_load {
-    firn_cache *cache;
-    const void *key;
-    size_t key_size;
-    firn_put_options options;
-    bool cost_given;      /* by the loader, with the value */
-    int error;            /* why it has no value; FIRN_OK: it was given none */
-    firn_object *object;  /* the value; a reference */
-    firn_object *present; /* lent */
-};
 
 enum state { PENDING, LEADING, WAITING, DONE };
 
@@ -42,7 +20,7 @@ typedef struct request {
     uint64_t hash;
     size_t at; /* its place in the batch */
     enum state state;
-    enum presence presence;
+    enum firn_presence presence;
     firn_object *object; /* what there is; when it is done, what is given; a reference */
     int result;          /* when it is done */
     firn_flight *flight; /* LEADING, WAITING */
@@ -72,107 +50,6 @@ typedef struct frame {
 
 /* Empty whenever no loader runs on the thread. */
 static _Thread_local const frame *innermost;
-
-static bool is_extended(const firn_object *object) {
-    return (firn_object_flags(object) & FIRN_OBJECT_EXTENDED) != 0;
-}
-
-/* -ln(number / 2^53), for 1 to 2^53, to nine digits: what the C library has for it is in a library
- * of its own, and too good for chance. Of number = m * 2^e, with m from 1 to 2: ln(m) by the series
- * of the area tangent. */
-static double minus_log(uint64_t number) {
-    int exponent = 63 - __builtin_clzll(number);
-    double m = (double)number / (double)(UINT64_C(1) << exponent);
-    double s = (m - 1) / (m + 1);
-    double power = s;
-    double sum = 0;
-    for (int i = 1; i <= 15; i += 2) {
-        sum += power / i;
-        power *= s * s;
-    }
-    return (53 - exponent) * 0.6931471805599453 - 2 * sum;
-}
-
-/* XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB
- * 2015): an entry is loaded so much before its end as the load takes, times a number drawn from the
- * exponential distribution, times beta. */
-static bool ends_early(firn_cache *cache, const firn_loader *loader, uint32_t cost_us,
-                       uint64_t left_ms) {
-    const double farthest = 36.8; /* minus_log of the smallest number, and a bit */
-    double reach_ms = (double)cost_us / 1000 * loader->beta;
-    if ((double)left_ms > reach_ms * farthest) {
-        return false; /* which nearly all of them are, and cheaply told */
-    }
-    uint64_t bits = loader->random != NULL ? loader->random(loader->context)
-                                           : firn_flights_random(&cache->flights);
-    /* The number that is drawn is above 0, up to 1. */
-    return minus_log((bits >> 11) + 1) * reach_ms >= (double)left_ms;
-}
-
-static enum presence judge(firn_cache *cache, const firn_loader *loader,
-                           const firn_object *object) {
-    if (!is_extended(object)) {
-        return FRESH;
-    }
-    firn_traits traits = firn_object_get_traits(object);
-    if (traits.negative) {
-        return NEGATIVE;
-    }
-    if (traits.expires_ms == 0) {
-        return FRESH;
-    }
-    uint64_t now_ms = firn_now_ms(cache);
-    uint64_t fresh_ms =
-        traits.expires_ms > traits.stale_ms ? traits.expires_ms - traits.stale_ms : 0;
-    if (now_ms >= fresh_ms) {
-        uint64_t over_ms = now_ms - fresh_ms;
-        return over_ms < loader->stale_ms            ? STALE
-               : over_ms < loader->stale_if_error_ms ? LAST_RESORT
-                                                     : ABSENT;
-    }
-    if (traits.idle_ms != 0) {
-        /* Hits put the expiry off; what counts is the time beyond which they do not. */
-        if (traits.limit_ms <= now_ms) {
-            return FRESH; /* there is none */
-        }
-        fresh_ms = traits.limit_ms;
-    }
-    uint64_t left_ms = fresh_ms - now_ms;
-    bool early = loader->beta > 0 && traits.cost_us != 0 &&
-                 ends_early(cache, loader, traits.cost_us, left_ms);
-    return early || left_ms <= loader->refresh_ahead_ms ? WANING : FRESH;
-}
-
-/* Whether a hit needs a second look. */
-static bool may_wane(const firn_loader *loader, const firn_object *object) {
-    return is_extended(object) && (loader->refresh_ahead_ms != 0 || loader->beta > 0);
-}
-
-static int read_loader(firn_cache *cache, const firn_loader *given, firn_loader *full) {
-    *full = (firn_loader)FIRN_LOADER_INIT;
-    int result = firn_read_sized(full, sizeof *full, given, "firn_loader", &cache->detail);
-    if (result != FIRN_OK) {
-        return result;
-    }
-    if (full->load == NULL && full->load_many == NULL) {
-        return firn_detail_set(&cache->detail, FIRN_EINVAL,
-                               "firn_loader: neither load nor load_many is set");
-    }
-    if (!(full->beta >= 0) || isinf(full->beta)) {
-        return firn_detail_set(&cache->detail, FIRN_EINVAL,
-                               "firn_loader.beta must be a number, and not negative");
-    }
-    if (full->refresh > FIRN_REFRESH_BACKGROUND) {
-        return firn_detail_set(&cache->detail, FIRN_EINVAL,
-                               "firn_loader.refresh is %u; the choices are 0 to %d", full->refresh,
-                               FIRN_REFRESH_BACKGROUND);
-    }
-    return FIRN_OK;
-}
-
-static uint64_t longer(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
 
 static uint64_t plus(uint64_t a, uint64_t b) {
     return b < UINT64_MAX - a ? a + b : UINT64_MAX;
@@ -227,9 +104,9 @@ static void finish(request *self, int result) {
 
 /* No new value is to be had, or it is not waited for: what there is has to do, if it may. */
 static void make_do(firn_cache *cache, request *self, int error) {
-    if (self->presence == WANING) {
+    if (self->presence == FIRN_WANING) {
         finish(self, FIRN_OK);
-    } else if (self->presence == STALE || self->presence == LAST_RESORT) {
+    } else if (self->presence == FIRN_AGED || self->presence == FIRN_LAST_RESORT) {
         firn_count(cache->counters, FIRN_EVENT_STALE_SERVED, 1);
         finish(self, FIRN_STALE);
     } else {
@@ -247,19 +124,20 @@ static void look(job *self, request *wanted) {
     firn_cache *cache = self->cache;
     int result = find(cache, wanted, &wanted->object);
     if (result != FIRN_OK) {
-        wanted->presence = ABSENT;
+        wanted->presence = FIRN_ABSENT;
         if (result != FIRN_NOT_FOUND) {
             finish(wanted, result);
         }
         return;
     }
-    wanted->presence = judge(cache, self->loader, wanted->object);
-    if (wanted->presence != ABSENT && (firn_object_state(wanted->object) & FIRN_RESIDENT) != 0) {
+    wanted->presence = firn_load_judge(cache, self->loader, wanted->object);
+    if (wanted->presence != FIRN_ABSENT &&
+        (firn_object_state(wanted->object) & FIRN_RESIDENT) != 0) {
         firn_hot_note_hit(cache->hot, wanted->hash, wanted->object);
     }
-    if (wanted->presence == FRESH) {
+    if (wanted->presence == FIRN_FRESH) {
         finish(wanted, FIRN_OK);
-    } else if (wanted->presence == NEGATIVE) {
+    } else if (wanted->presence == FIRN_NEGATIVE) {
         tell_negative(cache, wanted);
     }
 }
@@ -273,12 +151,13 @@ static void look_again(job *self, request *wanted) {
                 firn_object_version(found) == firn_object_version(wanted->object);
     replace(&wanted->object, found);
     if (!same) {
-        wanted->presence = found != NULL ? judge(self->cache, self->loader, found) : ABSENT;
+        wanted->presence =
+            found != NULL ? firn_load_judge(self->cache, self->loader, found) : FIRN_ABSENT;
     }
-    if (wanted->presence == FRESH) {
+    if (wanted->presence == FIRN_FRESH) {
         firn_flights_end(&self->cache->flights, wanted->flight, FIRN_OK, found);
         finish(wanted, FIRN_OK);
-    } else if (wanted->presence == NEGATIVE) {
+    } else if (wanted->presence == FIRN_NEGATIVE) {
         firn_flights_end(&self->cache->flights, wanted->flight, FIRN_NOT_FOUND, NULL);
         tell_negative(self->cache, wanted);
     }
@@ -317,7 +196,7 @@ bool firn_load_is_cleared(const firn_cache *cache, const firn_flight *flight, co
 /* Enters the flight of a request whose value will not do. */
 static void enter(job *self, request *wanted) {
     firn_cache *cache = self->cache;
-    bool can_do = wanted->presence == WANING || wanted->presence == STALE;
+    bool can_do = wanted->presence == FIRN_WANING || wanted->presence == FIRN_AGED;
     if (is_recursive(cache, wanted)) {
         int error = firn_detail_set(&cache->detail, FIRN_EDEADLK,
                                     "a loader asked for the key that it is loading");
@@ -335,7 +214,7 @@ static void enter(job *self, request *wanted) {
     } else if (role == FIRN_FLIGHT_LEADER) {
         wanted->state = LEADING;
         look_again(self, wanted);
-        can_do = wanted->presence == WANING || wanted->presence == STALE;
+        can_do = wanted->presence == FIRN_WANING || wanted->presence == FIRN_AGED;
         if (wanted->state == LEADING && can_do &&
             self->loader->refresh == FIRN_REFRESH_BACKGROUND &&
             firn_refresh_later(cache, self->loader, wanted->flight,
@@ -355,16 +234,10 @@ static void enter(job *self, request *wanted) {
 
 /* Puts a value, which belongs to whoever holds it, whatever comes of that. */
 static void keep(firn_cache *cache, request *wanted, uint64_t cost_ns) {
-    firn_load *load = &wanted->load;
-    firn_object *object = load->object;
-    if (!load->cost_given) {
-        uint64_t cost_us = longer(cost_ns / 1000, 1);
-        firn_object_extension_of(object)->cost_us =
-            cost_us < UINT32_MAX ? (uint32_t)cost_us : UINT32_MAX;
-    }
+    firn_object *object = firn_load_take(&wanted->load, cost_ns);
     int result = cache->options.read_only
                      ? FIRN_EREADONLY
-                     : firn_put_loaded(cache, object, load->options.intern, wanted->flight);
+                     : firn_put_loaded(cache, object, wanted->load.options.intern, wanted->flight);
     if (result != FIRN_OK && firn_object_version(object) == 0) {
         if (firn_object_is_rich(object)) {
             firn_object_enliven(object);
@@ -373,7 +246,6 @@ static void keep(firn_cache *cache, request *wanted, uint64_t cost_ns) {
         uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
         firn_object_set_version(object, version);
     }
-    load->object = NULL;
     replace(&wanted->object, object);
 }
 
@@ -393,25 +265,6 @@ static void keep_absence(job *self, const request *wanted) {
     }
 }
 
-/* What came of a load. returned: by the loader. */
-static int outcome(firn_load *load, int returned, bool many) {
-    if (load->error != FIRN_OK && (many || returned == FIRN_OK)) {
-        return load->error;
-    }
-    if (load->object != NULL && (many || returned == FIRN_OK)) {
-        return FIRN_OK;
-    }
-    if (returned == FIRN_OK) {
-        return many ? FIRN_NOT_FOUND
-                    : firn_detail_set(&load->cache->detail, FIRN_EINVAL,
-                                      "a loader returned FIRN_OK and gave no value");
-    }
-    return returned < 0 || returned == FIRN_NOT_FOUND
-               ? returned
-               : firn_detail_set(&load->cache->detail, FIRN_EINVAL, "a loader returned %d",
-                                 returned);
-}
-
 static unsigned reason_of(int result, bool was_there) {
     return result < 0                 ? FIRN_REASON_LOADER
            : result == FIRN_NOT_FOUND ? FIRN_REASON_NO_VALUE
@@ -422,7 +275,7 @@ static unsigned reason_of(int result, bool was_there) {
 /* Ends a flight that was led. */
 static void conclude(job *self, request *wanted, int result, uint64_t cost_ns) {
     firn_cache *cache = self->cache;
-    bool was_there = wanted->presence != ABSENT;
+    bool was_there = wanted->presence != FIRN_ABSENT;
     firn_count(cache->counters, FIRN_EVENT_LOAD, 1);
     if (was_there) {
         firn_count(cache->counters, FIRN_EVENT_REFRESH, 1);
@@ -430,7 +283,7 @@ static void conclude(job *self, request *wanted, int result, uint64_t cost_ns) {
     if (result == FIRN_OK) {
         keep(cache, wanted, cost_ns);
     } else {
-        replace(&wanted->load.object, NULL);
+        firn_object_unref(firn_load_take(&wanted->load, 0));
         if (result == FIRN_NOT_FOUND) {
             keep_absence(self, wanted);
         }
@@ -447,17 +300,6 @@ static void conclude(job *self, request *wanted, int result, uint64_t cost_ns) {
     }
 }
 
-static void begin_load(job *self, request *wanted) {
-    const firn_loader *loader = self->loader;
-    wanted->load = (firn_load){.cache = self->cache,
-                               .key = wanted->key,
-                               .key_size = wanted->key_size,
-                               .options = FIRN_PUT_OPTIONS_INIT,
-                               .present = wanted->object};
-    wanted->load.options.ttl_ms = loader->ttl_ms;
-    wanted->load.options.stale_ms = longer(loader->stale_ms, loader->stale_if_error_ms);
-}
-
 /* Loads for all flights that are led. */
 static void load_led(job *self) {
     const firn_loader *loader = self->loader;
@@ -465,7 +307,8 @@ static void load_led(job *self) {
     for (size_t i = 0; i < self->count; i++) {
         request *wanted = &self->requests[i];
         if (wanted->state == LEADING) {
-            begin_load(self, wanted);
+            firn_load_init(&wanted->load, self->cache, loader, wanted->key, wanted->key_size,
+                           wanted->object);
             self->keys[count] = (firn_key){wanted->key, wanted->key_size};
             self->loads[count] = &wanted->load;
             self->led[count++] = wanted;
@@ -485,7 +328,8 @@ static void load_led(job *self) {
     innermost = here.outer;
     firn_count(self->cache->counters, FIRN_EVENT_LOAD_NS, took_ns);
     for (size_t i = 0; i < count; i++) {
-        conclude(self, self->led[i], outcome(&self->led[i]->load, result, many), took_ns / count);
+        conclude(self, self->led[i], firn_load_outcome(&self->led[i]->load, result, many),
+                 took_ns / count);
     }
 }
 
@@ -594,7 +438,7 @@ void firn_load_for(firn_cache *cache, const firn_loader *loader, firn_flight *fl
         firn_flights_end(&cache->flights, flight, FIRN_EUSER, NULL);
     } else {
         wanted.state = LEADING;
-        wanted.presence = WANING;
+        wanted.presence = FIRN_WANING;
         serve_one(cache, loader, &wanted);
     }
     firn_object_unref(wanted.object);
@@ -609,9 +453,10 @@ static bool is_final(int result) {
 /* The rest of firn_get_or_load. object: what a plain get gave, and presence what that is. */
 static __attribute__((noinline)) int get_or_load(firn_cache *cache, const void *key,
                                                  size_t key_size, const firn_loader *given,
-                                                 enum presence presence, firn_object **object) {
+                                                 enum firn_presence presence,
+                                                 firn_object **object) {
     firn_loader loader;
-    int result = read_loader(cache, given, &loader);
+    int result = firn_loader_read(cache, given, &loader);
     if (result != FIRN_OK) {
         replace(object, NULL);
         return result;
@@ -635,10 +480,11 @@ int firn_get_or_load(firn_cache *cache, const void *key, size_t key_size, const 
     }
     int result = firn_get_any(cache, key, key_size, object);
     if (!is_final(result)) {
-        enum presence presence = result != FIRN_OK           ? ABSENT
-                                 : may_wane(loader, *object) ? judge(cache, loader, *object)
-                                                             : FRESH;
-        if (presence != FRESH) {
+        enum firn_presence presence = result != FIRN_OK ? FIRN_ABSENT
+                                      : firn_load_may_wane(loader, *object)
+                                          ? firn_load_judge(cache, loader, *object)
+                                          : FIRN_FRESH;
+        if (presence != FIRN_FRESH) {
             result = get_or_load(cache, key, key_size, loader, presence, object);
         }
     }
@@ -677,9 +523,9 @@ static int load_missing(batch *self, size_t count, const firn_key *keys, firn_ob
     job *work = &self->job;
     firn_cache *cache = work->cache;
     for (size_t i = 0; i < count; i++) {
-        enum presence presence =
-            objects[i] != NULL ? judge(cache, work->loader, objects[i]) : ABSENT;
-        if (presence != FRESH) {
+        enum firn_presence presence =
+            objects[i] != NULL ? firn_load_judge(cache, work->loader, objects[i]) : FIRN_ABSENT;
+        if (presence != FIRN_FRESH) {
             request *wanted = &work->requests[work->count++];
             *wanted = request_for(cache, keys[i].data, keys[i].size);
             wanted->at = i;
@@ -715,7 +561,7 @@ int firn_get_or_load_many(firn_cache *cache, size_t count, const firn_key *keys,
         return FIRN_EINVAL;
     }
     firn_loader loader;
-    int result = read_loader(cache, given, &loader);
+    int result = firn_loader_read(cache, given, &loader);
     for (size_t i = 0; i < count && result == FIRN_OK; i++) {
         result = firn_check_key(cache, keys[i].data, keys[i].size);
     }
@@ -739,41 +585,4 @@ int firn_get_or_load_many(firn_cache *cache, size_t count, const firn_key *keys,
         firn_note_handle(cache, objects[i], __builtin_return_address(0));
     }
     return result;
-}
-
-firn_put_options *firn_load_options(firn_load *load) {
-    return &load->options;
-}
-
-void *firn_load_value(firn_load *load, size_t size) {
-    replace(&load->object, NULL);
-    firn_put_options options = load->options;
-    load->cost_given = options.cost_us != 0;
-    if (!load->cost_given) {
-        options.cost_us = 1; /* there is room for it, then */
-    }
-    load->error =
-        firn_object_new_any(load->cache, load->key, load->key_size, size, &options, &load->object);
-    return load->error == FIRN_OK ? firn_object_body(load->object) : NULL;
-}
-
-int firn_load_bytes(firn_load *load, const void *value, size_t value_size) {
-    if (value == NULL && value_size > 0) {
-        return firn_load_fail(load, FIRN_EINVAL);
-    }
-    void *place = firn_load_value(load, value_size);
-    if (place != NULL && value_size > 0) {
-        memcpy(place, value, value_size);
-    }
-    return load->error;
-}
-
-int firn_load_fail(firn_load *load, int error) {
-    replace(&load->object, NULL);
-    load->error = error;
-    return error;
-}
-
-firn_object *firn_load_present(const firn_load *load) {
-    return load->present;
 }

@@ -1600,7 +1600,10 @@ static int load_number(void *context, const void *key, size_t key_size, firn_loa
 static int load_numbers(void *context, size_t count, const firn_key *keys,
                         firn_load *const *loads) {
     for (size_t i = 0; i < count; i++) {
-        firn_load_fail(loads[i], load_number(context, keys[i].data, keys[i].size, loads[i]));
+        int result = load_number(context, keys[i].data, keys[i].size, loads[i]);
+        if (result != FIRN_OK) {
+            firn_load_fail(loads[i], result);
+        }
     }
     return FIRN_OK;
 }
