@@ -24,9 +24,11 @@ typedef struct command {
 
 extern const command command_compact;
 extern const command command_dump;
+extern const command command_explain;
 extern const command command_get;
 extern const command command_replay;
 extern const command command_stat;
+extern const command command_top;
 extern const command command_verify;
 
 /* "firn NAME: MESSAGE" to stderr. */

@@ -399,9 +399,50 @@ has err "process $writer"
 expect 4 "$firn" verify --repair=new odd
 has err "process $writer"
 [ ! -e new ] || { echo "FAILED: a store was salvaged beside a writer"; failed=1; }
+expect 0 "$firn" top --once odd
+has out "pid $writer, running"
+expect 0 "$firn" explain odd plain
+has out "on disk      yes"
+lacks out "no process has the store open"
 exec 3>&-
 wait "$writer" || { echo "FAILED: the writer"; failed=1; }
 writer=
+# --- what the process left behind, and bad pages ---
+expect 0 "$firn" top odd
+has out "closed, open for"
+has out "put  "
+expect 0 "$firn" explain odd plain
+has out "no process has the store open"
+expect 1 "$firn" explain odd 'no such key'
+expect 0 "$firn" explain --escaped-key odd 'p\x6cain'
+expect 2 "$firn" explain odd
+expect 2 "$firn" explain odd ''
+expect 4 "$firn" explain missing plain
+expect 2 "$firn" top
+expect 2 "$firn" top --interval never odd
+expect 4 "$firn" top missing
+if command -v python3 >/dev/null; then
+    expect 0 "$firn" top --once --json odd
+    json out "d[0]['state'] == 'closed' and d[0]['stats']['cold_entries'] == 10 and 'put' in d[0]['latencies']"
+    expect 0 "$firn" explain --json odd plain
+    json out "d[0]['stored'] is True and d[0]['writer'] == 'closed' and d[0]['key'] == 'plain'"
+fi
+cp -R odd paged
+for keep in 0 100 5000 200000; do # of a part that is there, what it says
+    head -c $keep odd/firn.page >paged/firn.page
+    timeout 20 "$firn" top --once paged >out 2>err
+    [ $? -le 4 ] || { echo "FAILED: firn top on a page that is cut at $keep"; failed=1; }
+    unharmed top on a page that is cut
+    expect 0 "$firn" explain paged plain
+done
+size=$(wc -c <odd/firn.page | tr -d ' ')
+head -c "$size" /dev/urandom >paged/firn.page
+expect 4 "$firn" top --once paged
+expect 0 "$firn" explain paged plain
+rm paged/firn.page
+expect 4 "$firn" top --once paged
+has err "no firn.page"
+expect 0 "$firn" explain paged plain
 
 # --- damage ---
 cp -R odd hurt

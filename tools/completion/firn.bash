@@ -12,13 +12,13 @@ _firn() {
     COMPREPLY=()
 
     if [ "$cword" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "compact dump get help replay stat verify --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "compact dump explain get help replay stat top verify --help --version" -- "$cur")
         return
     fi
 
     local values=""
     case $prev in
-    help) values="compact dump get replay stat verify" ;;
+    help) values="compact dump explain get replay stat top verify" ;;
     --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf auto" ;;
     --tier) values="both hot" ;;
     --promotion) values="always second-hit" ;;
@@ -40,6 +40,8 @@ _firn() {
         options="--values --json --raw --separator --null --prefix --min-size --max-size --newer \
             --older --expired --limit --help"
         ;;
+    explain) options="--json --escaped-key --help" ;;
+    top) options="--once --interval --json --help" ;;
     get) options="--raw --escape --json --escaped-key --help" ;;
     replay)
         options="--hot --cold --policy --capacity --jobs --plot --ratio --tier --promotion --write-mode --durability --level --ttl \

@@ -1,13 +1,15 @@
 # Completion of firn for fish. The lists of options are those of `firn COMMAND --help`; a test
 # compares them.
 
-set -l commands compact dump get help replay stat verify
+set -l commands compact dump explain get help replay stat top verify
 
 complete -c firn -f
 complete -c firn -n __fish_use_subcommand -l help -d 'All commands'
 complete -c firn -n __fish_use_subcommand -l version -d 'The version'
 complete -c firn -n __fish_use_subcommand -a compact -d 'Give space of a store back'
 complete -c firn -n __fish_use_subcommand -a dump -d 'Print the entries of a store'
+complete -c firn -n __fish_use_subcommand -a explain -d 'Tell where an entry is, and why'
+complete -c firn -n __fish_use_subcommand -a top -d 'Watch the process that uses a store'
 complete -c firn -n __fish_use_subcommand -a get -d 'Print the value of one key'
 complete -c firn -n __fish_use_subcommand -a help -d 'Tell about a command'
 complete -c firn -n __fish_use_subcommand -a replay -d 'Drive a cache with a trace'
@@ -15,7 +17,7 @@ complete -c firn -n __fish_use_subcommand -a stat -d 'Print the facts of a store
 complete -c firn -n __fish_use_subcommand -a verify -d 'Check all of a store, or repair it'
 complete -c firn -n '__fish_seen_subcommand_from help' -a "$commands"
 
-complete -c firn -n '__fish_seen_subcommand_from compact dump get stat verify' -a '(__fish_complete_directories)'
+complete -c firn -n '__fish_seen_subcommand_from compact dump explain get stat top verify' -a '(__fish_complete_directories)'
 complete -c firn -n '__fish_seen_subcommand_from replay' -F
 
 complete -c firn -n '__fish_seen_subcommand_from dump' -s v -l values -d 'The values too'
@@ -32,6 +34,13 @@ complete -c firn -n '__fish_seen_subcommand_from dump' -l expired -d 'Entries th
 complete -c firn -n '__fish_seen_subcommand_from dump' -l limit -x -d 'Stop after so many entries'
 complete -c firn -n '__fish_seen_subcommand_from dump' -l help -d 'Options'
 
+complete -c firn -n '__fish_seen_subcommand_from explain' -l json -d 'As JSON'
+complete -c firn -n '__fish_seen_subcommand_from explain' -l escaped-key -d 'Understand escapes in the key'
+complete -c firn -n '__fish_seen_subcommand_from explain' -l help -d 'Options'
+complete -c firn -n '__fish_seen_subcommand_from top' -l once -d 'A single look'
+complete -c firn -n '__fish_seen_subcommand_from top' -l interval -x -d 'Between looks'
+complete -c firn -n '__fish_seen_subcommand_from top' -l json -d 'A line of JSON a look'
+complete -c firn -n '__fish_seen_subcommand_from top' -l help -d 'Options'
 complete -c firn -n '__fish_seen_subcommand_from get' -l raw -d 'The bytes as they are'
 complete -c firn -n '__fish_seen_subcommand_from get' -l escape -d 'Escape what is not printable'
 complete -c firn -n '__fish_seen_subcommand_from get' -l json -d 'Value and metadata as JSON'
