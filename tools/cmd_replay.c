@@ -16,12 +16,19 @@ static uint64_t at_least(uint64_t bytes, uint64_t least) {
     return bytes > least ? bytes : least;
 }
 
+/* A budget for all keys, cut to what the trace has of them. */
+static uint64_t scaled(uint64_t bytes, double rate, uint64_t least) {
+    return rate < 1 ? at_least((uint64_t)((double)bytes * rate), least) : bytes;
+}
+
 static void choose_budgets(replay *self) {
     firn_options *options = &self->options;
-    uint64_t tenth = self->footprint / 10;
-    options->hot_bytes = self->hot_bytes != 0 ? self->hot_bytes : at_least(tenth, HOT_BYTES_MIN);
-    options->cold_bytes =
-        self->cold_bytes != 0 ? self->cold_bytes : at_least(tenth * 9, FIRN_COLD_BYTES_MIN);
+    uint64_t tenth = self->footprint / 10; /* of the trace's keys, where what is given is of all */
+    options->hot_bytes = self->hot_bytes != 0 ? scaled(self->hot_bytes, self->rate, HOT_BYTES_MIN)
+                                              : at_least(tenth, HOT_BYTES_MIN);
+    options->cold_bytes = self->cold_bytes != 0
+                              ? scaled(self->cold_bytes, self->rate, FIRN_COLD_BYTES_MIN)
+                              : at_least(tenth * 9, FIRN_COLD_BYTES_MIN);
 }
 
 static const struct option options[] = {
@@ -289,6 +296,7 @@ static int run(int argc, char **argv) {
         .restart_at = 50,
         .restart = true,
         .ratio = 1,
+        .rate = 1,
     };
     self.options.hot_policy = self.policies = firn_policy_name(0);
     int letter;

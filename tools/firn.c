@@ -9,8 +9,8 @@
 #include "tool.h"
 
 static const command *const commands[] = {
-    &command_compact, &command_dump, &command_explain, &command_get,
-    &command_replay,  &command_stat, &command_top,     &command_verify,
+    &command_compact, &command_dump, &command_explain, &command_get,    &command_replay,
+    &command_stat,    &command_top,  &command_trace,   &command_verify,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

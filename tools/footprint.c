@@ -20,7 +20,7 @@ static int count_requests(replay *self, trace *requests, key_numbers *seen) {
             return -2;
         }
         self->total++;
-        if (added) {
+        if (added && next.what != TRACE_NOWHERE && next.what != TRACE_DELETE) {
             uint64_t bytes = value_size_of(self, next.size);
             uint64_t room = UINT64_MAX - self->footprint;
             self->distinct++;
@@ -42,6 +42,7 @@ int measure_trace(replay *self) {
         return EXIT_TROUBLE;
     }
     key_numbers seen = {0};
+    self->rate = trace_get_facts(requests).rate;
     int result = count_requests(self, requests, &seen);
     key_numbers_free(&seen);
     progress_end(&self->shown);

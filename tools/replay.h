@@ -43,6 +43,7 @@ typedef struct replay {
     uint64_t total;    /* requests */
     uint64_t distinct; /* keys */
     uint64_t footprint;
+    double rate; /* the part of all keys that it has */
 } replay;
 
 typedef struct window {

@@ -72,6 +72,7 @@ static void print_setting(printer *out, const replay *self, uint64_t requests) {
         {"footprint_bytes", self->total > 0 ? (double)self->footprint : -1, 0},
         {"hot_bytes_max", (double)self->options.hot_bytes, 0},
         {"cold_bytes_max", self->hot_only ? 0 : (double)self->options.cold_bytes, 0},
+        {"sampling_rate", self->rate, 6},
     };
     PRINT_FACTS(out, facts);
 }

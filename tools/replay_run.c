@@ -100,11 +100,10 @@ static bool put(runner *run, const char *name, size_t name_size, uint64_t key, u
     return result == FIRN_OK || fail_with(run, "put", result);
 }
 
-static bool request(runner *run, uint64_t key, uint64_t size) {
-    char name[KEY_TEXT];
-    size_t name_size = (size_t)snprintf(name, sizeof name, "%llu", (unsigned long long)key);
+/* A get. fills: a miss is put. */
+static bool ask(runner *run, const char *name, size_t name_size, uint64_t key, uint64_t size,
+                bool fills) {
     firn_object *object;
-    run->now->requests++;
     run->now->value_bytes += size;
     int result = firn_get(run->cache, name, name_size, &object);
     if (result == FIRN_OK) {
@@ -113,8 +112,26 @@ static bool request(runner *run, uint64_t key, uint64_t size) {
         return true;
     }
     run->now->missed_bytes += size;
-    return result == FIRN_NOT_FOUND ? put(run, name, name_size, key, size)
-                                    : fail_with(run, "get", result);
+    if (result != FIRN_NOT_FOUND) {
+        return fail_with(run, "get", result);
+    }
+    return !fills || put(run, name, name_size, key, size);
+}
+
+static bool request(runner *run, const trace_request *next) {
+    char name[KEY_TEXT];
+    size_t name_size = (size_t)snprintf(name, sizeof name, "%llu", (unsigned long long)next->key);
+    uint64_t size = value_size_of(run->self, next->size);
+    run->now->requests++;
+    if (next->what == TRACE_PUT) {
+        return put(run, name, name_size, next->key, size);
+    }
+    if (next->what == TRACE_DELETE) {
+        int result = firn_delete(run->cache, name, name_size);
+        return result >= 0 || fail_with(run, "delete", result);
+    }
+    bool fills = next->what == TRACE_GET;
+    return ask(run, name, name_size, next->key, fills ? size : 0, fills);
 }
 
 static firn_stats stats_of(firn_cache *cache) {
@@ -184,7 +201,7 @@ static bool step(runner *run, uint64_t window_length) {
     if (interrupted) {
         return fail(run, "interrupted", "stopped early", "");
     }
-    if (!request(run, next.key, value_size_of(run->self, next.size))) {
+    if (!request(run, &next)) {
         return false;
     }
     run->done++;

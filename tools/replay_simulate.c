@@ -178,6 +178,9 @@ static bool play_one(two_tiers *tiers, const request *one, simulated *run) {
         two_tiers_delete(tiers, one->key);
         return true;
     }
+    if (one->what == TRACE_NOWHERE) {
+        return true;
+    }
     if (one->what == TRACE_PUT) {
         return two_tiers_put(tiers, one->key, one->charge) != HIT_NO_MEMORY;
     }

@@ -38,7 +38,7 @@ static bool note_charge(charges *self, requests *all, const request *one) {
         }
         *self = (charges){list, room};
     }
-    if (one->what != TRACE_DELETE) {
+    if (one->what != TRACE_DELETE && one->what != TRACE_NOWHERE) {
         all->footprint += one->charge - (uint64_t)self->list[one->key];
         self->list[one->key] = one->charge;
     }
@@ -58,6 +58,7 @@ static bool add(requests *self, const trace_request *from, key_numbers *numbers,
                      .what = from->what,
                      .charge = charge < UINT32_MAX ? (uint32_t)charge : UINT32_MAX};
     self->sized |= from->charge != 0;
+    self->gets += from->what == TRACE_NOWHERE;
     if (from->what == TRACE_GET) {
         self->gets++;
         self->get_bytes += one->charge;

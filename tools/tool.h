@@ -29,6 +29,7 @@ extern const command command_get;
 extern const command command_replay;
 extern const command command_stat;
 extern const command command_top;
+extern const command command_trace;
 extern const command command_verify;
 
 /* "firn NAME: MESSAGE" to stderr. */

@@ -8,9 +8,12 @@
 
 #include <zstd.h>
 
+#include "recorded.h"
+
 enum { IN_BYTES = 1 << 16, OUT_BYTES = 1 << 17 };
 
 struct trace {
+    recorded *recording; /* NULL: lines of text, and then the rest counts */
     FILE *file;
     ZSTD_DStream *stream; /* NULL: not compressed */
     unsigned char in[IN_BYTES];
@@ -22,6 +25,11 @@ struct trace {
     uint64_t line;
     char message[TRACE_WHY_BYTES];
 };
+
+static bool is_recording(const trace *self) {
+    static const char magic[] = "FIRNTRAC";
+    return self->input.size >= sizeof magic - 1 && memcmp(self->in, magic, sizeof magic - 1) == 0;
+}
 
 trace *trace_open(const char *path, char *why) {
     trace *self = calloc(1, sizeof *self);
@@ -39,6 +47,18 @@ trace *trace_open(const char *path, char *why) {
         trace_close(self);
         return NULL;
     }
+    if (is_recording(self)) {
+        if (piped) {
+            snprintf(why, TRACE_WHY_BYTES, "a recording is read from a file, not from a pipe");
+        } else {
+            self->recording = recorded_load(path, why);
+        }
+        if (self->recording == NULL) {
+            trace_close(self);
+            return NULL;
+        }
+        return self;
+    }
     static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
     if (self->input.size >= 4 && memcmp(self->in, magic, 4) == 0) {
         self->stream = ZSTD_createDStream();
@@ -53,6 +73,7 @@ trace *trace_open(const char *path, char *why) {
 
 void trace_close(trace *self) {
     if (self != NULL) {
+        recorded_free(self->recording);
         ZSTD_freeDStream(self->stream);
         if (self->file != stdin) {
             fclose(self->file);
@@ -133,11 +154,13 @@ static int read_number(trace *self, int c, uint64_t *number, bool *good) {
 }
 
 trace_facts trace_get_facts(const trace *self) {
-    (void)self;
-    return (trace_facts){.rate = 1};
+    return self->recording != NULL ? recorded_facts(self->recording) : (trace_facts){.rate = 1};
 }
 
 int trace_next(trace *self, trace_request *next) {
+    if (self->recording != NULL) {
+        return recorded_next(self->recording, next);
+    }
     int c = get(self);
     while (c == '\n' || c == '\r') {
         self->line += c == '\n';

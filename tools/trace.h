@@ -1,5 +1,5 @@
-/* Traces: one request a line, "key" or "key,size", as they are or compressed with zstd. Read as a
- * stream, never whole in memory. */
+/* Traces: one request a line, "key" or "key,size", as they are or compressed with zstd, which are
+ * read as a stream, never whole in memory; or a recording of firn, which is. */
 #ifndef FIRN_TOOLS_TRACE_H
 #define FIRN_TOOLS_TRACE_H
 
@@ -10,8 +10,9 @@ enum { TRACE_WHY_BYTES = 512 };
 
 typedef enum trace_what {
     TRACE_GET,
-    TRACE_PUT,    /* another value in the place of one, or one that no get asked for */
-    TRACE_DELETE, /* has no sizes */
+    TRACE_PUT,     /* another value in the place of one, or one that no get asked for */
+    TRACE_DELETE,  /* has no sizes */
+    TRACE_NOWHERE, /* a get of a key that never has a value; has no sizes */
 } trace_what;
 
 typedef struct trace_request {
@@ -29,8 +30,8 @@ typedef struct trace_facts {
 
 typedef struct trace trace;
 
-/* path "-" is the standard input. NULL, with a message in why (TRACE_WHY_BYTES), if it cannot be
- * read. */
+/* path "-" is the standard input, which must not be a recording. NULL, with a message in why
+ * (TRACE_WHY_BYTES), if it cannot be read. */
 trace *trace_open(const char *path, char *why);
 /* 1: a request. 0: the end. -1: not a trace, or a read error; see trace_message. */
 int trace_next(trace *self, trace_request *next);

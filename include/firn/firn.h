@@ -22,6 +22,7 @@
 #include <firn/options.h>
 #include <firn/page.h>
 #include <firn/policy.h>
+#include <firn/record.h>
 #include <firn/simulate.h>
 #include <firn/stats.h>
 #include <firn/store.h>

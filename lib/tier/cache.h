@@ -242,27 +242,34 @@ int firn_put_options_read(firn_cache *cache, const void *key, size_t key_size,
 int firn_sampling_init(firn_cache *cache); /* the cold tier is open */
 void firn_sampling_fini(firn_cache *cache);
 void firn_sampling_save(firn_cache *cache);
-void firn_sampling_step(firn_cache *cache, uint64_t now_ns); /* worker_lock is held */
-/* An access to a hash that is sampled. object: what the get found; may be NULL. */
-void firn_sample_get(firn_cache *cache, uint64_t hash, const firn_object *object);
-void firn_sample_put(firn_cache *cache, uint64_t hash, uint64_t charge, uint64_t expires_ms);
+void firn_sampling_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns); /* worker_lock */
+/* Takes over a threshold of one of the two that sample. */
+void firn_sampling_publish_locked(firn_cache *cache, _Atomic uint64_t *which, uint64_t below);
+/* An access to a hash that is sampled. hit: FIRN_ACCESS_..., if there is an object; object: what
+ * the get found; may be NULL. */
+void firn_sample_get(firn_cache *cache, uint64_t hash, unsigned hit, const firn_object *object);
+void firn_sample_put(firn_cache *cache, uint64_t hash, size_t key_size, size_t value_size,
+                     const firn_traits *traits);
 void firn_sample_delete(firn_cache *cache, uint64_t hash);
+/* recording.c: notes the access, if its hash is recorded. */
+void firn_record_access(firn_cache *cache, firn_access *access);
+void firn_recording_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns);
+void firn_recording_fini(firn_cache *cache);
 static inline bool firn_is_sampled(const firn_cache *cache, uint64_t hash) {
     return __builtin_expect(
         hash < atomic_load_explicit(&cache->sampled_below, memory_order_relaxed), 0);
 }
 /* The same for any access: whether it is sampled is looked at first. */
-static inline void firn_note_get(firn_cache *cache, uint64_t hash, const firn_object *object) {
+static inline void firn_note_get(firn_cache *cache, uint64_t hash, unsigned hit,
+                                 const firn_object *object) {
     if (firn_is_sampled(cache, hash)) {
-        firn_sample_get(cache, hash, object);
+        firn_sample_get(cache, hash, hit, object);
     }
 }
 static inline void firn_note_put(firn_cache *cache, uint64_t hash, size_t key_size,
                                  size_t value_size, const firn_traits *traits) {
     if (firn_is_sampled(cache, hash)) {
-        firn_sample_put(cache, hash,
-                        firn_object_charge_for(cache->pool, key_size, value_size, traits),
-                        traits->expires_ms);
+        firn_sample_put(cache, hash, key_size, value_size, traits);
     }
 }
 static inline void firn_note_delete(firn_cache *cache, uint64_t hash) {

@@ -289,8 +289,17 @@ static __attribute__((noinline)) int get_noted(firn_cache *cache, uint64_t hash,
 static __attribute__((noinline, cold)) int get_sampled(firn_cache *cache, uint64_t hash,
                                                        const void *key, size_t key_size,
                                                        firn_object **object) {
-    int result = get_other(cache, hash, key, key_size, NULL, object);
-    firn_sample_get(cache, hash, *object);
+    uint32_t removals = cache->cold != NULL ? firn_removals_look(cache, hash) : 0;
+    firn_object *found = firn_hot_get(cache->hot, hash, key, key_size);
+    int result;
+    if (found == NULL) {
+        result = get_below(cache, hash, key, key_size, removals, object);
+    } else {
+        result = get_odd(cache, hash, found, firn_object_state(found), object);
+        count_get(cache, key, key_size, result == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
+    }
+    firn_sample_get(cache, hash, found != NULL ? FIRN_ACCESS_HOT_HIT : FIRN_ACCESS_COLD_HIT,
+                    *object);
     return result;
 }
 
@@ -489,7 +498,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
             count_get(cache, batch->items[i].key, batch->items[i].key_size, FIRN_EVENT_MISS);
             result = one < 0 && result == FIRN_OK ? one : result;
         }
-        firn_note_get(cache, batch->items[i].hash, objects[batch->at[i]]);
+        firn_note_get(cache, batch->items[i].hash, FIRN_ACCESS_COLD_HIT, objects[batch->at[i]]);
     }
     batch->count = 0;
     firn_tell(cache);
@@ -521,7 +530,7 @@ static void get_hot_some(firn_cache *cache, size_t first, size_t count, const fi
         int one = get_odd(cache, hashes[i], object, firn_object_state(object), &objects[first + i]);
         count_get(cache, key->data, key->size,
                   one == FIRN_OK ? FIRN_EVENT_HOT_HIT : FIRN_EVENT_MISS);
-        firn_note_get(cache, hashes[i], objects[first + i]);
+        firn_note_get(cache, hashes[i], FIRN_ACCESS_HOT_HIT, objects[first + i]);
         *found += one == FIRN_OK;
     }
 }

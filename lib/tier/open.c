@@ -166,6 +166,7 @@ static int make_locks(firn_cache *cache) {
     failed |= pthread_mutex_init(&cache->thread_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
     failed |= pthread_mutex_init(&cache->sampling.lock, NULL);
+    failed |= pthread_mutex_init(&cache->sampling.record_lock, NULL);
     failed |= pthread_cond_init(&cache->wake, &monotonic);
     failed |= firn_flights_init(&cache->flights, cache->heap, firn_random64());
     failed |= firn_refresher_init(&cache->refresher);

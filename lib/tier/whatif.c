@@ -1,5 +1,7 @@
-/* What-if: gives the estimate of the hit-ratio curve (observe/shards.h) a sample of the accesses,
- * puts what it says in terms of budgets, and keeps it in the store.
+/* Follows a sample of the accesses. They go to the recording, if there is one (recording.c), and to
+ * what-if, which this file is about: it gives the estimate of the hit-ratio curve
+ * (observe/shards.h) a sample of the accesses, puts what it says in terms of budgets, and keeps it
+ * in the store.
  *
  * What an access costs that is not sampled is one comparison of its hash with cache->sampled_below.
  * One that is takes a lock, if it is free; a put or delete that finds it taken is left out, and a
@@ -53,12 +55,12 @@ int firn_sampling_init(firn_cache *cache) {
         (void)firn_curve_file_read(firn_cold_path(cache->cold), firn_cold_store_id(cache->cold),
                                    NULL, self->shards, cache->heap);
     }
-    atomic_store_explicit(&cache->sampled_below, firn_shards_below(self->shards),
-                          memory_order_relaxed);
+    firn_sampling_publish_locked(cache, &self->curve_below, firn_shards_below(self->shards));
     return FIRN_OK;
 }
 
 void firn_sampling_fini(firn_cache *cache) {
+    firn_recording_fini(cache);
     firn_shards_free(cache->sampling.shards);
 }
 
@@ -77,16 +79,29 @@ static void count_locked(firn_cache *cache) {
     self->pending = 0;
 }
 
-/* After each call that may let the threshold fall. Relaxed: who reads an older one samples a little
- * more, in vain. */
-static void publish_locked(firn_cache *cache) {
-    uint64_t below = firn_shards_below(cache->sampling.shards);
-    if (below != atomic_load_explicit(&cache->sampled_below, memory_order_relaxed)) {
-        atomic_store_explicit(&cache->sampled_below, below, memory_order_relaxed);
+void firn_sampling_publish_locked(firn_cache *cache, _Atomic uint64_t *which, uint64_t below) {
+    firn_sampling *self = &cache->sampling;
+    if (atomic_load_explicit(which, memory_order_relaxed) == below) {
+        return; /* as nearly always: nothing is written that all gets read */
     }
+    atomic_store_explicit(which, below, memory_order_relaxed);
+    uint64_t curve = atomic_load_explicit(&self->curve_below, memory_order_relaxed);
+    uint64_t record = atomic_load_explicit(&self->record_below, memory_order_relaxed);
+    atomic_store_explicit(&cache->sampled_below, curve > record ? curve : record,
+                          memory_order_relaxed);
 }
 
-void firn_sample_get(firn_cache *cache, uint64_t hash, const firn_object *object) {
+/* After each call that may let the threshold fall. */
+static void publish_locked(firn_cache *cache) {
+    firn_sampling *self = &cache->sampling;
+    firn_sampling_publish_locked(cache, &self->curve_below, firn_shards_below(self->shards));
+}
+
+static bool is_followed(const firn_cache *cache, uint64_t hash) {
+    return hash < atomic_load_explicit(&cache->sampling.curve_below, memory_order_relaxed);
+}
+
+static void follow_get(firn_cache *cache, uint64_t hash, const firn_object *object) {
     firn_sampling *self = &cache->sampling;
     if (pthread_mutex_trylock(&self->lock) != 0) {
         atomic_fetch_add_explicit(&self->lost, 1, memory_order_relaxed);
@@ -102,10 +117,32 @@ void firn_sample_get(firn_cache *cache, uint64_t hash, const firn_object *object
     pthread_mutex_unlock(&self->lock);
 }
 
-void firn_sample_put(firn_cache *cache, uint64_t hash, uint64_t charge, uint64_t expires_ms) {
+void firn_sample_get(firn_cache *cache, uint64_t hash, unsigned hit, const firn_object *object) {
+    firn_access access = {.what = object != NULL ? hit : FIRN_ACCESS_MISS, .key_hash = hash};
+    if (object != NULL) {
+        access.value_size = firn_object_size(object);
+        access.charge = firn_object_charge(object);
+    }
+    firn_record_access(cache, &access);
+    if (is_followed(cache, hash)) {
+        follow_get(cache, hash, object);
+    }
+}
+
+void firn_sample_put(firn_cache *cache, uint64_t hash, size_t key_size, size_t value_size,
+                     const firn_traits *traits) {
     firn_sampling *self = &cache->sampling;
-    if (pthread_mutex_trylock(&self->lock) == 0) {
-        firn_shards_put(self->shards, hash, charge, expires_ms);
+    firn_access access = {
+        .what = FIRN_ACCESS_PUT,
+        .key_hash = hash,
+        .value_size = value_size,
+        .charge = firn_object_charge_for(cache->pool, key_size, value_size, traits),
+        .ttl_ms = traits->expires_ms, /* becomes one */
+        .cost_us = traits->cost_us,
+    };
+    firn_record_access(cache, &access);
+    if (is_followed(cache, hash) && pthread_mutex_trylock(&self->lock) == 0) {
+        firn_shards_put(self->shards, hash, access.charge, traits->expires_ms);
         publish_locked(cache);
         pthread_mutex_unlock(&self->lock);
     }
@@ -113,7 +150,9 @@ void firn_sample_put(firn_cache *cache, uint64_t hash, uint64_t charge, uint64_t
 
 void firn_sample_delete(firn_cache *cache, uint64_t hash) {
     firn_sampling *self = &cache->sampling;
-    if (pthread_mutex_trylock(&self->lock) == 0) {
+    firn_access access = {.what = FIRN_ACCESS_DELETE, .key_hash = hash};
+    firn_record_access(cache, &access);
+    if (is_followed(cache, hash) && pthread_mutex_trylock(&self->lock) == 0) {
         firn_shards_forget(self->shards, hash);
         pthread_mutex_unlock(&self->lock);
     }
@@ -232,8 +271,9 @@ void firn_sampling_save(firn_cache *cache) {
     }
 }
 
-void firn_sampling_step(firn_cache *cache, uint64_t now_ns) {
+void firn_sampling_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
     firn_sampling *self = &cache->sampling;
+    firn_recording_step(cache, now_ns, wait_ns);
     if (now_ns - self->saved_ns >= SAVE_EVERY_MS * NS_PER_MS) {
         self->saved_ns = now_ns;
         firn_sampling_save(cache);

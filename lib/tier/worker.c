@@ -78,6 +78,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     *wait_ns = IDLE_MS * NS_PER_MS;
     firn_links_settle(cache);
     bool more = firn_expire_step(cache, wait_ns);
+    firn_sampling_step(cache, now_ns, wait_ns);
     more = firn_clear_step(cache) || more;
     if (cache->cold == NULL || cache->options.read_only) {
         return more ? FIRN_AGAIN : FIRN_OK;
@@ -102,7 +103,6 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
         return FIRN_AGAIN;
     }
     firn_warm_save_step(cache, now_ns, wait_ns);
-    firn_sampling_step(cache, now_ns);
     int tidied = tidy(cache);
     if (tidied != FIRN_OK) {
         return tidied;

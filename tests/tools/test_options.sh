@@ -15,7 +15,7 @@ same() {
     }
 }
 
-for command in compact dump explain get stat top verify replay; do
+for command in compact dump explain get stat top trace verify replay; do
     "$firn" "$command" --help | sed -n 's/^ \{2,6\}\(-., \)\{0,1\}--\([a-z-]*\).*/\2/p' |
         sort -u >"$work/help"
     [ -s "$work/help" ]

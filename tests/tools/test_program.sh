@@ -1,6 +1,7 @@
 #!/bin/sh
 # Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
 # with a word of help. Usage: test_program.sh FIRN ODD_STORE STREAMS_STORE LINKED_STORE TRACE
+#        RECORDED_TRACE
 set -u
 absolute() {
     echo "$(cd "$(dirname "$1")" && pwd)/${1##*/}"
@@ -10,6 +11,7 @@ odd_store=$(absolute "$2")
 streams_store=$(absolute "$3")
 linked_store=$(absolute "$4")
 trace=$(absolute "$5")
+recorded_trace=$(absolute "$6")
 work=$(mktemp -d)
 writer=
 trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
@@ -68,7 +70,7 @@ expect 2 "$firn"
 expect 2 "$firn" nonsense
 has err "no command 'nonsense'"
 expect 2 "$firn" help nonsense
-for command in compact dump get stat verify replay; do
+for command in compact dump get stat trace verify replay; do
     expect 0 "$firn" "$command" --help
     has out "Usage: firn $command"
     cp out once
@@ -505,6 +507,46 @@ if command -v python3 >/dev/null; then
     json out "d[0]['salvaged'] == 9 and d[0]['expired'] == 1 and d[0]['store'] == 'again'"
     expect 0 "$firn" compact --json again
     json out "d[0]['entries'] == 9 and d[0]['bytes_after'] <= d[0]['bytes_before']"
+fi
+
+# --- recordings ---
+expect 0 "$recorded_trace" all.trace 1
+expect 0 "$recorded_trace" part.trace 0.3
+expect 2 "$firn" trace --csv --json all.trace
+expect 4 "$firn" trace missing.trace
+expect 3 "$firn" trace "$trace"
+has err 'not a recording'
+expect 0 "$firn" trace all.trace
+has out 'gets                 60000'
+has out 'cut_short            0'
+expect 0 "$firn" trace --csv all.trace
+grep -qvE '^[0-9]+,[0-9]+$' out && { echo "FAILED: --csv"; failed=1; }
+mv out all.csv
+expect 0 "$firn" replay --tier hot --capacity 100K all.csv
+size=$(wc -c <all.trace)
+head -c $((size - 10)) all.trace >cut.trace
+expect 0 "$firn" trace cut.trace
+has out 'cut_short            1'
+cp all.trace hurt.trace
+printf X | dd of=hurt.trace bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
+expect 3 "$firn" trace hurt.trace
+has err 'figures are of what stands before'
+expect 4 "$firn" replay hurt.trace
+has err damaged
+expect 0 "$firn" replay --quiet --no-restart all.trace
+has out 'wrong_values                     0'
+expect 0 "$firn" replay --quiet --no-restart --hot 1M --cold 10M --json part.trace
+if command -v python3 >/dev/null; then
+    json out "0.25 < d[0]['sampling_rate'] < 0.35 and 310000 < d[0]['hot_bytes_max'] < 320000"
+fi
+# All keys, and a part of them: the same sizes, and nearly the same hits.
+expect 0 "$firn" replay --tier hot --capacity 1/2x,x1,2x --json all.trace
+mv out all.json
+expect 0 "$firn" replay --tier hot --capacity 1/2x,x1,2x --json part.trace
+if command -v python3 >/dev/null; then
+    cat all.json >>out
+    json out "[r['capacity'] for r in d] == 2 * [262144, 524288, 1048576]"
+    json out "all(abs(d[i]['hit_ratio'] - d[i + 3]['hit_ratio']) < 0.15 for i in range(3))"
 fi
 
 # --- replay ---

@@ -12,13 +12,13 @@ _firn() {
     COMPREPLY=()
 
     if [ "$cword" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "compact dump explain get help replay stat top verify --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "compact dump explain get help replay stat top trace verify --help --version" -- "$cur")
         return
     fi
 
     local values=""
     case $prev in
-    help) values="compact dump explain get replay stat top verify" ;;
+    help) values="compact dump explain get replay stat top trace verify" ;;
     --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf auto" ;;
     --tier) values="both hot" ;;
     --promotion) values="always second-hit" ;;
@@ -48,11 +48,12 @@ _firn() {
             --threads --shards --value-size --restart-at --no-restart --keep --json --quiet --help"
         ;;
     stat) options="--json --help" ;;
+    trace) options="--csv --json --help" ;;
     verify) options="--repair --force --json --quiet --help" ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
-    elif [ "${words[1]}" = replay ]; then
+    elif [ "${words[1]}" = replay ] || [ "${words[1]}" = trace ]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames
     elif [ -n "$options" ]; then

@@ -1,7 +1,7 @@
 # Completion of firn for fish. The lists of options are those of `firn COMMAND --help`; a test
 # compares them.
 
-set -l commands compact dump explain get help replay stat top verify
+set -l commands compact dump explain get help replay stat top trace verify
 
 complete -c firn -f
 complete -c firn -n __fish_use_subcommand -l help -d 'All commands'
@@ -14,6 +14,7 @@ complete -c firn -n __fish_use_subcommand -a get -d 'Print the value of one key'
 complete -c firn -n __fish_use_subcommand -a help -d 'Tell about a command'
 complete -c firn -n __fish_use_subcommand -a replay -d 'Drive a cache with a trace'
 complete -c firn -n __fish_use_subcommand -a stat -d 'Print the facts of a store'
+complete -c firn -n __fish_use_subcommand -a trace -d 'Print what is in a recording'
 complete -c firn -n __fish_use_subcommand -a verify -d 'Check all of a store, or repair it'
 complete -c firn -n '__fish_seen_subcommand_from help' -a "$commands"
 
@@ -72,6 +73,10 @@ complete -c firn -n '__fish_seen_subcommand_from replay' -l help -d 'Options'
 
 complete -c firn -n '__fish_seen_subcommand_from stat' -l json -d 'As JSON'
 complete -c firn -n '__fish_seen_subcommand_from stat' -l help -d 'Options'
+
+complete -c firn -n '__fish_seen_subcommand_from trace' -l csv -d 'The gets as key,size'
+complete -c firn -n '__fish_seen_subcommand_from trace' -l json -d 'As JSON'
+complete -c firn -n '__fish_seen_subcommand_from trace' -l help -d 'Options'
 
 complete -c firn -n '__fish_seen_subcommand_from verify' -l repair -r -a '(__fish_complete_directories)' -d 'Salvage into a new store'
 complete -c firn -n '__fish_seen_subcommand_from verify' -l force -d 'Salvage although stale values may come back'
