@@ -533,6 +533,9 @@ expect 3 "$firn" trace hurt.trace
 has err 'figures are of what stands before'
 expect 4 "$firn" replay hurt.trace
 has err damaged
+"$firn" replay --hot 1M --cold 2M - <all.trace >out 2>err
+is $? 4
+has err 'from a file'
 expect 0 "$firn" replay --quiet --no-restart all.trace
 has out 'wrong_values                     0'
 expect 0 "$firn" replay --quiet --no-restart --hot 1M --cold 10M --json part.trace
