@@ -3,7 +3,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <firn/store.h>
 
@@ -223,13 +222,6 @@ static int read_option(dump *self, int letter) {
         fprintf(stderr, "Try 'firn dump --help'.\n");
         return EXIT_USAGE;
     }
-}
-
-/* To the millisecond: entries of this very second have an age too. */
-static uint64_t wall_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static int run(int argc, char **argv) {

@@ -52,10 +52,11 @@ static void print_text(const explanation *self) {
         const firn_store_entry *entry = &self->entry;
         printf("%-12s yes, %llu bytes, %zu as stored (%s)\n", "on disk",
                (unsigned long long)entry->value_size, entry->stored_size, entry->codec);
-        printf("%-12s %llu, written at %llu ms\n", "version", (unsigned long long)entry->version,
-               (unsigned long long)entry->written_ms);
+        char when[40];
+        printf("%-12s %llu, written at %s\n", "version", (unsigned long long)entry->version,
+               time_text(entry->written_ms, when));
         if (entry->expires_ms != 0) {
-            printf("%-12s at %llu ms%s\n", "expires", (unsigned long long)entry->expires_ms,
+            printf("%-12s at %s%s\n", "expires", time_text(entry->expires_ms, when),
                    entry->expired ? ": it is expired" : "");
         }
         if (entry->cost_us != 0) {
@@ -73,8 +74,9 @@ static void print_text(const explanation *self) {
     printf("%-12s %s\n", "in memory", memory_state(self));
     for (size_t i = 0; i < self->count; i++) {
         const firn_decision *decision = &self->decisions[i];
-        printf("%-12s %llu ms, version %llu: %s, for %s (%s: %llu)\n", i == 0 ? "decided at" : "",
-               (unsigned long long)decision->time_ms, (unsigned long long)decision->version,
+        char when[40];
+        printf("%-12s %s, version %llu: %s, for %s (%s: %llu)\n", i == 0 ? "decided at" : "",
+               time_text(decision->time_ms, when), (unsigned long long)decision->version,
                firn_decision_name(decision->kind), firn_decision_reason(decision->reason),
                firn_decision_detail(decision->kind), (unsigned long long)decision->detail);
     }

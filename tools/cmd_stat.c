@@ -2,7 +2,6 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 
 #include <firn/curve.h>
 #include <firn/store.h>
@@ -108,14 +107,9 @@ static void json_curve(const firn_curve *curve) {
 }
 
 static void print_text(firn_store *store, const firn_store_info *info, const firn_curve *curve) {
-    char created[64] = "?";
-    time_t seconds = (time_t)(info->created_ms / 1000);
-    struct tm when;
-    if (gmtime_r(&seconds, &when) != NULL) {
-        strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S UTC", &when);
-    }
+    char created[40];
     printf("%-20s %016llx\n", "store id", (unsigned long long)info->store_id);
-    printf("%-20s %s\n", "created", created);
+    printf("%-20s %s\n", "created", time_text(info->created_ms, created));
     printf("%-20s %u\n", "format", info->format_version);
     printf("%-20s %llu\n", "entries", (unsigned long long)info->entries);
     printf("%-20s %llu in %llu pieces; with pieces missing: %llu\n", "streams",

@@ -212,6 +212,25 @@ void json_bytes(FILE *out, const char *name, const void *bytes, size_t size) {
     putc('"', out);
 }
 
+const char *time_text(uint64_t ms, char *buffer) {
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm when;
+    char text[32];
+    if (gmtime_r(&seconds, &when) == NULL ||
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &when) == 0) {
+        snprintf(buffer, 40, "?");
+    } else {
+        snprintf(buffer, 40, "%s.%03u UTC", text, (unsigned)(ms % 1000));
+    }
+    return buffer;
+}
+
+uint64_t wall_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 const char *humane(uint64_t bytes, char *buffer) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double number = (double)bytes;

@@ -45,6 +45,12 @@ void json_text(FILE *out, const char *text);
 /* As the text of an XML element. */
 void xml_text(FILE *out, const char *text);
 
+/* "2026-01-31 12:00:00.000 UTC", of milliseconds since 1970, into a buffer of at least 40 bytes;
+ * returns it. */
+const char *time_text(uint64_t ms, char *buffer);
+/* Now, to the millisecond: entries of this very second have an age too. */
+uint64_t wall_ms(void);
+
 /* "12.3 MiB" into a buffer of at least 32 bytes; returns it. */
 const char *humane(uint64_t bytes, char *buffer);
 

@@ -13,6 +13,7 @@
 #include <firn/curve.h>
 #include <firn/debug.h>
 #include <firn/error.h>
+#include <firn/explain.h>
 #include <firn/group.h>
 #include <firn/link.h>
 #include <firn/load.h>

@@ -151,6 +151,16 @@ static void mark_hit(firn_cold *cold, uint64_t hash) {
     }
 }
 
+bool firn_cold_was_hit(const firn_cold *cold, uint64_t hash) {
+    const _Atomic uint8_t *mark = &cold->hit_marks[hash & cold->hit_marks_mask];
+    return atomic_load_explicit(mark, memory_order_relaxed) == firn_cold_hit_tag(hash);
+}
+
+const char *firn_cold_codec_name(unsigned codec) {
+    const firn_codec *found = firn_codec_find(codec);
+    return found != NULL ? found->name : "unknown";
+}
+
 /* FIRN_AGAIN: what was read was overtaken by a writer. */
 static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
                       uint64_t sequence, const firn_bytes *bytes) {
@@ -178,6 +188,8 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
         .key_size = record.key_size,
         .value_size = record.value_size,
         .stored_size = record.payload_size,
+        .codec = record.codec,
+        .dictionary = record.dictionary,
     };
     meta.attributes.traits.expires_ms = record.expires_ms;
     if (request->place != NULL) {

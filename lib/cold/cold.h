@@ -34,8 +34,10 @@ typedef struct firn_cold_meta {
     firn_attributes attributes; /* traits with the expiry; links and tags are lent like the key */
     const void *key;
     size_t key_size;
-    size_t value_size;  /* bytes, before compression */
-    size_t stored_size; /* bytes, as stored */
+    size_t value_size;   /* bytes, before compression */
+    size_t stored_size;  /* bytes, as stored */
+    unsigned codec;      /* see firn_cold_codec_name */
+    uint32_t dictionary; /* id; 0: none */
 } firn_cold_meta;
 
 typedef struct firn_cold_config {
@@ -184,6 +186,11 @@ void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t cou
  * expiry. place is asked first whether the entry is wanted at all. FIRN_EXISTS: what is there is a
  * piece. */
 int firn_cold_visit(firn_cold *cold, uint64_t hash, firn_cold_place place, void *place_context);
+/* A static string. */
+const char *firn_cold_codec_name(unsigned codec);
+/* Whether the entry was hit of late, so that reclaim spares it; now and then it is another that
+ * was. */
+bool firn_cold_was_hit(const firn_cold *cold, uint64_t hash);
 /* firn_cold_read of a piece, by its key; all other reads find none. */
 int firn_cold_read_piece(firn_cold *cold, uint64_t hash, const void *key, size_t key_size,
                          firn_cold_place place, void *place_context);

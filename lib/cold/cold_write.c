@@ -204,7 +204,7 @@ static int note_loss(firn_cold *cold, uint64_t hash, uint64_t version) {
 /* Whether it was hit since it was written; the mark goes. */
 static bool take_hit(firn_cold *cold, uint64_t hash) {
     _Atomic uint8_t *mark = &cold->hit_marks[hash & cold->hit_marks_mask];
-    bool hit = atomic_load_explicit(mark, memory_order_relaxed) == firn_cold_hit_tag(hash);
+    bool hit = firn_cold_was_hit(cold, hash);
     if (hit) {
         atomic_store_explicit(mark, 0, memory_order_relaxed);
     }

@@ -525,6 +525,18 @@ uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object) 
     return references > 0 ? (uint64_t)references : 0;
 }
 
+void firn_hot_hits_locked(const firn_hot_shard *shard, const firn_object *object, unsigned *mark,
+                          unsigned *mark_max, unsigned *lately) {
+    const firn_hot *hot = shard->hot;
+    unsigned group = firn_object_group(object);
+    bool counts = hot->hearing[group].hits == FIRN_HITS_MARK;
+    bool notes = hot->hearing[group].hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot);
+    unsigned raised = firn_entry_mark(&object->entry);
+    *mark = raised;
+    *mark_max = counts ? hot->hearing[group].mark_max : 0;
+    *lately = (counts && raised > 0) || (notes && raised == LOAD(shard->generation));
+}
+
 static void sweep_locked(firn_hot_shard *shard, uint64_t charge);
 
 void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,

@@ -92,6 +92,10 @@ bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object);
 /* References to an object that is indexed, but the index's own; about, for others take and drop
  * some meanwhile. */
 uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object);
+/* What the mark of an object says of hits: *mark_max as its policy has it, 0 if the mark does not
+ * count; *lately: it was hit since the policy looked, or, where only that is noted, lately. */
+void firn_hot_hits_locked(const firn_hot_shard *shard, const firn_object *object, unsigned *mark,
+                          unsigned *mark_max, unsigned *lately);
 /* Residents in order of value, the pinned ones being the hottest, from NULL to NULL; order:
  * FIRN_HOTTEST_FIRST or FIRN_COLDEST_FIRST. */
 firn_object *firn_hot_walk_locked(firn_hot_shard *shard, const firn_object *object, unsigned order);

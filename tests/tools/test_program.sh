@@ -401,17 +401,33 @@ has err "process $writer"
 expect 4 "$firn" verify --repair=new odd
 has err "process $writer"
 [ ! -e new ] || { echo "FAILED: a store was salvaged beside a writer"; failed=1; }
+tries=0 # until it has written of what it did
+until "$firn" top --json --once odd | grep -q '"puts": 10' || [ "$tries" = 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
 expect 0 "$firn" top --once odd
 has out "pid $writer, running"
+has out "cold_write"
+expect 0 "$firn" top --prometheus odd
+has out '# TYPE firn_operation_seconds histogram'
+has out 'firn_puts_total{store="odd"} 10'
+"$firn" top --interval 50ms odd >lines 2>err 3>&- & # ends when the writer does
+watcher=$!
 expect 0 "$firn" explain odd plain
 has out "on disk      yes"
 lacks out "no process has the store open"
 exec 3>&-
 wait "$writer" || { echo "FAILED: the writer"; failed=1; }
 writer=
+wait "$watcher" || { echo "FAILED: firn top, beside the writer"; failed=1; }
+has lines 'gets/s'
+unharmed firn top
 # --- what the process left behind, and bad pages ---
 expect 0 "$firn" top odd
-has out "closed, open for"
+has out "gets/s"
+expect 0 "$firn" top --once odd
+has out "closed; opened"
 has out "put  "
 expect 0 "$firn" explain odd plain
 has out "no process has the store open"

@@ -41,7 +41,7 @@ _firn() {
             --older --expired --limit --help"
         ;;
     explain) options="--json --escaped-key --help" ;;
-    top) options="--once --interval --json --help" ;;
+    top) options="--once --interval --json --prometheus --help" ;;
     get) options="--raw --escape --json --escaped-key --help" ;;
     replay)
         options="--hot --cold --policy --capacity --jobs --plot --ratio --tier --promotion --write-mode --durability --level --ttl \

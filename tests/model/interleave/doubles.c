@@ -658,6 +658,17 @@ void firn_warm_list_close(firn_warm_list *list) {
 
 /* ---- chance ---- */
 
+const char *firn_cold_codec_name(unsigned codec) {
+    (void)codec;
+    return "none";
+}
+
+bool firn_cold_was_hit(const firn_cold *self, uint64_t hash) {
+    (void)self;
+    (void)hash;
+    return false;
+}
+
 /* ---- what is observed: nothing is ---- */
 
 static firn_decisions no_decisions;
@@ -721,6 +732,14 @@ int firn_page_writer_write(firn_page_writer *writer, const firn_stats *stats,
     (void)times;
     *changed = false;
     return FIRN_OK;
+}
+
+size_t firn_decisions_of(const firn_decisions *self, uint64_t hash,
+                         firn_decision decisions[FIRN_DECISION_WAYS]) {
+    (void)self;
+    (void)hash;
+    (void)decisions;
+    return 0;
 }
 
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
