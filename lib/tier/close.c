@@ -46,7 +46,7 @@ void firn_cache_abandon(firn_cache *cache) {
     pthread_mutex_destroy(&cache->sampling.record_lock);
     pthread_cond_destroy(&cache->wake);
     firn_detail_fini(&cache->detail);
-    firn_heap_free(heap, cache, sizeof *cache);
+    firn_heap_free_lines(heap, cache, sizeof *cache);
     firn_heap_unref(heap);
 }
 

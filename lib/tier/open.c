@@ -269,7 +269,7 @@ int firn_open_with(firn_cache **out, const char *path, const firn_options *given
     firn_cache *cache = NULL;
     if (result == FIRN_OK) {
         heap = firn_heap_new(&options.allocator);
-        cache = heap != NULL ? firn_heap_zalloc(heap, sizeof *cache) : NULL;
+        cache = heap != NULL ? firn_heap_alloc_lines(heap, sizeof *cache) : NULL;
         result = cache != NULL ? FIRN_OK : FIRN_ENOMEM;
     }
     if (result != FIRN_OK) {
