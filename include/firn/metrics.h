@@ -23,7 +23,7 @@ struct firn_cache;
  * line, at the end. */
 #define FIRN_LATENCIES(ONE)                                                                        \
     ONE(GET_HOT, "get_hot", 1024, "a get that was answered by the hot tier")                       \
-    ONE(GET_COLD, "get_cold", 1, "a get that was answered by the cold tier, with the promotion")   \
+    ONE(GET_COLD, "get_cold", 16, "a get that was answered by the cold tier, with the promotion")  \
     ONE(GET_MISS, "get_miss", 1024, "a get that was answered by neither tier")                     \
     ONE(GET_MANY, "get_many", 1024, "a call of firn_get_many")                                     \
     ONE(PUT, "put", 64, "a put; one that waits for the disk is always timed")                      \

@@ -41,11 +41,6 @@ const char *firn_decision_detail(unsigned kind) {
     return kind < FIRN_DECISION_COUNT ? kind_details[kind] : "unknown";
 }
 
-static size_t set_of(uint64_t hash) {
-    /* The top bits choose the shard, the low ones the place in it: the middle is as good. */
-    return (size_t)(hash >> 20) % FIRN_DECISION_SETS;
-}
-
 firn_decisions *firn_decisions_new(firn_heap *heap) {
     return firn_heap_alloc_sparse(heap, sizeof(firn_decisions));
 }
@@ -55,7 +50,7 @@ void firn_decisions_free(firn_decisions *self, firn_heap *heap) {
 }
 
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision) {
-    firn_decision_set *set = &self->sets[set_of(decision->hash)];
+    firn_decision_set *set = &self->sets[firn_decision_set_of(decision->hash)];
     uint64_t sequence = atomic_load_explicit(&set->sequence, memory_order_relaxed);
     /* Acquire: what we write comes after it, and after what the last one wrote. */
     if (sequence % 2 != 0 ||
@@ -148,7 +143,7 @@ void firn_decisions_restore(firn_decisions *self, size_t set, const void *bytes)
 size_t firn_decisions_of(const firn_decisions *self, uint64_t hash,
                          firn_decision decisions[FIRN_DECISION_WAYS]) {
     firn_decision all[FIRN_DECISION_WAYS];
-    size_t count = take_set(&self->sets[set_of(hash)], all);
+    size_t count = take_set(&self->sets[firn_decision_set_of(hash)], all);
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         if (all[i].hash == hash) {

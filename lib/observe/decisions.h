@@ -20,7 +20,7 @@
 #include "base/heap.h"
 
 enum {
-    FIRN_DECISION_SETS = 1024, /* a power of two */
+    FIRN_DECISION_SETS = 512, /* a power of two */
     FIRN_DECISION_WAYS = 7,
 };
 
@@ -43,6 +43,11 @@ typedef struct firn_decisions {
     firn_decision_set sets[FIRN_DECISION_SETS];
 } firn_decisions;
 
+/* The top bits of a hash choose the shard, the low ones the place in it: the middle is as good. */
+static inline size_t firn_decision_set_of(uint64_t hash) {
+    return (size_t)(hash >> 20) % FIRN_DECISION_SETS;
+}
+
 /* In memory of the heap. NULL: there is none. */
 firn_decisions *firn_decisions_new(firn_heap *heap);
 /* self: may be NULL. */
@@ -53,6 +58,11 @@ void firn_decisions_free(firn_decisions *self, firn_heap *heap);
 bool firn_decisions_copy(const firn_decisions *self, size_t set, uint64_t *sequence, void *bytes);
 /* The opposite, before anybody else has the memory. What was half written is left out. */
 void firn_decisions_restore(firn_decisions *self, size_t set, const void *bytes);
+
+/* A decision about the hash is to come: its set is on its way from memory. */
+static inline void firn_decisions_prefetch(const firn_decisions *self, uint64_t hash) {
+    __builtin_prefetch(&self->sets[firn_decision_set_of(hash)], 1);
+}
 
 /* Safe from any thread; waits for nobody. */
 void firn_decisions_note(firn_decisions *self, const firn_decision *decision);

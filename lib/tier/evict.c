@@ -111,6 +111,7 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         }
         firn_count(cache->counters, cause, 1);
         uint64_t hash = firn_object_hash(victim);
+        firn_decisions_prefetch(cache->deciding.last, hash);
         firn_hot_remove_locked(shard, hash, victim, true);
         if (cause == FIRN_EVENT_EXPIRED) {
             firn_links_remove_locked(cache, hash);

@@ -144,7 +144,7 @@ int firn_get_uncounted(firn_cache *cache, const void *key, size_t key_size, firn
     return found != NULL ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
-enum { GETS_A_SAMPLE = 1024 };
+enum { GETS_A_SAMPLE = 1024, COLD_A_SAMPLE = 16 };
 
 /* Of a key without a group. */
 static inline void count_plain_get(firn_cache *cache, enum firn_event event) {
@@ -233,8 +233,11 @@ static int get_below(firn_cache *cache, uint64_t hash, const void *key, size_t k
     }
     if (result == FIRN_OK) {
         firn_count_key(cache, key, key_size, FIRN_EVENT_COLD_HIT);
+        bool timed = firn_counted_here(cache->counters, FIRN_EVENT_COLD_HIT) % COLD_A_SAMPLE == 1;
         firn_promote(cache, hash, object, removals);
-        firn_time(cache, FIRN_LATENCY_GET_COLD, began_ns);
+        if (timed) {
+            firn_time(cache, FIRN_LATENCY_GET_COLD, began_ns);
+        }
     } else if (result == FIRN_NOT_FOUND && cache->cold != NULL) {
         result = look_again(cache, hash, key, key_size, object);
     } else {

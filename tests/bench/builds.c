@@ -1,10 +1,10 @@
 /* Two builds of the library beside each other, in one process and in short turns, so that what
  * disturbs the machine disturbs both alike: what a change costs.
  *
- * Usage: bench_builds FOLDER OLD.so NEW.so
+ * Usage: bench_builds FOLDER OLD.so NEW.so [NAME]
  *
- * FOLDER is for stores, and must be there. Each line is JSON: the median time of an operation with
- * each, and the median of the ratios of neighbouring turns. */
+ * FOLDER is for stores, and must be there. NAME: only what has it in its name. Each line is JSON:
+ * the median time of an operation with each, and the median of the ratios of neighbouring turns. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include <firn/firn.h>
 
 enum {
-    TURNS = 201, /* an odd number */
+    TURNS = 401, /* an odd number */
     KEYS = 400000,
     VALUE = 100,
     COLD_KEYS = 100000,
@@ -211,36 +211,49 @@ static double median(double *numbers) {
     return numbers[TURNS / 2];
 }
 
+/* Half of the turns with the caches of the one made first, half with those of the other: memory
+ * that is had first is better memory. */
+static void compare_at(size_t work, build builds[2], const char *folder) {
+    static double took[2][TURNS];
+    static double ratios[TURNS];
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        if (turn == 0 || turn == TURNS / 2) {
+            for (unsigned step = 0; step < 2; step++) {
+                build *one = &builds[turn == 0 ? step : 1 - step];
+                if (turn > 0) {
+                    one->close(one->cache);
+                }
+                one->seed = 1;
+                works[work].begin(one, folder);
+                works[work].run(one, works[work].count);
+            }
+        }
+        for (unsigned step = 0; step < 2; step++) {
+            unsigned b = (step + turn) % 2; /* each is first as often */
+            double began = now_ns();
+            works[work].run(&builds[b], works[work].count);
+            took[b][turn] = (now_ns() - began) / works[work].count;
+        }
+        ratios[turn] = took[1][turn] / took[0][turn];
+    }
+    printf("{\"bench\": \"%s\", \"old_ns\": %.1f, \"new_ns\": %.1f, \"ratio\": %.4f}\n",
+           works[work].name, median(took[0]), median(took[1]), median(ratios));
+    fflush(stdout);
+    builds[0].close(builds[0].cache);
+    builds[1].close(builds[1].cache);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "Usage: bench_builds FOLDER OLD.so NEW.so\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "Usage: bench_builds FOLDER OLD.so NEW.so [NAME]\n");
         return 2;
     }
     static build builds[2];
     load(&builds[0], argv[2]);
     load(&builds[1], argv[3]);
     for (size_t i = 0; i < sizeof works / sizeof works[0]; i++) {
-        static double took[2][TURNS];
-        static double ratios[TURNS];
-        for (unsigned b = 0; b < 2; b++) {
-            builds[b].seed = 1;
-            works[i].begin(&builds[b], argv[1]);
-            works[i].run(&builds[b], works[i].count);
-        }
-        for (unsigned turn = 0; turn < TURNS; turn++) {
-            for (unsigned step = 0; step < 2; step++) {
-                unsigned b = (step + turn) % 2; /* each is first as often */
-                double began = now_ns();
-                works[i].run(&builds[b], works[i].count);
-                took[b][turn] = (now_ns() - began) / works[i].count;
-            }
-            ratios[turn] = took[1][turn] / took[0][turn];
-        }
-        printf("{\"bench\": \"%s\", \"old_ns\": %.1f, \"new_ns\": %.1f, \"ratio\": %.4f}\n",
-               works[i].name, median(took[0]), median(took[1]), median(ratios));
-        fflush(stdout);
-        for (unsigned b = 0; b < 2; b++) {
-            builds[b].close(builds[b].cache);
+        if (argc == 4 || strstr(works[i].name, argv[4]) != NULL) {
+            compare_at(i, builds, argv[1]);
         }
     }
     return 0;

@@ -184,7 +184,7 @@ START_TEST(what_is_slow_is_timed_always) {
     ck_assert_uint_eq(firn_latency_count(&of[FIRN_LATENCY_SYNC]), 1);
     ck_assert_uint_ge(firn_latency_count(&of[FIRN_LATENCY_COLD_WRITE]), 1);
     ck_assert_uint_ge(firn_latency_count(&of[FIRN_LATENCY_DEMOTION]), 1);
-    ck_assert_uint_eq(firn_latency_count(&of[FIRN_LATENCY_GET_COLD]), 2);
+    ck_assert_uint_eq(firn_latency_count(&of[FIRN_LATENCY_GET_COLD]), 1); /* the first of 16 */
     ck_assert_uint_eq(firn_latency_count(&of[FIRN_LATENCY_COLD_READ]), 2);
     ck_assert_uint_ge(of[FIRN_LATENCY_FLUSH].sum_ns, of[FIRN_LATENCY_SYNC].sum_ns);
     firn_stats stats = FIRN_STATS_INIT;
