@@ -9,14 +9,10 @@
 #ifdef __clang__ /* of what the macros of that header are made of */
 #pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
 #endif
-#define FIRN_PROBE1(name, a)             DTRACE_PROBE1(firn, name, a)
 #define FIRN_PROBE2(name, a, b)          DTRACE_PROBE2(firn, name, a, b)
-#define FIRN_PROBE3(name, a, b, c)       DTRACE_PROBE3(firn, name, a, b, c)
 #define FIRN_PROBE5(name, a, b, c, d, e) DTRACE_PROBE5(firn, name, a, b, c, d, e)
 #else
-#define FIRN_PROBE1(name, a)             ((void)0)
 #define FIRN_PROBE2(name, a, b)          ((void)0)
-#define FIRN_PROBE3(name, a, b, c)       ((void)0)
 #define FIRN_PROBE5(name, a, b, c, d, e) ((void)0)
 #endif
 

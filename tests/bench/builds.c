@@ -87,10 +87,9 @@ static void get(build *self, uint64_t key) {
 
 /* ---- what is measured ---- */
 
-static void open_hot(build *self, const char *folder) {
-    (void)folder;
+static void open_memory(build *self, uint64_t hot_bytes) {
     firn_options options = FIRN_OPTIONS_INIT;
-    options.hot_bytes = (uint64_t)256 << 20;
+    options.hot_bytes = hot_bytes;
     if (self->open(&self->cache, NULL, &options) != FIRN_OK) {
         fail("no cache");
     }
@@ -99,16 +98,14 @@ static void open_hot(build *self, const char *folder) {
     }
 }
 
+static void open_hot(build *self, const char *folder) {
+    (void)folder;
+    open_memory(self, (uint64_t)256 << 20);
+}
+
 static void open_full(build *self, const char *folder) {
     (void)folder;
-    firn_options options = FIRN_OPTIONS_INIT;
-    options.hot_bytes = (uint64_t)16 << 20;
-    if (self->open(&self->cache, NULL, &options) != FIRN_OK) {
-        fail("no cache");
-    }
-    for (uint64_t i = 0; i < KEYS; i++) {
-        put(self, i, VALUE);
-    }
+    open_memory(self, (uint64_t)16 << 20);
 }
 
 /* What is below is not brought up. */

@@ -9,6 +9,7 @@
 #include "suite.h"
 #include "support.h"
 #include "tier/cache.h"
+#include "watching.h"
 
 /* ---- the table ---- */
 
@@ -188,16 +189,10 @@ static void hear(void *context, const firn_notice *notice) {
 }
 
 static firn_options listening(heard *ear, uint64_t kinds) {
-    firn_options options = FIRN_OPTIONS_INIT;
-    options.threads = 0;
+    firn_options options = by_hand();
     options.shards = 1;
     options.listener = (firn_listener){hear, ear, kinds};
     return options;
-}
-
-static void put(firn_cache *cache, const char *key, size_t value_size) {
-    static char value[100000];
-    ck_assert_int_eq(firn_put(cache, key, strlen(key), value, value_size, NULL), FIRN_OK);
 }
 
 /* The last notice of that kind; fails if there is none. */
@@ -240,14 +235,9 @@ START_TEST(a_listener_hears_of_the_way_down_and_up) {
     heard ear = {0};
     char *path = scratch_path("decisions");
     firn_options options = listening(&ear, 0);
-    options.hot_bytes = 256 << 10;
     firn_cache *cache = open_with(path, &options);
     put(cache, "first", 1000);
-    for (unsigned i = 0; i < 40; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "large %u", i);
-        put(cache, key, 10000);
-    }
+    flood(cache);
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     unsigned evicted = last_of(&ear, FIRN_DECISION_EVICT);
     ck_assert_uint_eq(ear.reasons[evicted], FIRN_REASON_ROOM_QUEUED);
