@@ -10,8 +10,9 @@
  * shares what the groups leave of options.hot_bytes. A group may use more than its share as long as
  * others do not want theirs: when room is made, it is made by the group that is the most above its
  * share. Groups are defined anew after each firn_open; a group as a whole is cleared by firn_clear.
- * Each has a state of its policy in each shard, in memory that all share; that of "auto" is worth it
- * for groups of some MiB. The cold tier has no shares: there the oldest goes, of whatever group. */
+ * Each has a state of its policy in each shard, in memory that all share; that of "auto" is worth
+ * it for groups of some MiB. The cold tier has no shares: there the oldest goes, of whatever group.
+ */
 #ifndef FIRN_GROUP_H
 #define FIRN_GROUP_H
 

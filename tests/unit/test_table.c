@@ -54,7 +54,8 @@ static uint64_t hash_of(uint64_t number) {
 }
 
 static firn_object *make(rig *self, uint64_t number, uint64_t version) {
-    firn_object *object = firn_object_make(self->pool, &number, sizeof number, sizeof version, NULL);
+    firn_object *object =
+        firn_object_make(self->pool, &number, sizeof number, sizeof version, NULL);
     ck_assert_ptr_nonnull(object);
     memcpy(firn_object_body(object), &version, sizeof version);
     firn_object_set_version(object, version);

@@ -8,9 +8,9 @@
  * trace     file: the trace. A tenth of what it touches fits.
  *
  * Requests are drawn beforehand. A figure's time comes from a pass without clocks in the loop; its
- * latencies from a second one that times every 16th request (each one of a slow peer). cpu_ns_per_op
- * is the time that the threads themselves ran: what to look at where others share the machine. Exit
- * status 3: the peer declined. */
+ * latencies from a second one that times every 16th request (each one of a slow peer).
+ * cpu_ns_per_op is the time that the threads themselves ran: what to look at where others share the
+ * machine. Exit status 3: the peer declined. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
