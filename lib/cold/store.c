@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/links.h"
+#include "base/sized.h"
 #include "cold/log.h"
 #include "cold/store_files.h"
 #include "cold/store_internal.h"
@@ -927,7 +928,7 @@ static int sum_up(firn_store *store, firn_store_info *info) {
 }
 
 int firn_store_get_info(firn_store *store, firn_store_info *info) {
-    if (store == NULL || info == NULL || info->size < sizeof info->size) {
+    if (store == NULL || firn_is_unsized(info)) {
         return FIRN_EINVAL;
     }
     int result = firn_store_check_usable(store);
@@ -952,7 +953,6 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     firn_journal_get_header(store->journal, &header);
     firn_journal_scan_all(store->journal, &scan, NULL, NULL);
     firn_store_info full = {
-        .size = info->size,
         .store_id = store->meta.store_id,
         .created_ms = store->meta.created_ms,
         .format_version = store->meta.format,
@@ -983,6 +983,6 @@ int firn_store_get_info(firn_store *store, firn_store_info *info) {
     }
     full.records = store->met;
     full.types = store->types.listed;
-    memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(info, &full, sizeof full);
     return result;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/links.h"
+#include "base/sized.h"
 #include "cold/store_internal.h"
 
 enum { TYPES_MAX = 2 * FIRN_TYPE_NAMES_MAX }; /* those whose names are not known too */
@@ -93,15 +94,13 @@ void firn_store_count_type(firn_store *store, uint32_t id, uint32_t version) {
 }
 
 int firn_store_get_type(firn_store *store, size_t number, firn_store_type *type) {
-    if (store == NULL || type == NULL || type->size < sizeof type->size) {
+    if (store == NULL || firn_is_unsized(type)) {
         return FIRN_EINVAL;
     }
     if (number >= store->types.listed) {
         return FIRN_NOT_FOUND;
     }
-    firn_store_type full = store->types.list[number];
-    full.size = type->size;
-    memcpy(type, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(type, &store->types.list[number], sizeof store->types.list[number]);
     return FIRN_OK;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/sized.h"
 #include "observe/page.h"
 
 enum {
@@ -148,7 +149,6 @@ static int look(firn_page *self) {
 static void give_info(const firn_page *self, firn_page_info *info) {
     const firn_page_head *head = &self->head;
     firn_page_info full = {
-        .size = info->size,
         .store_id = head->store_id,
         .pid = head->pid,
         .opened_ms = head->opened_ms,
@@ -159,7 +159,7 @@ static void give_info(const firn_page *self, firn_page_info *info) {
     };
     full.alive = head->closed == 0 && head->pid > 0 && head->pid <= INT32_MAX &&
                  (kill((pid_t)head->pid, 0) == 0 || errno == EPERM);
-    memcpy(info, &full, info->size < sizeof full ? info->size : sizeof full);
+    firn_give_sized(info, &full, sizeof full);
 }
 
 /* As much of `from` as there is, then zeros, up to the end of a struct that begins with its size.
@@ -173,9 +173,9 @@ static void give_rest(void *to, size_t size, size_t head, const void *from, size
 
 int firn_page_read(firn_page *page, firn_page_info *info, firn_stats *stats,
                    firn_latencies *latencies) {
-    if (page == NULL || (info != NULL && info->size < sizeof info->size) ||
-        (stats != NULL && stats->size < sizeof stats->size) ||
-        (latencies != NULL && latencies->size < sizeof latencies->size)) {
+    if (page == NULL || (info != NULL && firn_is_unsized(info)) ||
+        (stats != NULL && firn_is_unsized(stats)) ||
+        (latencies != NULL && firn_is_unsized(latencies))) {
         return FIRN_EINVAL;
     }
     int result = look(page);

@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "base/detail.h"
+#include "base/sized.h"
 #include "observe/recorder_format.h"
 
 struct firn_recording {
@@ -211,11 +212,9 @@ int firn_recording_next(firn_recording *recording, firn_access *access) {
 }
 
 int firn_recording_get_info(const firn_recording *recording, firn_recording_info *info) {
-    if (recording == NULL || info == NULL || info->size < sizeof info->size) {
+    if (recording == NULL || firn_is_unsized(info)) {
         return FIRN_EINVAL;
     }
-    firn_recording_info full = recording->info;
-    full.size = info->size;
-    memcpy(info, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(info, &recording->info, sizeof recording->info);
     return FIRN_OK;
 }

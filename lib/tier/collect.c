@@ -1,8 +1,7 @@
 /* When circles are collected: by firn_collect, and in the background. There are two kinds, of
  * values that hold each other in memory, and of owned entries whose links keep each other. How
  * either is found is told in object/collect.c and object/graph.h. */
-#include <string.h>
-
+#include "base/sized.h"
 #include "tier/cache.h"
 
 #define NS_PER_S  UINT64_C(1000000000)
@@ -135,7 +134,7 @@ static int collect_links(firn_cache *cache, uint64_t began_ns, uint64_t budget_n
 }
 
 int firn_collect(firn_cache *cache, uint64_t budget_us, firn_collect_stats *stats) {
-    if (cache == NULL || (stats != NULL && stats->size < sizeof stats->size)) {
+    if (cache == NULL || (stats != NULL && firn_is_unsized(stats))) {
         return FIRN_EINVAL;
     }
     if (firn_drops_within()) {
@@ -153,7 +152,7 @@ int firn_collect(firn_cache *cache, uint64_t budget_us, firn_collect_stats *stat
         result = collect_links(cache, began_ns, budget_ns);
     }
     if (stats != NULL) {
-        firn_collect_stats full = {.size = stats->size};
+        firn_collect_stats full = {0};
         read_stats(&cache->collector, &full);
         firn_graph_stats graph;
         firn_graph_get_stats(cache->linking.graph, &graph);
@@ -161,7 +160,7 @@ int firn_collect(firn_cache *cache, uint64_t budget_us, firn_collect_stats *stat
         full.longest_link_step_us =
             atomic_load_explicit(&cache->collecting.longest_links_ns, memory_order_relaxed) /
             NS_PER_US;
-        memcpy(stats, &full, full.size < sizeof full ? full.size : sizeof full);
+        firn_give_sized(stats, &full, sizeof full);
     }
     return result;
 }

@@ -5,6 +5,7 @@
 
 #include <firn/explain.h>
 
+#include "base/sized.h"
 #include "tier/cache.h"
 
 _Static_assert((int)FIRN_EXPLAIN_DECISIONS == (int)FIRN_DECISION_WAYS, "all that are remembered");
@@ -142,20 +143,19 @@ static void look_at_decisions(firn_cache *cache, firn_explanation *full) {
 
 int firn_explain(firn_cache *cache, const void *key, size_t key_size,
                  firn_explanation *explanation) {
-    if (cache == NULL || explanation == NULL || explanation->size < sizeof explanation->size) {
+    if (cache == NULL || firn_is_unsized(explanation)) {
         return FIRN_EINVAL;
     }
     int result = firn_check_key(cache, key, key_size);
     if (result != FIRN_OK) {
         return result;
     }
-    firn_explanation full = {.size = explanation->size,
-                             .hash = firn_hash64(cache->seed, key, key_size)};
+    firn_explanation full = {.hash = firn_hash64(cache->seed, key, key_size)};
     look_in_memory(cache, &full, key, key_size);
     if (cache->cold != NULL) {
         result = look_below(cache, &full, key, key_size);
     }
     look_at_decisions(cache, &full);
-    memcpy(explanation, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(explanation, &full, sizeof full);
     return result;
 }

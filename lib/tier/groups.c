@@ -3,10 +3,9 @@
  */
 #include "tier/groups.h"
 
-#include <string.h>
-
 #include <firn/group.h>
 
+#include "base/sized.h"
 #include "hot/policy_host.h"
 #include "tier/cache.h"
 
@@ -140,8 +139,7 @@ int firn_group_define(firn_cache *cache, const void *prefix, size_t prefix_size,
 
 int firn_group_get_stats(firn_cache *cache, const void *prefix, size_t prefix_size,
                          firn_group_stats *stats) {
-    if (cache == NULL || stats == NULL || stats->size < sizeof stats->size ||
-        stats->size > sizeof *stats) {
+    if (cache == NULL || firn_is_unsized(stats)) {
         return FIRN_EINVAL;
     }
     int result = check_prefix(cache, prefix, prefix_size);
@@ -155,7 +153,6 @@ int firn_group_get_stats(firn_cache *cache, const void *prefix, size_t prefix_si
     const firn_counters *counters = cache->groups.of[group].counters;
     firn_hot_part_totals totals = firn_hot_part_total(cache->hot, group);
     firn_group_stats full = {
-        .size = stats->size,
         .hot_share = cache->groups.of[group].share,
         .hot_bytes = totals.bytes,
         .hot_entries = totals.entries,
@@ -168,7 +165,7 @@ int firn_group_get_stats(firn_cache *cache, const void *prefix, size_t prefix_si
         .demotions = firn_counted(counters, FIRN_EVENT_DEMOTION),
         .promotions = firn_counted(counters, FIRN_EVENT_PROMOTION),
     };
-    memcpy(stats, &full, stats->size);
+    firn_give_sized(stats, &full, sizeof full);
     return FIRN_OK;
 }
 

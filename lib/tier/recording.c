@@ -1,7 +1,6 @@
 /* Recording what a cache is asked: begins and ends it, and notes accesses that are to be in the
  * file. How notes wait and are written is observe/recorder.c's. */
-#include <string.h>
-
+#include "base/sized.h"
 #include "tier/cache.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -132,19 +131,18 @@ int firn_record_stop(firn_cache *cache) {
 }
 
 int firn_record_get_stats(firn_cache *cache, firn_record_stats *stats) {
-    if (cache == NULL || stats == NULL || stats->size < sizeof stats->size) {
+    if (cache == NULL || firn_is_unsized(stats)) {
         return FIRN_EINVAL;
     }
     firn_sampling *self = &cache->sampling;
     firn_record_stats full = FIRN_RECORD_STATS_INIT;
-    full.size = stats->size;
     firn_recorder *recorder = atomic_load_explicit(&self->recorder, memory_order_acquire);
     if (recorder != NULL) {
         firn_recorder_get_stats(recorder, &full);
         full.recording =
             atomic_load_explicit(&self->record_below, memory_order_relaxed) != 0 ? 1 : 0;
     }
-    memcpy(stats, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(stats, &full, sizeof full);
     return FIRN_OK;
 }
 

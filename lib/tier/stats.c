@@ -3,6 +3,7 @@
 
 #include <firn/metrics.h>
 
+#include "base/sized.h"
 #include "object/domain.h"
 #include "tier/cache.h"
 
@@ -129,7 +130,7 @@ void firn_stats_delta(const firn_stats *before, const firn_stats *after, firn_st
 }
 
 int firn_get_latencies(firn_cache *cache, firn_latencies *latencies) {
-    if (cache == NULL || latencies == NULL || latencies->size < sizeof latencies->size) {
+    if (cache == NULL || firn_is_unsized(latencies)) {
         return FIRN_EINVAL;
     }
     for (unsigned i = 0; i < FIRN_LATENCY_COUNT; i++) {
@@ -164,7 +165,7 @@ static void read_cold(firn_cache *cache, firn_stats *stats) {
 }
 
 int firn_get_stats(firn_cache *cache, firn_stats *stats) {
-    if (cache == NULL || stats == NULL || stats->size < sizeof stats->size) {
+    if (cache == NULL || firn_is_unsized(stats)) {
         return FIRN_EINVAL;
     }
     const firn_counters *counters = cache->counters;
@@ -183,7 +184,6 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         pool.charge_bytes + atomic_load_explicit(&domain->live_charge, memory_order_relaxed);
     uint64_t held_objects = hot.held_bytes - hot.overhead_bytes;
     firn_stats full = {
-        .size = stats->size,
         .hot_hits = firn_counted(counters, FIRN_EVENT_HOT_HIT),
         .cold_hits = firn_counted(counters, FIRN_EVENT_COLD_HIT),
         .misses = firn_counted(counters, FIRN_EVENT_MISS),
@@ -239,7 +239,7 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
     if (cache->cold != NULL) {
         read_cold(cache, &full);
     }
-    memcpy(stats, &full, full.size < sizeof full ? full.size : sizeof full);
+    firn_give_sized(stats, &full, sizeof full);
     return FIRN_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <firn/firn.h>
@@ -282,6 +283,31 @@ START_TEST(what_makes_no_sense_is_refused) {
 }
 END_TEST
 
+/* A program that was built with a newer header, or an older one, gets what both know. */
+START_TEST(statistics_are_given_as_far_as_their_size_goes) {
+    firn_options options = clocked();
+    firn_cache *cache = open_with(NULL, &options);
+    ck_assert_int_eq(firn_group_define(cache, "a:", 2, NULL), FIRN_OK);
+    put(cache, "a:", 1);
+    struct {
+        firn_group_stats known;
+        uint64_t later;
+    } newer = {FIRN_GROUP_STATS_INIT, 99};
+    newer.known.size = sizeof newer;
+    ck_assert_int_eq(firn_group_get_stats(cache, "a:", 2, &newer.known), FIRN_OK);
+    ck_assert_uint_eq(newer.known.size, sizeof newer);
+    ck_assert_uint_eq(newer.known.puts, 1);
+    ck_assert_uint_eq(newer.later, 99);
+    firn_group_stats older = {.size = offsetof(firn_group_stats, puts), .puts = 99};
+    ck_assert_int_eq(firn_group_get_stats(cache, "a:", 2, &older), FIRN_OK);
+    ck_assert_uint_eq(older.hot_entries, 1);
+    ck_assert_uint_eq(older.puts, 99);
+    older.size = sizeof older.size - 1;
+    ck_assert_int_eq(firn_group_get_stats(cache, "a:", 2, &older), FIRN_EINVAL);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 static atomic_bool stop;
 
 static void *churn(void *context) {
@@ -335,6 +361,7 @@ static void add_tests(TCase *tcase) {
         tcase_add_test(tcase, a_group_has_its_expiry);
         tcase_add_test(tcase, what_happens_to_a_group_is_counted);
         tcase_add_test(tcase, entries_from_before_a_group_come_to_it_by_and_by);
+        tcase_add_test(tcase, statistics_are_given_as_far_as_their_size_goes);
         tcase_add_test(tcase, what_makes_no_sense_is_refused);
     }
     tcase_add_test(tcase, groups_may_be_defined_while_the_cache_is_used);
