@@ -120,6 +120,15 @@ void firn_decide_of(firn_cache *cache, uint64_t hash, firn_object *object, unsig
     decide(cache, &decision, object);
 }
 
+bool firn_decide_unreadable(firn_cache *cache, uint64_t hash, int result) {
+    if (result == FIRN_ECORRUPT) {
+        firn_decide(cache, hash, 0, FIRN_DECISION_DAMAGE, FIRN_REASON_CHECKSUM, 0);
+    } else if (result == FIRN_EIO) {
+        firn_decide(cache, hash, 0, FIRN_DECISION_ERROR, FIRN_REASON_READ, (uint64_t)-result);
+    }
+    return result == FIRN_ECORRUPT || result == FIRN_EIO;
+}
+
 static void tell_of(firn_cache *cache, const untold *waiting) {
     firn_notice notice = {.decision = waiting->decision};
     if (waiting->object != NULL) {

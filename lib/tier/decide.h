@@ -47,6 +47,9 @@ void firn_decide(struct firn_cache *cache, uint64_t hash, uint64_t version, unsi
 /* The same where the object is at hand, so that the listener learns key and sizes. */
 void firn_decide_of(struct firn_cache *cache, uint64_t hash, struct firn_object *object,
                     unsigned kind, unsigned reason, uint64_t detail);
+/* What it means that a record was read with that result, if it means anything; true: it cannot be
+ * read, which is noted. */
+bool firn_decide_unreadable(struct firn_cache *cache, uint64_t hash, int result);
 
 /* Calls the listener with what waits for it, unless the thread is within something that must not
  * be disturbed: then a later call does it. No lock is held that firn_lock does not know of. */

@@ -19,6 +19,7 @@ typedef struct request {
     size_t key_size;
     uint64_t hash;
     size_t at; /* its place in the batch */
+    bool told; /* that its record cannot be read, if that is so: by us, or by the get before us */
     enum state state;
     enum firn_presence presence;
     firn_object *object; /* what there is; when it is done, what is given; a reference */
@@ -61,7 +62,7 @@ static uint64_t in_ns(uint64_t ms) {
 
 /* What there is, also if it is stale or negative; not if it has expired. Counts nothing. FIRN_OK,
  * FIRN_NOT_FOUND or an error. */
-static int find(firn_cache *cache, const request *self, firn_object **object) {
+static int find(firn_cache *cache, request *self, firn_object **object) {
     uint32_t removals = cache->cold != NULL ? firn_removals_look(cache, self->hash) : 0;
     firn_object *found = firn_hot_get(cache->hot, self->hash, self->key, self->key_size);
     *object = NULL;
@@ -70,6 +71,9 @@ static int find(firn_cache *cache, const request *self, firn_object **object) {
         int result = firn_cold_read(cache->cold, self->hash, self->key, self->key_size,
                                     firn_raise_place, &raise, NULL);
         result = firn_raise_finish(&raise, self->key, self->key_size, result);
+        if (!self->told) {
+            self->told = firn_decide_unreadable(cache, self->hash, result);
+        }
         if (result == FIRN_OK) {
             firn_promote(cache, self->hash, &raise.object, removals);
             found = raise.object;
@@ -464,6 +468,7 @@ static __attribute__((noinline)) int get_or_load(firn_cache *cache, const void *
     request wanted = request_for(cache, key, key_size);
     wanted.object = *object;
     wanted.presence = presence;
+    wanted.told = *object == NULL;
     serve_one(cache, &loader, &wanted);
     *object = wanted.object;
     firn_tell(cache);
@@ -531,6 +536,7 @@ static int load_missing(batch *self, size_t count, const firn_key *keys, firn_ob
             wanted->at = i;
             wanted->object = objects[i];
             wanted->presence = presence;
+            wanted->told = objects[i] == NULL;
             objects[i] = NULL;
         }
     }

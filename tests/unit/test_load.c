@@ -1,5 +1,6 @@
 /* Loading: by a clock that stands still until it is moved, and by loaders that wait at gates, so
  * that what happens meanwhile is known. */
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -877,6 +878,71 @@ START_TEST(a_thread_loads_in_the_background) {
         sched_yield();
     }
     ck_assert_int_eq(get(cache, "k", &loader, "new"), FIRN_OK);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+/* ---- a damaged record */
+
+static void damage_value(const char *path, const char *value) {
+    char *name = join(path, "firn.log");
+    size_t size = (size_t)file_size(path, "firn.log");
+    char *bytes = malloc(size);
+    int fd = open(name, O_RDWR);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pread(fd, bytes, size, 0), (ssize_t)size);
+    const char *found = memmem(bytes, size, value, strlen(value));
+    ck_assert_ptr_nonnull(found);
+    change_byte(fd, found - bytes, 1);
+    close(fd);
+    free(bytes);
+    free(name);
+}
+
+static unsigned told_of(firn_cache *cache, const char *key, unsigned kind) {
+    firn_explanation told = {.size = sizeof told};
+    int result = firn_explain(cache, key, strlen(key), &told);
+    ck_assert(result == FIRN_OK || result == FIRN_ECORRUPT);
+    unsigned count = 0;
+    for (size_t i = 0; i < told.decision_count; i++) {
+        count += told.decisions[i].kind == kind;
+    }
+    return count;
+}
+
+/* Each look that finds it tells, and a call that looks more than once does not tell more. */
+START_TEST(a_damaged_record_is_told_once_a_call) {
+    char *path = scratch_path("load-damage");
+    firn_options options = clocked();
+    options.hot_bytes = 64 << 10;
+    options.compression_level = FIRN_COMPRESSION_OFF;
+    firn_cache *cache = open_with(path, &options);
+    source from = {.value = "a value to be found in the log"};
+    firn_loader loader = loader_of(&from);
+    loader.ttl_ms = 100;
+    loader.stale_ms = 100000;
+    loader.refresh = FIRN_REFRESH_BACKGROUND;
+    ck_assert_int_eq(get(cache, "k", &loader, from.value), FIRN_OK);
+    fake_now_ms += 110;
+    ck_assert_int_eq(get(cache, "k", &loader, from.value), FIRN_STALE); /* it waits for firn_run */
+    static const char filler[16 << 10];
+    for (unsigned i = 0; i < 20; i++) {
+        ck_assert_int_eq(firn_put(cache, &i, sizeof i, filler, sizeof filler, NULL), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+    damage_value(path, from.value);
+    ck_assert_uint_eq(told_of(cache, "k", FIRN_DECISION_DAMAGE), 0);
+    ck_assert_int_ge(firn_run(cache, 1000), FIRN_OK);
+    ck_assert_uint_eq(from.calls, 1); /* what was to be made anew is gone */
+    ck_assert_uint_eq(told_of(cache, "k", FIRN_DECISION_DAMAGE), 1);
+    from.result = FIRN_EUSER;
+    ck_assert_int_eq(get(cache, "k", &loader, NULL), FIRN_EUSER);
+    ck_assert_uint_eq(told_of(cache, "k", FIRN_DECISION_DAMAGE), 2);
+    const firn_key key = {"k", 1};
+    firn_object *object;
+    ck_assert_int_eq(firn_get_or_load_many(cache, 1, &key, &loader, &object, NULL), FIRN_EUSER);
+    ck_assert_uint_eq(told_of(cache, "k", FIRN_DECISION_DAMAGE), 3);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
@@ -1948,6 +2014,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, the_background_has_a_bound);
     tcase_add_test(tcase, closing_waits_for_a_load_in_the_background);
     tcase_add_test(tcase, a_thread_loads_in_the_background);
+    tcase_add_test(tcase, a_damaged_record_is_told_once_a_call);
     tcase_add_test(tcase, a_change_during_a_load_wins);
     tcase_add_test(tcase, a_clear_during_a_load_wins);
     tcase_add_test(tcase, who_comes_after_a_clear_loads_for_himself);
