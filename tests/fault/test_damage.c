@@ -200,6 +200,7 @@ START_TEST(a_second_writer_is_refused_at_once_and_readers_work_beside) {
     ck_assert_int_eq(firn_put(cache, "k", 1, "v", 1, NULL), FIRN_OK);
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         /* A process of its own: the child does not touch the parent's handle. */
         firn_cache *other;

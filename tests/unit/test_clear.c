@@ -263,6 +263,7 @@ START_TEST(what_was_cleared_stays_so_after_kill_9) {
     char *path = scratch_path("killed");
     firn_options options = quiet();
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         firn_cache *cache = open_with(path, &options);
         put_tagged(cache, "user:1", NULL);
@@ -299,6 +300,7 @@ START_TEST(a_reader_beside_the_writer_sees_what_is_cleared) {
     int from[2];
     ck_assert(pipe(to) == 0 && pipe(from) == 0);
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         firn_options reading = quiet();
         reading.read_only = 1;

@@ -814,6 +814,7 @@ END_TEST
 /* What a child process sees; its result is its exit status. */
 static int in_child(int (*what)(void)) {
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         _exit(what());
     }

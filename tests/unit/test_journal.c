@@ -180,6 +180,7 @@ END_TEST
 
 START_TEST(entries_survive_kill_9) {
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         for (uint64_t i = 1;; i++) {
             if (firn_journal_append(journal, i, i) != FIRN_OK) {
@@ -243,6 +244,7 @@ END_TEST
 /* Takes the lock in another process; its exit status is 0 if the result was `wanted`. */
 static int take_elsewhere(bool writer, int wanted) {
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         firn_lock lock;
         _exit(firn_lock_take(&lock, path, writer, heap, NULL) == wanted ? 0 : 1);
@@ -283,6 +285,7 @@ START_TEST(a_reader_sees_who_writes) {
     ck_assert_int_eq(pipe(ready), 0);
     ck_assert_int_eq(pipe(done), 0);
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     char byte = 0;
     if (child == 0) {
         firn_lock lock;

@@ -263,6 +263,7 @@ START_TEST(a_process_that_dies_in_the_middle_leaves_no_entry_and_its_pieces_go_i
     firn_options options = small_options();
     options.cold_bytes = 16u << 20;
     pid_t child = fork();
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         firn_cache *cache;
         if (firn_open(&cache, path, &options) != FIRN_OK) {
@@ -781,6 +782,7 @@ START_TEST(a_value_much_larger_than_memory_passes_through) {
     int ends[2];
     ck_assert_int_eq(pipe(ends), 0);
     pid_t child = fork(); /* so that the most that it ever took is its own */
+    ck_assert_int_ge(child, 0);
     if (child == 0) {
         firn_cache *cache;
         long grown = -6;

@@ -77,6 +77,7 @@ START_TEST(what_was_hot_is_hot_after_kill_9) {
         firn_options options = quiet();
         options.warm_save_ms = off ? FIRN_WARM_SAVE_OFF : 1;
         pid_t child = fork();
+        ck_assert_int_ge(child, 0);
         if (child == 0) {
             (void)fill(path, &options);
             raise(SIGKILL);
