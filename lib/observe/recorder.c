@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <zstd.h>
@@ -23,6 +24,7 @@ enum {
     WRITE_AT = 48 << 10,  /* raw bytes that are worth a block */
     RAW_BYTES = 64 << 10, /* room for them and what comes with them */
     LEVEL = 3,            /* of zstd */
+    PAUSE_NS = 20000,     /* until a note may be finished that somebody is at */
 };
 
 typedef struct cell {
@@ -216,6 +218,19 @@ static void drain_locked(firn_recorder *self, bool all) {
     }
 }
 
+/* Takes out all whose cell was taken when it was called. Behind one that a thread has not filled
+ * yet there may be others, that were noted since: so it waits for that thread, which needs nothing
+ * but the processor for it. It sleeps, for that thread may be of a lower priority than ours. */
+static void drain_whole_locked(firn_recorder *self) {
+    /* Relaxed: what somebody knows to be noted, and asks the end of, is counted in it. */
+    uint64_t head = atomic_load_explicit(&self->head, memory_order_relaxed);
+    drain_locked(self, true);
+    while (self->tail < head) {
+        nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
+        drain_locked(self, true);
+    }
+}
+
 bool firn_recorder_drain(firn_recorder *self, bool all) {
     pthread_mutex_lock(&self->lock);
     bool goes_on = true;
@@ -245,7 +260,7 @@ static int begin_locked(firn_recorder *self, const char *path, const firn_record
         return failed(detail, path, errno);
     }
     self->error = 0;
-    drain_locked(self, false); /* there is no file: what is left from the last one goes */
+    drain_whole_locked(self); /* there is no file: what came since the last one ended goes */
     self->fd = fd;
     self->full = false;
     self->config = *config;
@@ -281,7 +296,7 @@ int firn_recorder_end(firn_recorder *self, firn_detail *detail) {
     int result = FIRN_OK;
     pthread_mutex_lock(&self->lock);
     if (self->fd >= 0) {
-        drain_locked(self, true);
+        drain_whole_locked(self);
         if (self->error == 0 && fsync(self->fd) != 0 && errno != EINVAL && errno != EROFS) {
             self->error = errno;
         }

@@ -31,15 +31,17 @@ void firn_recorder_free(firn_recorder *self);
  * What the ring holds from before goes. */
 int firn_recorder_begin(firn_recorder *self, const char *path, const firn_recorder_config *config,
                         firn_detail *detail);
-/* Writes what is noted, and closes the file. FIRN_OK, or with words what kept it from being written
- * to its end. */
+/* Writes all that was noted before it, and closes the file. It waits for threads that have begun to
+ * note something, if there are any: for what others have noted meanwhile stands behind that.
+ * FIRN_OK, or with words what kept it from being written to its end. */
 int firn_recorder_end(firn_recorder *self, firn_detail *detail);
 
 /* From any thread. True: it is time that somebody drains the ring. */
 bool firn_recorder_note(firn_recorder *self, const firn_access *access);
 
-/* Packs what is in the ring, and writes it if that is much, or `all`. False: the file is full or
- * failed, and notes are in vain. Does nothing without a file. From any thread. */
+/* Packs what is in the ring, up to a note that is not finished, and writes it if that is much, or
+ * `all`. False: the file is full or failed, and notes are in vain. Does nothing without a file.
+ * From any thread. */
 bool firn_recorder_drain(firn_recorder *self, bool all);
 
 /* Fills in all but size and recording. */

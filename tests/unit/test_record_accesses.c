@@ -2,8 +2,12 @@
  * what is written is whole after a crash. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <firn/record.h>
 
@@ -488,9 +492,125 @@ START_TEST(recordings_begin_and_end_beside_gets) {
 }
 END_TEST
 
+/* A thread that is stopped in the midst of a note: what it notes lies in a page that may not be
+ * read until the test allows it. */
+static struct {
+    firn_recorder *recorder;
+    firn_access *access; /* the page */
+    size_t page_size;
+    _Atomic bool arrived;
+    _Atomic bool may_go;
+} slow;
+
+static void wait_to_go(int number) {
+    (void)number;
+    atomic_store(&slow.arrived, true);
+    while (!atomic_load(&slow.may_go)) {
+        sched_yield();
+    }
+    (void)mprotect(slow.access, slow.page_size, PROT_READ);
+}
+
+static void *note_slowly(void *context) {
+    (void)context;
+    (void)firn_recorder_note(slow.recorder, slow.access);
+    return NULL;
+}
+
+static _Atomic bool has_ended;
+
+static void *end_recording(void *context) {
+    ck_assert_int_eq(firn_recorder_end(slow.recorder, context), FIRN_OK);
+    atomic_store(&has_ended, true);
+    return NULL;
+}
+
+static const firn_recorder_config whole = {
+    .below = UINT64_MAX, .started_ms = 1, .file_bytes_max = 1 << 20};
+
+START_TEST(the_end_waits_for_notes_that_others_have_begun) {
+    char *file = scratch_path("end.trace");
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_detail detail;
+    ck_assert_int_eq(firn_detail_init(&detail), 0);
+    slow.recorder = firn_recorder_new(heap);
+    slow.page_size = (size_t)sysconf(_SC_PAGESIZE);
+    slow.access =
+        mmap(NULL, slow.page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(slow.access, MAP_FAILED);
+    const firn_access access = {.what = FIRN_ACCESS_MISS, .time_ms = 1};
+    *slow.access = access;
+    ck_assert_int_eq(mprotect(slow.access, slow.page_size, PROT_NONE), 0);
+    struct sigaction before;
+    struct sigaction action = {.sa_handler = wait_to_go};
+    ck_assert_int_eq(sigaction(SIGSEGV, &action, &before), 0);
+    ck_assert_int_eq(firn_recorder_begin(slow.recorder, file, &whole, &detail), FIRN_OK);
+    pthread_t noting;
+    ck_assert_int_eq(pthread_create(&noting, NULL, note_slowly, NULL), 0);
+    while (!atomic_load(&slow.arrived)) {
+        sched_yield();
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        (void)firn_recorder_note(slow.recorder, &access);
+    }
+    firn_record_stats stats = FIRN_RECORD_STATS_INIT;
+    ck_assert(firn_recorder_drain(slow.recorder, true));
+    firn_recorder_get_stats(slow.recorder, &stats);
+    ck_assert_uint_eq(stats.recorded, 0); /* ours stand behind its note */
+    pthread_t ending;
+    ck_assert_int_eq(pthread_create(&ending, NULL, end_recording, &detail), 0);
+    /* Time to end too soon. */
+    for (unsigned i = 0; i < 20 && !atomic_load(&has_ended); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    atomic_store(&slow.may_go, true);
+    pthread_join(noting, NULL);
+    pthread_join(ending, NULL);
+    ck_assert_int_eq(sigaction(SIGSEGV, &before, NULL), 0);
+    unsigned count;
+    ck_assert_int_eq(read_all(file, &count), FIRN_NOT_FOUND);
+    ck_assert_uint_eq(count, 11);
+    munmap(slow.access, slow.page_size);
+    firn_recorder_free(slow.recorder);
+    firn_detail_fini(&detail);
+    firn_heap_unref(heap);
+    remove_tree(file);
+}
+END_TEST
+
+/* What is noted while there is no recording is of none. */
+START_TEST(what_was_noted_before_the_beginning_is_not_in_the_file) {
+    char *file = scratch_path("begin.trace");
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_detail detail;
+    ck_assert_int_eq(firn_detail_init(&detail), 0);
+    firn_recorder *recorder = firn_recorder_new(heap);
+    const firn_access access = {.what = FIRN_ACCESS_MISS, .time_ms = 1};
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned j = 0; j < 10; j++) {
+            (void)firn_recorder_note(recorder, &access);
+        }
+        ck_assert_int_eq(firn_recorder_begin(recorder, file, &whole, &detail), FIRN_OK);
+        for (unsigned j = 0; j < i; j++) {
+            (void)firn_recorder_note(recorder, &access);
+        }
+        ck_assert_int_eq(firn_recorder_end(recorder, &detail), FIRN_OK);
+        unsigned count;
+        ck_assert_int_eq(read_all(file, &count), FIRN_NOT_FOUND);
+        ck_assert_uint_eq(count, i);
+        ck_assert_int_eq(unlink(file), 0);
+    }
+    firn_recorder_free(recorder);
+    firn_detail_fini(&detail);
+    firn_heap_unref(heap);
+    free(file);
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, threads_record_together);
     tcase_add_test(tcase, recordings_begin_and_end_beside_gets);
+    tcase_add_test(tcase, the_end_waits_for_notes_that_others_have_begun);
     if (getenv("FIRN_THREADS_ONLY") != NULL) {
         return;
     }
@@ -503,6 +623,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, damage_is_told_and_a_cut_file_ends);
     tcase_add_test(tcase, after_a_crash_the_file_is_whole_to_the_last_block);
     tcase_add_test(tcase, without_memory_nothing_is_recorded);
+    tcase_add_test(tcase, what_was_noted_before_the_beginning_is_not_in_the_file);
 }
 
 int main(void) {
