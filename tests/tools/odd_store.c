@@ -1,8 +1,11 @@
 /* Makes a store with entries that are awkward to print, for test_program.sh: control characters,
- * bytes that are no text, an empty value, an entry that has expired. With a second argument it
- * waits with the store open, after everything was flushed, until its input ends. */
+ * bytes that are no text, an empty value, an entry that has expired for whoever looks at the store:
+ * the cache's clock is behind the system's, so that it lives as long as the cache does, however
+ * slow the machine is. With a second argument it waits with the store open, after everything was
+ * flushed, until its input ends. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <firn/firn.h>
@@ -15,6 +18,9 @@ typedef struct entry {
     uint64_t ttl_ms;
 } entry;
 
+/* The program is to find entries younger than an hour. */
+enum { BEHIND_MS = 30 * 60000, SHORT_MS = 15 * 60000 };
+
 #define BYTES(text) text, sizeof(text) - 1
 
 static const entry entries[] = {
@@ -26,8 +32,13 @@ static const entry entries[] = {
     {BYTES("bytes\x00\xff\x01"), BYTES("\xff\xfe\x00\x80"), 0},
     {BYTES("turned\xe2\x80\xae"), BYTES("\xe2\x80\xaexyz"), 0},
     {BYTES("empty"), BYTES(""), 0},
-    {BYTES("short-lived"), BYTES("gone"), 1},
+    {BYTES("short-lived"), BYTES("gone"), SHORT_MS},
 };
+
+static uint64_t now_ms(void *context) {
+    (void)context;
+    return (uint64_t)time(NULL) * 1000 - BEHIND_MS;
+}
 
 static int put_all(firn_cache *cache) {
     static char large[5000];
@@ -49,6 +60,7 @@ int main(int argc, char **argv) {
     char why[256] = "";
     firn_options options = FIRN_OPTIONS_INIT;
     options.write_mode = FIRN_WRITE_THROUGH; /* so that the short-lived one gets to the disk */
+    options.clock.now_ms = now_ms;
     options.error_buffer = why;
     options.error_buffer_size = sizeof why;
     firn_cache *cache;

@@ -385,7 +385,7 @@ mkfifo hold
 writer=$!
 exec 3>hold
 tries=0
-until [ -s ready ] || [ "$tries" = 100 ]; do
+until [ -s ready ] || [ "$tries" = 600 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
@@ -402,7 +402,7 @@ expect 4 "$firn" verify --repair=new odd
 has err "process $writer"
 [ ! -e new ] || { echo "FAILED: a store was salvaged beside a writer"; failed=1; }
 tries=0 # until it has written of what it did
-until "$firn" top --json --once odd | grep -q '"puts": 10' || [ "$tries" = 100 ]; do
+until "$firn" top --json --once odd | grep -q '"puts": 10' || [ "$tries" = 600 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
