@@ -4,6 +4,7 @@
 
 #include <firn/firn.h>
 
+#include "observe/decisions.h"
 #include "suite.h"
 #include "support.h"
 #include "watching.h"
@@ -18,6 +19,19 @@ static void get(firn_cache *cache, const char *key) {
     firn_object *object;
     ck_assert_int_eq(firn_get(cache, key, strlen(key), &object), FIRN_OK);
     firn_object_unref(object);
+}
+
+/* More than memory holds, of keys whose decisions do not drive out those about one key. */
+static void flood_beside(firn_cache *cache, const char *key) {
+    size_t set = firn_decision_set_of(explain(cache, key).hash);
+    for (unsigned i = 0, done = 0; done < 40; i++) {
+        char other[16];
+        snprintf(other, sizeof other, "large %u", i);
+        if (firn_decision_set_of(explain(cache, other).hash) != set) {
+            put(cache, other, 10000);
+            done++;
+        }
+    }
 }
 
 START_TEST(an_entry_is_followed_down_and_up) {
@@ -42,8 +56,8 @@ START_TEST(an_entry_is_followed_down_and_up) {
     ck_assert(found.hit_lately && found.mark > 0 && found.mark <= found.mark_max);
     ck_assert_uint_eq(found.handles, 1);
     firn_object_unref(held);
-    flood(cache);
-    flood(cache);
+    flood_beside(cache, "a");
+    flood_beside(cache, "a");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     found = explain(cache, "a");
     ck_assert_uint_eq(found.place, FIRN_PLACE_COLD);
