@@ -18,7 +18,8 @@ enum { DECISIONS_MAX = 256 };
 typedef struct explanation {
     const char *key;
     size_t key_size;
-    bool stored; /* the store has a record of it */
+    bool stored;  /* the store has a record of it */
+    bool damaged; /* that record cannot be read */
     firn_store_entry entry;
     bool watched; /* there is a page */
     firn_page_info writer;
@@ -26,25 +27,75 @@ typedef struct explanation {
     firn_decision decisions[DECISIONS_MAX];
 } explanation;
 
-/* Where the process that writes the store has it, as far as its last decision tells. */
+/* What is told of memory by a decision. */
+enum told {
+    SILENT, /* nothing */
+    IN,     /* it is there */
+    OUT,    /* it is not, but may be below */
+    GONE,   /* neither */
+    ABSENT, /* there is no value, which may be remembered */
+};
+
+static enum told told_by(const firn_decision *decision) {
+    switch (decision->kind) {
+    case FIRN_DECISION_INSERT:
+    case FIRN_DECISION_PROMOTE:
+        return IN;
+    case FIRN_DECISION_LOAD:
+        return decision->reason == FIRN_REASON_LOADER     ? SILENT
+               : decision->reason == FIRN_REASON_NO_VALUE ? ABSENT
+                                                          : IN;
+    case FIRN_DECISION_REFUSE: /* if it changed: another brought it up, put it or deleted it */
+        return decision->reason == FIRN_REASON_CHANGED ? SILENT : OUT;
+    case FIRN_DECISION_EVICT:
+    case FIRN_DECISION_DEMOTE:
+    case FIRN_DECISION_DAMAGE: /* only what is not in memory is read below */
+    case FIRN_DECISION_ERROR:
+        return OUT;
+    case FIRN_DECISION_RECLAIM: /* it may be in memory still */
+        return SILENT;
+    default:
+        return GONE;
+    }
+}
+
+/* Puts are no decisions that are remembered: that there was one since shows in the record. */
+static bool is_newer(const firn_store_entry *entry, const firn_decision *than) {
+    return than->version != 0 ? entry->version > than->version : entry->written_ms >= than->time_ms;
+}
+
+/* Where the process that writes the store has it, as far as its last decisions tell. */
 static const char *memory_state(const explanation *self) {
     if (!self->watched || self->writer.closed != 0 || self->writer.alive == 0) {
         return "no process has the store open for writing";
     }
-    if (self->count == 0) {
-        return "not known: nothing was decided about it lately";
+    enum told told = SILENT;
+    const firn_decision *last = NULL;
+    bool reclaimed = false;
+    for (size_t i = self->count; i-- > 0 && told == SILENT;) {
+        last = &self->decisions[i];
+        told = told_by(last);
+        reclaimed = reclaimed || last->kind == FIRN_DECISION_RECLAIM;
     }
-    switch (self->decisions[self->count - 1].kind) {
-    case FIRN_DECISION_INSERT:
-    case FIRN_DECISION_PROMOTE:
+    if (reclaimed && told != IN) {
+        told = GONE;
+    }
+    if (told == SILENT) {
+        return "not known: nothing that tells was decided about it lately";
+    }
+    if (told == IN) {
         return "probably in memory";
-    case FIRN_DECISION_EVICT:
-    case FIRN_DECISION_DEMOTE:
-    case FIRN_DECISION_REFUSE:
-        return "probably not in memory";
-    default:
-        return "probably in neither tier";
     }
+    bool newer = self->stored && is_newer(&self->entry, last);
+    if (told == ABSENT && (!newer || self->entry.negative != 0)) {
+        return "at most that there is no value: the loader found none";
+    }
+    if (newer) {
+        return self->entry.pieces == 0 ? "probably in memory: it was put since"
+                                       : "probably not in memory: it was written in pieces since";
+    }
+    return told == GONE && !self->stored ? "probably in neither tier, unless it was put since"
+                                         : "probably not in memory";
 }
 
 static void print_text(const explanation *self) {
@@ -69,7 +120,8 @@ static void print_text(const explanation *self) {
                entry->owned ? ", is owned" : "",
                entry->negative ? ", says that there is no value" : "");
     } else {
-        printf("%-12s no\n", "on disk");
+        printf("%-12s %s\n", "on disk",
+               self->damaged ? "damaged: its record cannot be read, which is a miss" : "no");
     }
     printf("%-12s %s\n", "in memory", memory_state(self));
     for (size_t i = 0; i < self->count; i++) {
@@ -86,7 +138,8 @@ static void print_json(const explanation *self) {
     const firn_store_entry *entry = &self->entry;
     putchar('{');
     json_bytes(stdout, "key", self->key, self->key_size);
-    printf(", \"stored\": %s", self->stored ? "true" : "false");
+    printf(", \"stored\": %s, \"damaged\": %s", self->stored ? "true" : "false",
+           self->damaged ? "true" : "false");
     if (self->stored) {
         printf(
             ", \"value_size\": %llu, \"stored_size\": %zu, \"codec\": \"%s\", \"version\": %llu, "
@@ -133,16 +186,19 @@ static int explain(firn_store *store, const char *path, explanation *self, bool 
     int result = firn_store_get(store, self->key, self->key_size, &self->entry);
     if (result < 0) {
         complain("explain", "%s: %s", firn_strerror(result), firn_store_message(store));
+    }
+    if (result < 0 && result != FIRN_ECORRUPT) {
         return exit_code(result);
     }
     self->stored = result == FIRN_OK;
+    self->damaged = result == FIRN_ECORRUPT;
     (void)look_at_page(self, path);
     if (json) {
         print_json(self);
     } else {
         print_text(self);
     }
-    int code = self->stored || self->count > 0 ? 0 : EXIT_NOT_FOUND;
+    int code = self->damaged ? EXIT_DAMAGED : self->stored || self->count > 0 ? 0 : EXIT_NOT_FOUND;
     return output_is_whole("explain") ? code : EXIT_TROUBLE;
 }
 
@@ -202,8 +258,9 @@ const command command_explain = {
     "last,\n"
     "what it decided about the entry lately: when it came to memory, was evicted, demoted, "
     "refused,\n"
-    "reclaimed or expired, and why. Some thousands of decisions about all entries are remembered.\n"
-    "Exit code 1: neither the store nor the process knows of it.\n\n"
+    "reclaimed, expired or loaded, and why. Some thousands of decisions about all entries are\n"
+    "remembered; puts are not. Where it is in memory is concluded from that, and from the record.\n"
+    "Exit code 1: neither the store nor the process knows of it; 3: its record is damaged.\n\n"
     "      --json          as JSON\n"
     "      --escaped-key   \\xNN, \\n, \\t, \\r, \\\\ in KEY are understood\n"
     "      --help          this text\n",

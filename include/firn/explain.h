@@ -77,7 +77,9 @@ typedef struct firn_explanation {
     uint32_t dictionary;  /* id of the dictionary it is compressed with; 0: none */
     const char *codec;    /* "none", "zstd" or "stream": a static string; NULL: no record */
 
-    /* what was decided about it last, oldest first */
+    /* what was decided about it last, oldest first. Puts are not remembered: one of a lower version
+     * than the entry's was decided about what was there before. So a delete may be the last though
+     * the entry is there, and `place` tells where */
     size_t decision_count;
     firn_decision decisions[FIRN_EXPLAIN_DECISIONS];
 } firn_explanation;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests the firn program from outside: exit codes, what it prints, and that bad input is refused
 # with a word of help. Usage: test_program.sh FIRN ODD_STORE STREAMS_STORE LINKED_STORE TRACE
-#        RECORDED_TRACE
+#        RECORDED_TRACE DECIDED_STORE
 set -u
 absolute() {
     echo "$(cd "$(dirname "$1")" && pwd)/${1##*/}"
@@ -12,6 +12,7 @@ streams_store=$(absolute "$3")
 linked_store=$(absolute "$4")
 trace=$(absolute "$5")
 recorded_trace=$(absolute "$6")
+decided_store=$(absolute "$7")
 work=$(mktemp -d)
 writer=
 trap 'exec 3>&-; [ -z "$writer" ] || wait "$writer"; rm -rf "$work"' EXIT
@@ -381,14 +382,24 @@ fi
 
 # --- beside a live writer ---
 mkfifo hold
-"$odd_store" odd wait <hold >ready &
-writer=$!
-exec 3>hold
-tries=0
-until [ -s ready ] || [ "$tries" = 600 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-done
+# Runs a command in the background, until fd 3 is closed, and waits for its word.
+hold() {
+    : >ready
+    "$@" <hold >ready &
+    writer=$!
+    exec 3>hold
+    tries=0
+    until [ -s ready ] || [ "$tries" = 600 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+}
+release() {
+    exec 3>&-
+    wait "$writer" || { echo "FAILED: the writer"; failed=1; }
+    writer=
+}
+hold "$odd_store" odd wait
 expect 0 "$firn" stat odd
 has out "pid $writer"
 expect 0 "$firn" dump odd
@@ -417,12 +428,39 @@ watcher=$!
 expect 0 "$firn" explain odd plain
 has out "on disk      yes"
 lacks out "no process has the store open"
-exec 3>&-
-wait "$writer" || { echo "FAILED: the writer"; failed=1; }
-writer=
+release
 wait "$watcher" || { echo "FAILED: firn top, beside the writer"; failed=1; }
 has lines 'gets/s'
 unharmed firn top
+
+# --- where an entry is, by what was decided ---
+hold "$decided_store" decided
+# says CODE KEY DISK MEMORY: what is told of an entry.
+says() {
+    expect "$1" "$firn" explain decided "$2"
+    is "$(sed -n 's/^on disk  *//p' out | cut -d ' ' -f 1)" "$3"
+    is "$(sed -n 's/^in memory  *//p' out)" "$4"
+}
+says 0 "put again" yes, "probably in memory: it was put since"
+says 0 unwritten no "probably in neither tier, unless it was put since"
+says 0 deleted no "probably in neither tier, unless it was put since"
+says 0 loaded no "probably in memory"
+says 0 "no value" no "at most that there is no value: the loader found none"
+says 0 failed no "not known: nothing that tells was decided about it lately"
+says 0 mended yes, "probably in memory: it was put since"
+says 3 damaged damaged: "probably not in memory"
+has err "is damaged"
+has out "its record cannot be read"
+if command -v python3 >/dev/null; then
+    expect 3 "$firn" explain --json decided damaged
+    json out "d[0]['stored'] is False and d[0]['damaged'] is True and 'value_size' not in d[0]"
+    json out "d[0]['decisions'][-1]['kind'] == 'damage' and d[0]['memory'] == 'probably not in memory'"
+    expect 0 "$firn" explain --json decided mended
+    json out "d[0]['stored'] is True and d[0]['damaged'] is False"
+fi
+release
+says 0 "put again" yes, "no process has the store open for writing"
+
 # --- what the process left behind, and bad pages ---
 expect 0 "$firn" top odd
 has out "gets/s"

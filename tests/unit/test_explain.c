@@ -86,6 +86,38 @@ START_TEST(an_entry_is_followed_down_and_up) {
 }
 END_TEST
 
+/* A put is not remembered as a decision, so the delete before it stays the last. */
+START_TEST(what_is_put_again_is_told_to_be_there) {
+    char *path = scratch_path("explain");
+    firn_options options = by_hand();
+    firn_cache *cache = open_with(path, &options);
+    for (unsigned flushed = 0; flushed < 2; flushed++) {
+        put(cache, "a", 1000);
+        ck_assert_int_eq(firn_delete(cache, "a", 1), FIRN_OK);
+        if (flushed) {
+            ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+        }
+        put(cache, "a", 2000);
+        firn_explanation found = explain(cache, "a");
+        ck_assert_uint_eq(found.place, FIRN_PLACE_HOT);
+        ck_assert(!found.deleted && found.dirty);
+        ck_assert_uint_eq(found.value_size, 2000);
+        const firn_decision *last = &found.decisions[found.decision_count - 1];
+        ck_assert_uint_eq(last->kind, FIRN_DECISION_DELETE);
+        ck_assert_uint_lt(last->version, found.version);
+        flood(cache);
+        ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+        found = explain(cache, "a");
+        ck_assert_uint_eq(found.place, FIRN_PLACE_COLD);
+        ck_assert(!found.deleted && found.stored);
+        ck_assert_uint_eq(found.value_size, 2000);
+        ck_assert_uint_eq(found.stored_version, found.version);
+    }
+    firn_close(cache);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(looking_changes_nothing) {
     char *path = scratch_path("explain");
     firn_options options = by_hand();
@@ -196,6 +228,7 @@ END_TEST
 
 static void add(TCase *tcase) {
     tcase_add_test(tcase, an_entry_is_followed_down_and_up);
+    tcase_add_test(tcase, what_is_put_again_is_told_to_be_there);
     tcase_add_test(tcase, looking_changes_nothing);
     tcase_add_test(tcase, traits_and_pins_are_told);
     tcase_add_test(tcase, a_value_in_pieces_is_told_whole);
