@@ -23,6 +23,7 @@
 
 #include "cold/index.h"
 #include "fault/io_faults.h"
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -215,12 +216,6 @@ static void run(model *self, firn_cache *cache) {
     if (result < 0) {
         check_error(self, cache, result, "run");
     }
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 /* Reclaiming may take what was flushed before; nothing else may. */

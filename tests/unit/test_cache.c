@@ -8,6 +8,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -24,16 +25,6 @@ static firn_cache *open_store(const char *path, uint64_t hot_bytes, uint64_t col
     options.hot_bytes = hot_bytes;
     options.cold_bytes = cold_bytes;
     return open_with(path, &options);
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
-}
-
-static void put_text(firn_cache *cache, const char *key, const char *value) {
-    ck_assert_int_eq(firn_put(cache, key, strlen(key), value, strlen(value), NULL), FIRN_OK);
 }
 
 static void expect_text(firn_cache *cache, const char *key, const char *value) {
@@ -198,13 +189,6 @@ START_TEST(memory_alone_stays_within_its_budget_and_counts_what_it_drops) {
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 END_TEST
-
-static uint64_t fake_now_ms;
-
-static uint64_t fake_clock(void *context) {
-    (void)context;
-    return fake_now_ms;
-}
 
 START_TEST(entries_expire_by_the_clock_in_both_tiers) {
     char *path = scratch_path("expiry");

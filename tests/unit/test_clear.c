@@ -11,6 +11,7 @@
 
 #include "base/clears.h"
 #include "base/hash.h"
+#include "entries.h"
 #include "suite.h"
 #include "support.h"
 
@@ -30,18 +31,9 @@ static void put_tagged(firn_cache *cache, const char *key, const char *tag) {
 }
 
 static bool has(firn_cache *cache, const char *key) {
-    firn_object *object;
-    int result = firn_get(cache, key, strlen(key), &object);
-    ck_assert(result == FIRN_OK || result == FIRN_NOT_FOUND);
-    ck_assert_int_eq(firn_contains(cache, key, strlen(key)), result);
-    firn_object_unref(object);
-    return result == FIRN_OK;
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
+    bool found = finds(cache, key);
+    ck_assert_int_eq(firn_contains(cache, key, strlen(key)), found ? FIRN_OK : FIRN_NOT_FOUND);
+    return found;
 }
 
 static void work(firn_cache *cache) {

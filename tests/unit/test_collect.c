@@ -10,6 +10,7 @@
 #include <firn/firn.h>
 
 #include "object/domain.h"
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -124,12 +125,6 @@ static void let_go(firn_object **objects, unsigned count) {
 
 static void collect(firn_cache *cache) {
     ck_assert_int_eq(firn_collect(cache, UINT64_MAX, NULL), FIRN_OK);
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 static void expect_dropped(unsigned first, unsigned count, int times) {

@@ -7,6 +7,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -78,7 +79,7 @@ static firn_cache *open_reporting(const char *path, report *to, unsigned track) 
 }
 
 static void put(firn_cache *cache, const char *key) {
-    ck_assert_int_eq(firn_put(cache, key, strlen(key), "value", 5, NULL), FIRN_OK);
+    put_text(cache, key, "value");
 }
 
 static firn_object *got(firn_cache *cache, const char *key) {

@@ -8,23 +8,14 @@
 
 #include <firn/firn.h>
 
+#include "entries.h"
 #include "suite.h"
 #include "support.h"
 
-static uint64_t fake_now_ms;
-
-static uint64_t fake_clock(void *context) {
-    (void)context;
-    return fake_now_ms;
-}
-
-static firn_options clocked(void) {
-    firn_options options = FIRN_OPTIONS_INIT;
-    options.clock.now_ms = fake_clock;
-    options.threads = 0;
+static firn_options small(void) {
+    firn_options options = clocked();
     options.hot_bytes = 1 << 20;
     options.shards = 1;
-    fake_now_ms = 1000000;
     return options;
 }
 
@@ -32,7 +23,7 @@ static void define(firn_cache *cache, const char *prefix, const firn_group_optio
     ck_assert_int_eq(firn_group_define(cache, prefix, strlen(prefix), options), FIRN_OK);
 }
 
-static firn_group_stats stats_of(firn_cache *cache, const char *prefix) {
+static firn_group_stats group_stats(firn_cache *cache, const char *prefix) {
     firn_group_stats stats = FIRN_GROUP_STATS_INIT;
     ck_assert_int_eq(firn_group_get_stats(cache, prefix, strlen(prefix), &stats), FIRN_OK);
     return stats;
@@ -47,17 +38,13 @@ static void put(firn_cache *cache, const char *prefix, unsigned number) {
 
 static bool has(firn_cache *cache, const char *prefix, unsigned number) {
     char key[32];
-    firn_object *object;
     snprintf(key, sizeof key, "%s%u", prefix, number);
-    int result = firn_get(cache, key, strlen(key), &object);
-    ck_assert(result == FIRN_OK || result == FIRN_NOT_FOUND);
-    firn_object_unref(object);
-    return result == FIRN_OK;
+    return finds(cache, key);
 }
 
 START_TEST(a_flood_of_one_group_leaves_the_share_of_another) {
     static const char *const policies[] = {"lru", "sieve", "tinylfu", "arc"};
-    firn_options options = clocked();
+    firn_options options = small();
     options.hot_policy = policies[_i % 4];
     options.shards = _i < 4 ? 1 : 4;
     firn_cache *cache = open_with(NULL, &options);
@@ -68,13 +55,13 @@ START_TEST(a_flood_of_one_group_leaves_the_share_of_another) {
     for (unsigned i = 0; i < 600; i++) {
         put(cache, "a:", i);
     }
-    uint64_t before = stats_of(cache, "a:").hot_entries;
+    uint64_t before = group_stats(cache, "a:").hot_entries;
     ck_assert_uint_eq(before, 600);
     for (unsigned i = 0; i < 20000; i++) { /* scans past */
         put(cache, i % 2 == 0 ? "b:" : "other ", i);
     }
-    firn_group_stats a = stats_of(cache, "a:");
-    firn_group_stats b = stats_of(cache, "b:");
+    firn_group_stats a = group_stats(cache, "a:");
+    firn_group_stats b = group_stats(cache, "b:");
     ck_assert_uint_eq(a.hot_share, 256 << 10);
     ck_assert_uint_eq(a.hot_entries, 600); /* less than its share: untouched */
     ck_assert_uint_eq(a.evictions, 0);
@@ -87,7 +74,7 @@ START_TEST(a_flood_of_one_group_leaves_the_share_of_another) {
 END_TEST
 
 START_TEST(what_nobody_wants_may_be_used_and_is_given_back) {
-    firn_options options = clocked();
+    firn_options options = small();
     firn_cache *cache = open_with(NULL, &options);
     firn_group_options half = FIRN_GROUP_OPTIONS_INIT;
     half.hot_bytes = 500 << 10;
@@ -95,12 +82,12 @@ START_TEST(what_nobody_wants_may_be_used_and_is_given_back) {
     for (unsigned i = 0; i < 10000; i++) {
         put(cache, "a:", i);
     }
-    uint64_t alone = stats_of(cache, "a:").hot_bytes;
+    uint64_t alone = group_stats(cache, "a:").hot_bytes;
     ck_assert_uint_gt(alone, 900 << 10); /* nearly all */
     for (unsigned i = 0; i < 10000; i++) {
         put(cache, "other ", i);
     }
-    uint64_t beside = stats_of(cache, "a:").hot_bytes;
+    uint64_t beside = group_stats(cache, "a:").hot_bytes;
     ck_assert_uint_le(beside, 510 << 10);
     ck_assert_uint_gt(beside, 440 << 10);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -108,7 +95,7 @@ START_TEST(what_nobody_wants_may_be_used_and_is_given_back) {
 END_TEST
 
 START_TEST(each_group_has_its_policy) {
-    firn_options options = clocked();
+    firn_options options = small();
     options.hot_policy = "lru";
     firn_cache *cache = open_with(NULL, &options);
     firn_group_options how = FIRN_GROUP_OPTIONS_INIT;
@@ -143,7 +130,7 @@ START_TEST(each_group_has_its_policy) {
 END_TEST
 
 START_TEST(a_group_has_its_expiry) {
-    firn_options options = clocked();
+    firn_options options = small();
     options.default_ttl_ms = 1000;
     firn_cache *cache = open_with(NULL, &options);
     firn_group_options how = FIRN_GROUP_OPTIONS_INIT;
@@ -178,7 +165,7 @@ END_TEST
 
 START_TEST(what_happens_to_a_group_is_counted) {
     char *path = scratch_path("counted");
-    firn_options options = clocked();
+    firn_options options = small();
     firn_cache *cache = open_with(path, &options);
     define(cache, "a:", NULL);
     define(cache, "a:b:", NULL); /* the longer prefix has it */
@@ -192,12 +179,12 @@ START_TEST(what_happens_to_a_group_is_counted) {
     }
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     ck_assert(has(cache, "a:", 1)); /* from below, or from memory */
-    firn_group_stats a = stats_of(cache, "a:");
+    firn_group_stats a = group_stats(cache, "a:");
     ck_assert_uint_eq(a.puts, 1);
     ck_assert_uint_eq(a.hot_hits + a.cold_hits, 2);
     ck_assert_uint_eq(a.misses, 1);
     ck_assert_uint_eq(a.hot_entries, 1);
-    firn_group_stats b = stats_of(cache, "a:b:");
+    firn_group_stats b = group_stats(cache, "a:b:");
     ck_assert_uint_eq(b.puts, 1);
     ck_assert_uint_eq(b.deletes, 1);
     ck_assert_uint_eq(b.hot_entries, 0);
@@ -205,15 +192,15 @@ START_TEST(what_happens_to_a_group_is_counted) {
     for (unsigned i = 0; i < 9000; i++) {
         put(cache, "a:", i);
     }
-    a = stats_of(cache, "a:");
+    a = group_stats(cache, "a:");
     ck_assert_uint_eq(a.puts, 9001);
     ck_assert_uint_gt(a.evictions, 1000);
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    a = stats_of(cache, "a:");
+    a = group_stats(cache, "a:");
     ck_assert_uint_gt(a.demotions, 1000);
     ck_assert(has(cache, "a:", 5));
-    ck_assert_uint_eq(stats_of(cache, "a:").cold_hits, a.cold_hits + 1);
-    ck_assert_uint_eq(stats_of(cache, "a:").promotions, a.promotions + 1);
+    ck_assert_uint_eq(group_stats(cache, "a:").cold_hits, a.cold_hits + 1);
+    ck_assert_uint_eq(group_stats(cache, "a:").promotions, a.promotions + 1);
     ck_assert_int_eq(firn_clear(cache, "a:", 2), FIRN_OK);
     ck_assert(!has(cache, "a:", 5));
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -222,17 +209,17 @@ START_TEST(what_happens_to_a_group_is_counted) {
 END_TEST
 
 START_TEST(entries_from_before_a_group_come_to_it_by_and_by) {
-    firn_options options = clocked();
+    firn_options options = small();
     firn_cache *cache = open_with(NULL, &options);
     for (unsigned i = 0; i < 100; i++) {
         put(cache, "a:", i);
     }
     define(cache, "a:", NULL);
-    ck_assert_uint_eq(stats_of(cache, "a:").hot_entries, 0);
+    ck_assert_uint_eq(group_stats(cache, "a:").hot_entries, 0);
     for (unsigned i = 0; i < 50; i++) {
         put(cache, "a:", i);
     }
-    ck_assert_uint_eq(stats_of(cache, "a:").hot_entries, 50);
+    ck_assert_uint_eq(group_stats(cache, "a:").hot_entries, 50);
     for (unsigned i = 0; i < 9000; i++) { /* evicts from both */
         put(cache, i % 3 == 0 ? "a:" : "other ", i);
     }
@@ -248,14 +235,14 @@ START_TEST(entries_from_before_a_group_come_to_it_by_and_by) {
         int result = firn_delete(cache, key, strlen(key));
         ck_assert(result == FIRN_OK || result == FIRN_NOT_FOUND);
     }
-    ck_assert_uint_eq(stats_of(cache, "a:").hot_entries, 0);
-    ck_assert_uint_eq(stats_of(cache, "a:").hot_bytes, 0);
+    ck_assert_uint_eq(group_stats(cache, "a:").hot_entries, 0);
+    ck_assert_uint_eq(group_stats(cache, "a:").hot_bytes, 0);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 END_TEST
 
 START_TEST(what_makes_no_sense_is_refused) {
-    firn_options options = clocked();
+    firn_options options = small();
     firn_cache *cache = open_with(NULL, &options);
     char longest[FIRN_PREFIX_SIZE_MAX + 1] = "x";
     firn_group_options wrong = FIRN_GROUP_OPTIONS_INIT;
@@ -285,7 +272,7 @@ END_TEST
 
 /* A program that was built with a newer header, or an older one, gets what both know. */
 START_TEST(statistics_are_given_as_far_as_their_size_goes) {
-    firn_options options = clocked();
+    firn_options options = small();
     firn_cache *cache = open_with(NULL, &options);
     ck_assert_int_eq(firn_group_define(cache, "a:", 2, NULL), FIRN_OK);
     put(cache, "a:", 1);
@@ -320,7 +307,7 @@ static void *churn(void *context) {
 }
 
 START_TEST(groups_may_be_defined_while_the_cache_is_used) {
-    firn_options options = clocked();
+    firn_options options = small();
     options.shards = 4;
     firn_cache *cache = open_with(NULL, &options);
     pthread_t threads[2];
@@ -343,12 +330,12 @@ START_TEST(groups_may_be_defined_while_the_cache_is_used) {
     for (unsigned i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
     }
-    ck_assert_uint_gt(stats_of(cache, "a:").puts, 0);
+    ck_assert_uint_gt(group_stats(cache, "a:").puts, 0);
     ck_assert_int_eq(firn_clear(cache, NULL, 0), FIRN_OK);
     while (firn_run(cache, 10) == FIRN_AGAIN) {
     }
-    ck_assert_uint_eq(stats_of(cache, "a:").hot_bytes, 0);
-    ck_assert_uint_eq(stats_of(cache, "b:").hot_entries, 0);
+    ck_assert_uint_eq(group_stats(cache, "a:").hot_bytes, 0);
+    ck_assert_uint_eq(group_stats(cache, "b:").hot_entries, 0);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 END_TEST

@@ -7,6 +7,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -45,12 +46,6 @@ static void expect(firn_cache *cache, const char *key, int number) {
     ck_assert_uint_eq(firn_object_size(object), SIZE);
     ck_assert_mem_eq(firn_object_data(object), value_of(number), SIZE);
     firn_object_unref(object);
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 static void flood(firn_cache *cache) {

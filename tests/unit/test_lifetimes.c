@@ -7,6 +7,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -19,31 +20,18 @@ static firn_cache *open_small(const char *path, const char *policy, unsigned sha
     return open_with(path, &options);
 }
 
-static void put(firn_cache *cache, const char *key, const char *value) {
-    ck_assert_int_eq(firn_put(cache, key, strlen(key), value, strlen(value), NULL), FIRN_OK);
-}
-
 static int get(firn_cache *cache, const char *key, firn_object **object) {
     return firn_get(cache, key, strlen(key), object);
 }
 
 /* Several times more than fits. */
 static void flood(firn_cache *cache) {
-    char filler[1000] = {0};
-    for (int i = 0; i < 4000; i++) {
-        ck_assert_int_eq(firn_put(cache, &i, sizeof i, filler, sizeof filler, NULL), FIRN_OK);
-    }
+    push_out(cache, 4000);
 }
 
 static bool is_value(const firn_object *object, const char *value) {
     return firn_object_size(object) == strlen(value) &&
            memcmp(firn_object_data(object), value, strlen(value)) == 0;
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 /* ---- pins ---- */
@@ -52,8 +40,8 @@ START_TEST(a_pinned_entry_is_never_evicted) {
     const char *name;
     for (unsigned i = 0; (name = firn_policy_name(i)) != NULL; i++) {
         firn_cache *cache = open_small(NULL, name, 1);
-        put(cache, "pinned", "stays");
-        put(cache, "other", "goes");
+        put_text(cache, "pinned", "stays");
+        put_text(cache, "other", "goes");
         firn_object *pinned;
         ck_assert_int_eq(firn_pin(cache, "pinned", 6, &pinned), FIRN_OK);
         ck_assert_int_eq(firn_pin(cache, "pinned", 6, NULL), FIRN_OK);
@@ -87,9 +75,9 @@ END_TEST
 
 START_TEST(a_pin_goes_over_to_the_new_value_and_ends_with_the_entry) {
     firn_cache *cache = open_small(NULL, "lru", 1);
-    put(cache, "k", "one");
+    put_text(cache, "k", "one");
     ck_assert_int_eq(firn_pin(cache, "k", 1, NULL), FIRN_OK);
-    put(cache, "k", "another value");
+    put_text(cache, "k", "another value");
     flood(cache);
     firn_object *object;
     ck_assert_int_eq(get(cache, "k", &object), FIRN_OK);
@@ -97,7 +85,7 @@ START_TEST(a_pin_goes_over_to_the_new_value_and_ends_with_the_entry) {
     firn_object_unref(object);
     ck_assert_int_eq(firn_delete(cache, "k", 1), FIRN_OK);
     ck_assert_uint_eq(stats_of(cache).pinned_bytes, 0);
-    put(cache, "k", "new");
+    put_text(cache, "k", "new");
     ck_assert_int_eq(firn_unpin(cache, "k", 1), FIRN_NOT_FOUND);
     ck_assert_int_eq(firn_pin(cache, "missing", 7, &object), FIRN_NOT_FOUND);
     ck_assert_ptr_null(object);
@@ -140,7 +128,7 @@ START_TEST(a_pin_brings_an_entry_up_and_flushing_writes_it) {
     options.hot_bytes = 1 << 20;
     options.promotion = FIRN_PROMOTE_SECOND_HIT;
     firn_cache *cache = open_with(path, &options);
-    put(cache, "k", "below");
+    put_text(cache, "k", "below");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     flood(cache);
     uint64_t hot_hits = stats_of(cache).hot_hits;
@@ -151,7 +139,7 @@ START_TEST(a_pin_brings_an_entry_up_and_flushing_writes_it) {
     ck_assert_int_eq(get(cache, "k", &object), FIRN_OK);
     firn_object_unref(object);
     ck_assert_uint_eq(stats_of(cache).hot_hits, hot_hits + 1);
-    put(cache, "k", "changed");
+    put_text(cache, "k", "changed");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     cache = open_with(path, &options);
@@ -256,13 +244,13 @@ static firn_weak *weak_of(firn_cache *cache, const char *key) {
 
 START_TEST(a_weak_reference_keeps_nothing) {
     firn_cache *cache = open_small(NULL, "lru", 1);
-    put(cache, "k", "value");
+    put_text(cache, "k", "value");
     firn_weak *weak = weak_of(cache, "k");
     firn_object *object;
     ck_assert_int_eq(firn_weak_get(weak, &object), FIRN_OK);
     ck_assert(is_value(object, "value"));
     firn_object_unref(object);
-    put(cache, "k", "newer");
+    put_text(cache, "k", "newer");
     ck_assert_int_eq(firn_weak_get(weak, &object), FIRN_OK);
     ck_assert(is_value(object, "newer"));
     firn_object_unref(object);
@@ -270,7 +258,7 @@ START_TEST(a_weak_reference_keeps_nothing) {
     ck_assert_int_eq(firn_weak_get(weak, &object), FIRN_NOT_FOUND);
     ck_assert_ptr_null(object);
     ck_assert_uint_eq(stats_of(cache).detached_bytes, 0);
-    put(cache, "k", "back");
+    put_text(cache, "k", "back");
     ck_assert_int_eq(firn_weak_get(weak, &object), FIRN_OK);
     firn_object_unref(object);
     ck_assert_int_eq(firn_delete(cache, "k", 1), FIRN_OK);
@@ -283,7 +271,7 @@ END_TEST
 START_TEST(a_weak_reference_gives_the_object_that_somebody_holds) {
     char *path = scratch_path("held");
     firn_cache *cache = open_small(path, "lru", 1);
-    put(cache, "k", "held");
+    put_text(cache, "k", "held");
     firn_object *held;
     ck_assert_int_eq(get(cache, "k", &held), FIRN_OK);
     firn_weak *weak;
@@ -305,7 +293,7 @@ START_TEST(a_weak_reference_gives_the_object_that_somebody_holds) {
     ck_assert_int_eq(firn_weak_get(weak, &object), FIRN_OK);
     ck_assert(is_value(object, "held"));
     /* An old version that is held is not given for a new one below. */
-    put(cache, "k", "overwritten");
+    put_text(cache, "k", "overwritten");
     flood(cache);
     firn_object *now;
     ck_assert_int_eq(firn_weak_get(weak, &now), FIRN_OK);
@@ -322,8 +310,8 @@ END_TEST
 
 START_TEST(a_weak_reference_may_outlive_the_cache) {
     firn_cache *cache = open_small(NULL, "lru", 1);
-    put(cache, "a", "held");
-    put(cache, "b", "not held");
+    put_text(cache, "a", "held");
+    put_text(cache, "b", "not held");
     firn_object *held;
     ck_assert_int_eq(get(cache, "a", &held), FIRN_OK);
     firn_weak *a = weak_of(cache, "a");
@@ -378,7 +366,7 @@ END_TEST
 START_TEST(arguments_are_checked) {
     firn_cache *cache = open_small(NULL, "lru", 1);
     firn_cache *other = open_small(NULL, "lru", 1);
-    put(cache, "k", "v");
+    put_text(cache, "k", "v");
     firn_object *object;
     firn_weak *weak = (firn_weak *)cache;
     ck_assert_int_eq(get(cache, "k", &object), FIRN_OK);

@@ -8,6 +8,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -58,25 +59,12 @@ static bool has(firn_cache *cache, const char *key) {
     return result == FIRN_OK;
 }
 
-static void flood(firn_cache *cache, int count) {
-    char filler[1000] = {0};
-    for (int i = 0; i < count; i++) {
-        ck_assert_int_eq(firn_put(cache, &i, sizeof i, filler, sizeof filler, NULL), FIRN_OK);
-    }
-}
-
 static uint64_t version_of(firn_cache *cache, const char *key) {
     firn_object *object;
     ck_assert_int_eq(firn_get(cache, key, strlen(key), &object), FIRN_OK);
     uint64_t version = firn_object_version(object);
     firn_object_unref(object);
     return version;
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 /* ---- depends ---- */
@@ -122,7 +110,7 @@ static void each_place(void (*test)(firn_cache *cache, bool sleeping), bool memo
 /* Everything that was put goes down. */
 static void put_to_sleep(firn_cache *cache, bool sleeping) {
     if (sleeping) {
-        flood(cache, 3000);
+        push_out(cache, 3000);
         ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     }
 }
@@ -238,7 +226,7 @@ START_TEST(a_lost_source_leaves_its_results) {
     put(cache, "source");
     put_1(cache, "result", depends("source"));
     ck_assert_int_eq(firn_pin(cache, "result", 6, NULL), FIRN_OK);
-    flood(cache, 3000);
+    push_out(cache, 3000);
     ck_assert(!has(cache, "source"));
     ck_assert(has(cache, "result"));
     put(cache, "source"); /* computed anew, perhaps otherwise */
@@ -427,10 +415,10 @@ START_TEST(what_is_kept_is_not_reclaimed) {
     /* One that was overwritten before anybody linked to it: of its two records the older goes. */
     put(cache, "plain");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    flood(cache, 100);
+    push_out(cache, 100);
     put(cache, "plain");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    flood(cache, 2000);
+    push_out(cache, 2000);
     firn_link plain_links[] = {keeps("plain"), keeps("holder")};
     ck_assert_int_eq(put_with(cache, "holder", plain_links, 2, false), FIRN_OK);
     firn_link to_root = keeps("root");

@@ -13,31 +13,21 @@
 #include "base/hash.h"
 #include "fault/faulty.h"
 #include "object/object.h"
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
-static _Atomic uint64_t fake_now_ms;
-
 static void at_clock(void);
 
-static uint64_t fake_clock(void *context) {
-    (void)context;
+static uint64_t gated_clock(void *context) {
     at_clock();
-    return fake_now_ms;
+    return fake_clock(context);
 }
 
-static firn_options clocked(void) {
-    firn_options options = FIRN_OPTIONS_INIT;
-    options.clock.now_ms = fake_clock;
-    options.threads = 0;
-    fake_now_ms = 1000000;
+static firn_options gated(void) {
+    firn_options options = clocked();
+    options.clock.now_ms = gated_clock;
     return options;
-}
-
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
 }
 
 /* Where one thread waits until another opens it. */
@@ -201,7 +191,7 @@ typedef struct held_getter {
 enum { KINDS = 3 };
 
 static firn_cache *open_kind(unsigned kind, char **path) {
-    firn_options options = clocked();
+    firn_options options = gated();
     options.hot_bytes = kind == 2 ? 0 : 1 << 20;
     *path = scratch_path("load");
     return open_with(kind == 0 ? NULL : *path, &options);
@@ -312,7 +302,7 @@ static int load_badly(void *context, const void *key, size_t key_size, firn_load
 }
 
 START_TEST(mistakes_are_refused) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "one"};
     firn_loader loader = FIRN_LOADER_INIT;
@@ -354,7 +344,7 @@ START_TEST(mistakes_are_refused) {
 END_TEST
 
 START_TEST(errors_of_the_loader_are_given) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "one", .result = FIRN_EUSER - 7};
     firn_loader loader = loader_of(&from);
@@ -536,7 +526,7 @@ static void expect_thing(firn_cache *cache, const firn_loader *loader) {
 }
 
 START_TEST(values_of_types_are_dropped_once) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     ck_assert_int_eq(firn_register_type(cache, &thing_type), FIRN_OK);
     source from = {.cache = cache};
@@ -582,7 +572,7 @@ static int load_large(void *context, const void *key, size_t key_size, firn_load
 
 START_TEST(what_fits_into_no_tier_is_given) {
     char *path = scratch_path("load-large");
-    firn_options options = clocked();
+    firn_options options = gated();
     options.hot_bytes = 256 << 10;
     options.cold_bytes = 8 << 20;
     firn_cache *cache = open_with(path, &options);
@@ -676,7 +666,7 @@ START_TEST(a_stale_value_is_given_if_the_load_fails) {
 END_TEST
 
 START_TEST(what_waits_gets_the_stale_value_if_the_load_fails) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     gate here = GATE_INIT;
     source from = {.value = "old"};
@@ -750,7 +740,7 @@ static void expect_present(source *self, firn_load *one) {
 }
 
 START_TEST(a_load_sees_what_there_is) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "one", .meanwhile = expect_present};
     firn_loader loader = loader_of(&from);
@@ -767,7 +757,7 @@ END_TEST
 /* ---- in the background */
 
 START_TEST(firn_run_loads_what_waits) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "old"};
     firn_loader loader = loader_of(&from);
@@ -805,7 +795,7 @@ START_TEST(firn_run_loads_what_waits) {
 END_TEST
 
 START_TEST(the_background_has_a_bound) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "old"};
     firn_loader loader = loader_of(&from);
@@ -836,7 +826,7 @@ static void *open_gate(void *context) {
 }
 
 START_TEST(closing_waits_for_a_load_in_the_background) {
-    firn_options options = clocked();
+    firn_options options = gated();
     options.threads = 1;
     firn_cache *cache = open_with(NULL, &options);
     gate here = GATE_INIT;
@@ -862,7 +852,7 @@ END_TEST
 
 START_TEST(a_thread_loads_in_the_background) {
     char *path = scratch_path("load-thread");
-    firn_options options = clocked();
+    firn_options options = gated();
     options.threads = 1;
     firn_cache *cache = open_with(path, &options);
     source from = {.value = "old"};
@@ -914,7 +904,7 @@ static unsigned told_of(firn_cache *cache, const char *key, unsigned kind) {
 /* Each look that finds it tells, and a call that looks more than once does not tell more. */
 START_TEST(a_damaged_record_is_told_once_a_call) {
     char *path = scratch_path("load-damage");
-    firn_options options = clocked();
+    firn_options options = gated();
     options.hot_bytes = 64 << 10;
     options.compression_level = FIRN_COMPRESSION_OFF;
     firn_cache *cache = open_with(path, &options);
@@ -1110,7 +1100,7 @@ static void *get_behind_gate(void *context) {
 }
 
 START_TEST(who_comes_after_a_clear_loads_for_himself) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.cache = cache, .value = "old", .meanwhile = clear_and_get_elsewhere};
     firn_loader loader = loader_of(&from);
@@ -1136,7 +1126,7 @@ static void delete_and_absent(source *self, firn_load *one) {
 }
 
 START_TEST(a_change_during_a_load_wins_over_absence) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.cache = cache, .result = FIRN_NOT_FOUND, .meanwhile = put_over};
     firn_loader loader = loader_of(&from);
@@ -1164,7 +1154,7 @@ static void evict_it(source *self, firn_load *one) {
 }
 
 START_TEST(eviction_during_a_load_is_no_change) {
-    firn_options options = clocked();
+    firn_options options = gated();
     options.hot_bytes = 256 << 10;
     firn_cache *cache = open_with(NULL, &options);
     source from = {.cache = cache, .value = "old"};
@@ -1192,7 +1182,7 @@ static void delete_and_get_elsewhere(source *self, firn_load *one) {
 }
 
 START_TEST(who_comes_after_a_change_loads_for_himself) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.cache = cache, .value = "old", .meanwhile = delete_and_get_elsewhere};
     firn_loader loader = loader_of(&from);
@@ -1206,7 +1196,7 @@ END_TEST
 /* ---- times to wait */
 
 START_TEST(waiting_has_a_bound) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     gate here = GATE_INIT;
     source from = {.value = "old"};
@@ -1236,7 +1226,7 @@ END_TEST
 
 START_TEST(a_load_that_takes_too_long_is_overtaken) {
     for (unsigned late = 0; late < 2; late++) {
-        firn_options options = clocked();
+        firn_options options = gated();
         firn_cache *cache = open_with(NULL, &options);
         gate gates[2] = {GATE_INIT, GATE_INIT};
         source slow = {.value = "slow", .gate = &gates[0]};
@@ -1313,7 +1303,7 @@ static void load_itself(source *self, firn_load *one) {
 }
 
 START_TEST(a_load_may_load_others_but_not_itself) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.cache = cache, .value = "one", .meanwhile = load_itself};
     ck_assert_int_eq(firn_put(cache, "there", 5, "yes", 3, NULL), FIRN_OK);
@@ -1349,7 +1339,7 @@ static int load_crossing(void *context, const void *key, size_t key_size, firn_l
 }
 
 START_TEST(loads_that_wait_for_each_other_are_told) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     gate here = GATE_INIT;
     crossing crossings[3];
@@ -1499,7 +1489,7 @@ static void *batch_run(void *context) {
 }
 
 START_TEST(batches_that_overlap_wait_when_they_have_loaded) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     gate here = GATE_INIT;
     source from = {.result = FIRN_OK, .gate = &here};
@@ -1565,7 +1555,7 @@ static void *held_getter_run(void *context) {
 
 START_TEST(who_comes_late_does_not_load_again) {
     for (unsigned calls = 1; calls < 10; calls++) {
-        firn_options options = clocked();
+        firn_options options = gated();
         firn_cache *cache = open_with(NULL, &options);
         gate here = GATE_INIT;
         source from = {.value = "old"};
@@ -1619,7 +1609,7 @@ static void *stamping_run(void *context) {
 }
 
 START_TEST(each_expiry_makes_one_load) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.value = "one"};
     firn_loader loader = loader_of(&from);
@@ -1781,7 +1771,7 @@ END_TEST
 START_TEST(allocations_fail) {
     for (long which = 1; which < 400; which++) {
         faulty memory = {.countdown = 0};
-        firn_options options = clocked();
+        firn_options options = gated();
         options.allocator = (firn_allocator){faulty_alloc, faulty_free, &memory};
         options.hot_bytes = 256 << 10;
         firn_cache *cache = open_with(NULL, &options);
@@ -1838,7 +1828,7 @@ static void put_costly(firn_cache *cache) {
 }
 
 START_TEST(an_entry_ends_early_as_the_formula_says) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.result = FIRN_EUSER}; /* so that nothing changes */
     firn_loader loader = loader_of(&from);
@@ -1874,7 +1864,7 @@ START_TEST(an_entry_ends_early_as_the_formula_says) {
 END_TEST
 
 START_TEST(draws_are_what_the_mathematics_library_says) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.result = FIRN_EUSER};
     source chance = {.seed = 1};
@@ -1904,7 +1894,7 @@ START_TEST(draws_are_what_the_mathematics_library_says) {
 END_TEST
 
 START_TEST(an_entry_ends_early_as_often_as_the_formula_says) {
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(NULL, &options);
     source from = {.result = FIRN_EUSER};
     firn_loader loader = loader_of(&from);
@@ -1942,7 +1932,7 @@ END_TEST
 
 START_TEST(what_was_learnt_outlives_the_process) {
     char *path = scratch_path("load-restart");
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(path, &options);
     source from = {.value = "old"};
     firn_loader loader = loader_of(&from);
@@ -1974,7 +1964,7 @@ END_TEST
 
 START_TEST(a_read_only_cache_loads_and_keeps_nothing) {
     char *path = scratch_path("load-read-only");
-    firn_options options = clocked();
+    firn_options options = gated();
     firn_cache *cache = open_with(path, &options);
     ck_assert_int_eq(firn_put(cache, "there", 5, "yes", 3, NULL), FIRN_OK);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);

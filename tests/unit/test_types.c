@@ -6,6 +6,7 @@
 
 #include <firn/firn.h>
 
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -105,7 +106,8 @@ static firn_cache *open_typed(const char *path) {
     return cache;
 }
 
-static void put_text(firn_cache *cache, const firn_type *type, const char *key, const char *words) {
+static void put_words(firn_cache *cache, const firn_type *type, const char *key,
+                      const char *words) {
     firn_put_options options = FIRN_PUT_OPTIONS_INIT;
     options.type = type;
     firn_object *object;
@@ -134,11 +136,11 @@ static void expect_all_dropped(void) {
 START_TEST(a_value_is_used_in_place_and_dropped_once) {
     reset();
     firn_cache *cache = open_typed(NULL);
-    put_text(cache, &text_type, "a", "first");
+    put_words(cache, &text_type, "a", "first");
     expect_text(cache, "a", "first");
     firn_object *held;
     ck_assert_int_eq(firn_get(cache, "a", 1, &held), FIRN_OK);
-    put_text(cache, &text_type, "a", "second");
+    put_words(cache, &text_type, "a", "second");
     ck_assert_int_eq(texts.dropped, 0);
     firn_object_unref(held);
     ck_assert_int_eq(texts.dropped, 1);
@@ -236,11 +238,9 @@ START_TEST(values_go_down_and_come_up) {
         snprintf(key, sizeof key, "key %d", i);
         snprintf(words, 20, "value %d", i);
         words[strlen(words)] = ' ';
-        put_text(cache, &text_type, key, words);
+        put_words(cache, &text_type, key, words);
     }
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    ck_assert_uint_le(stats.hot_bytes, 1 << 20); /* what the type told of is in it */
+    ck_assert_uint_le(stats_of(cache).hot_bytes, 1 << 20); /* what the type told of is in it */
     ck_assert_int_gt(texts.encoded, COUNT / 2);
     for (int i = 0; i < COUNT; i++) {
         char key[20];
@@ -270,17 +270,15 @@ START_TEST(what_cannot_be_encoded_is_lost_and_counted) {
     ck_assert_int_eq(firn_register_type(cache, &note_type), FIRN_OK);
     ck_assert_int_eq(firn_put(cache, "a", 1, "old", 3, NULL), FIRN_OK);
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    put_text(cache, &note_type, "a", "in memory");
-    put_text(cache, &text_type, "b", "refuses");
+    put_words(cache, &note_type, "a", "in memory");
+    put_words(cache, &text_type, "b", "refuses");
     texts.refuse_encode = true;
     ck_assert_int_eq(firn_flush(cache), FIRN_OK); /* they stay where they are */
     firn_object *object;
     ck_assert_int_eq(firn_get(cache, "a", 1, &object), FIRN_OK);
     ck_assert_ptr_eq(firn_object_type(object), &note_type);
     firn_object_unref(object);
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    ck_assert_uint_eq(stats.dropped_unencoded, 0);
+    ck_assert_uint_eq(stats_of(cache).dropped_unencoded, 0);
     for (int i = 0; i < 1000; i++) {
         char filler[2000] = {0};
         ck_assert_int_eq(firn_put(cache, &i, sizeof i, filler, sizeof filler, NULL), FIRN_OK);
@@ -288,8 +286,7 @@ START_TEST(what_cannot_be_encoded_is_lost_and_counted) {
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     ck_assert_int_eq(firn_get(cache, "a", 1, &object), FIRN_NOT_FOUND); /* and not the old one */
     ck_assert_int_eq(firn_get(cache, "b", 1, &object), FIRN_NOT_FOUND);
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    ck_assert_uint_eq(stats.dropped_unencoded, 2);
+    ck_assert_uint_eq(stats_of(cache).dropped_unencoded, 2);
     expect_all_dropped();
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
@@ -298,7 +295,7 @@ END_TEST
 
 static void store_text(const char *path) {
     firn_cache *cache = open_typed(path);
-    put_text(cache, &text_type, "k", "stored");
+    put_words(cache, &text_type, "k", "stored");
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 
@@ -363,9 +360,7 @@ START_TEST(a_decode_that_fails_is_a_miss) {
     firn_key key = {"k", 1};
     ck_assert_int_eq(firn_get_many(cache, 1, &key, &object, NULL), FIRN_OK);
     ck_assert_ptr_null(object);
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    ck_assert_uint_eq(stats.decode_failures, 2);
+    ck_assert_uint_eq(stats_of(cache).decode_failures, 2);
     texts.refuse_decode = false;
     ck_assert_int_eq(firn_get_many(cache, 1, &key, &object, NULL), FIRN_OK);
     ck_assert_ptr_eq(firn_object_type(object), &text_type);
@@ -382,7 +377,7 @@ START_TEST(functions_that_want_bytes_refuse_a_type) {
     for (int round = 0; round < 2; round++) { /* from below, and from memory */
         firn_cache *cache = open_typed(path);
         if (round == 0) {
-            put_text(cache, &text_type, "k", "12345678");
+            put_words(cache, &text_type, "k", "12345678");
         }
         char buffer[64];
         size_t size = 1;
@@ -404,7 +399,7 @@ START_TEST(a_touched_value_is_still_the_value) {
     reset();
     char *path = scratch_path("touch");
     firn_cache *cache = open_typed(path);
-    put_text(cache, &text_type, "k", "touched");
+    put_words(cache, &text_type, "k", "touched");
     ck_assert_int_eq(firn_touch(cache, "k", 1, 1000000), FIRN_OK); /* in place */
     ck_assert_int_eq(texts.made, 1);
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
@@ -422,7 +417,7 @@ END_TEST
 START_TEST(objects_outlive_the_cache) {
     reset();
     firn_cache *cache = open_typed(NULL);
-    put_text(cache, &text_type, "k", "outlives");
+    put_words(cache, &text_type, "k", "outlives");
     firn_object *object;
     ck_assert_int_eq(firn_get(cache, "k", 1, &object), FIRN_OK);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
