@@ -64,8 +64,7 @@ bool firn_expire_step(firn_cache *cache, uint64_t *wait_ns) {
     }
     if (left) {
         atomic_store_explicit(&cache->expires, true, memory_order_relaxed);
-        uint64_t look_ns = (uint64_t)LOOK_MS * 1000000;
-        *wait_ns = *wait_ns < look_ns ? *wait_ns : look_ns;
+        firn_wait_at_most(wait_ns, firn_ns_of_ms(LOOK_MS));
     }
     return more;
 }

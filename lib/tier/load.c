@@ -10,8 +10,6 @@
 
 #include "tier/cache.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum state { PENDING, LEADING, WAITING, DONE };
 
 typedef struct request {
@@ -54,10 +52,6 @@ static _Thread_local const frame *innermost;
 
 static uint64_t plus(uint64_t a, uint64_t b) {
     return b < UINT64_MAX - a ? a + b : UINT64_MAX;
-}
-
-static uint64_t in_ns(uint64_t ms) {
-    return ms < UINT64_MAX / NS_PER_MS ? ms * NS_PER_MS : UINT64_MAX;
 }
 
 /* What there is, also if it is stale or negative; not if it has expired. Counts nothing. FIRN_OK,
@@ -211,7 +205,7 @@ static void enter(job *self, request *wanted) {
     firn_hot_shard *shard = firn_hot_lock(cache->hot, wanted->hash);
     wanted->flight = firn_flights_enter_locked(
         &cache->flights, wanted->hash, wanted->key, wanted->key_size, firn_load_version(cache),
-        in_ns(self->loader->load_timeout_ms), !can_do, &role);
+        firn_ns_of_ms(self->loader->load_timeout_ms), !can_do, &role);
     firn_hot_unlock(shard);
     if (wanted->flight == NULL) {
         make_do(cache, wanted, firn_detail_set(&cache->detail, FIRN_ENOMEM, "no memory to load"));
@@ -356,7 +350,7 @@ static void wait_for(job *self, request *wanted) {
     firn_cache *cache = self->cache;
     const firn_flight *flight = wanted->flight;
     if (self->until_ns == 0) {
-        uint64_t wait_ns = in_ns(self->loader->wait_ms);
+        uint64_t wait_ns = firn_ns_of_ms(self->loader->wait_ms);
         self->until_ns = wait_ns != 0 ? plus(firn_monotonic_ns(), wait_ns) : UINT64_MAX;
     }
     firn_count(cache->counters, FIRN_EVENT_LOAD_JOINED, 1);

@@ -6,8 +6,6 @@
 #include "observe/page.h"
 #include "tier/cache.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum { REST_MAX = 16 /* times the interval, between pages while nothing happens */ };
 
 /* Large: not for a stack. */
@@ -72,13 +70,12 @@ void firn_page_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
         bool changed;
         write_page(cache, now_ns, false, &changed);
         self->rest = changed ? 1 : self->rest < REST_MAX ? self->rest * 2 : REST_MAX;
-        uint64_t interval_ns = cache->options.page_ms * NS_PER_MS;
+        uint64_t interval_ns = firn_ns_of_ms(cache->options.page_ms);
         self->due_ns = now_ns + interval_ns;
         /* While nothing happens, a thread of our own need not wake for it each time. */
         self->rest_ns = now_ns + self->rest * interval_ns;
     }
-    uint64_t left_ns = self->rest_ns > now_ns ? self->rest_ns - now_ns : 0;
-    *wait_ns = left_ns < *wait_ns ? left_ns : *wait_ns;
+    firn_wait_at_most(wait_ns, firn_span(now_ns, self->rest_ns));
 }
 
 void firn_page_end(firn_cache *cache) {

@@ -3,8 +3,6 @@
 #include "base/sized.h"
 #include "tier/cache.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum {
     FILE_BYTES_MIN = 64 << 10,
     WRITE_EVERY_MS = 1000, /* what is noted is in the file after that */
@@ -24,7 +22,7 @@ void firn_record_access(firn_cache *cache, firn_access *access) {
     }
     access->time_ms = firn_now_ms(cache);
     /* What the caller told of an end becomes a lifetime. */
-    access->ttl_ms = access->ttl_ms > access->time_ms ? access->ttl_ms - access->time_ms : 0;
+    access->ttl_ms = firn_span(access->time_ms, access->ttl_ms);
     if (firn_recorder_note(recorder, access)) {
         firn_worker_wake(cache);
     }
@@ -148,7 +146,7 @@ int firn_record_get_stats(firn_cache *cache, firn_record_stats *stats) {
 
 static void drain_locked(firn_cache *cache, uint64_t now_ns) {
     firn_sampling *self = &cache->sampling;
-    bool all = now_ns - self->drained_ns >= WRITE_EVERY_MS * NS_PER_MS;
+    bool all = now_ns - self->drained_ns >= firn_ns_of_ms(WRITE_EVERY_MS);
     self->drained_ns = all ? now_ns : self->drained_ns;
     if (!firn_recorder_drain(atomic_load_explicit(&self->recorder, memory_order_relaxed), all)) {
         set_threshold(cache, 0);
@@ -167,7 +165,7 @@ void firn_recording_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) 
         }
         pthread_mutex_unlock(&self->record_lock);
     }
-    *wait_ns = *wait_ns < WRITE_EVERY_MS * NS_PER_MS ? *wait_ns : WRITE_EVERY_MS * NS_PER_MS;
+    firn_wait_at_most(wait_ns, firn_ns_of_ms(WRITE_EVERY_MS));
 }
 
 void firn_recording_fini(firn_cache *cache) {

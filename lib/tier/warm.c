@@ -205,14 +205,14 @@ void firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) 
         firn_hot_total(cache->hot).resident_entries / CHANGED_SHARE) {
         return;
     }
-    uint64_t interval_ns = interval_ms < UINT64_MAX / 1000000 ? interval_ms * 1000000 : UINT64_MAX;
+    uint64_t interval_ns = firn_ns_of_ms(interval_ms);
     uint64_t since_ns = now_ns - cache->warm.saved_ns;
     if (since_ns >= interval_ns) {
         /* An error makes a start after a crash colder, and loses nothing. */
         (void)save_hottest(cache);
         cache->warm.saved_ns = now_ns;
         cache->warm.saved_arrived = arrived;
-    } else if (interval_ns - since_ns < *wait_ns) {
-        *wait_ns = interval_ns - since_ns;
+    } else {
+        firn_wait_at_most(wait_ns, interval_ns - since_ns);
     }
 }

@@ -10,8 +10,6 @@
 #include "observe/curve_file.h"
 #include "tier/cache.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum {
     BYTES_SHARE = 128, /* of the hot tier, for the estimate */
     BYTES_MOST = 512 << 10,
@@ -274,7 +272,7 @@ void firn_sampling_save(firn_cache *cache) {
 void firn_sampling_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
     firn_sampling *self = &cache->sampling;
     firn_recording_step(cache, now_ns, wait_ns);
-    if (now_ns - self->saved_ns >= SAVE_EVERY_MS * NS_PER_MS) {
+    if (now_ns - self->saved_ns >= firn_ns_of_ms(SAVE_EVERY_MS)) {
         self->saved_ns = now_ns;
         firn_sampling_save(cache);
     }

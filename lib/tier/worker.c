@@ -6,8 +6,6 @@
 
 #include "tier/cache.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum {
     LINGER_MS = 20, /* a demoted entry waits this long for others to share its commit */
     RETRY_MS = 200, /* after a failed batch */
@@ -27,8 +25,8 @@ static uint64_t queue_waits(firn_cache *cache, bool eager, uint64_t now_ns) {
     }
     bool behind = cache->options.write_mode == FIRN_WRITE_BEHIND;
     uint64_t linger_ms = behind ? cache->options.write_behind_ms : eager ? 0 : LINGER_MS;
-    uint64_t linger_ns = linger_ms < UINT64_MAX / NS_PER_MS ? linger_ms * NS_PER_MS : UINT64_MAX;
-    uint64_t waited_ns = now_ns > state.first_ns ? now_ns - state.first_ns : 0;
+    uint64_t linger_ns = firn_ns_of_ms(linger_ms);
+    uint64_t waited_ns = firn_span(state.first_ns, now_ns);
     if (waited_ns >= linger_ns || state.bytes >= cache->batch_ready_bytes) {
         cache->drain_to = state.pushed;
     }
@@ -45,9 +43,7 @@ static uint64_t sync_waits(const firn_cache *cache, uint64_t now_ns) {
     if (stats.commits == cache->synced_commits) {
         return UINT64_MAX;
     }
-    uint64_t interval_ms = cache->options.sync_interval_ms;
-    uint64_t interval_ns =
-        interval_ms < UINT64_MAX / NS_PER_MS ? interval_ms * NS_PER_MS : UINT64_MAX;
+    uint64_t interval_ns = firn_ns_of_ms(cache->options.sync_interval_ms);
     uint64_t since_ns = now_ns - cache->synced_ns;
     return since_ns >= interval_ns ? 0 : interval_ns - since_ns;
 }
@@ -75,7 +71,7 @@ static int tidy(firn_cache *cache) {
  * *wait_ns. worker_lock is held. */
 static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     uint64_t now_ns = firn_monotonic_ns();
-    *wait_ns = IDLE_MS * NS_PER_MS;
+    *wait_ns = firn_ns_of_ms(IDLE_MS);
     firn_links_settle(cache);
     bool more = firn_expire_step(cache, wait_ns);
     firn_sampling_step(cache, now_ns, wait_ns);
@@ -107,8 +103,8 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     if (tidied != FIRN_OK) {
         return tidied;
     }
-    *wait_ns = queue_ns < *wait_ns ? queue_ns : *wait_ns;
-    *wait_ns = sync_ns < *wait_ns ? sync_ns : *wait_ns;
+    firn_wait_at_most(wait_ns, queue_ns);
+    firn_wait_at_most(wait_ns, sync_ns);
     return more ? FIRN_AGAIN : FIRN_OK;
 }
 
@@ -135,7 +131,7 @@ int firn_run(firn_cache *cache, uint64_t budget_ms) {
             result = FIRN_AGAIN;
         }
         firn_tell(cache);
-    } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / NS_PER_MS < budget_ms);
+    } while (result == FIRN_AGAIN && (firn_monotonic_ns() - began_ns) / FIRN_NS_PER_MS < budget_ms);
     return result;
 }
 
@@ -175,7 +171,7 @@ static void *worker(void *context) {
             sleep_for(cache, wait_ns < collect_ns ? wait_ns : collect_ns, false);
         } else if (result != FIRN_AGAIN) {
             /* The cause does not go because more work comes. */
-            sleep_for(cache, RETRY_MS * NS_PER_MS, true);
+            sleep_for(cache, firn_ns_of_ms(RETRY_MS), true);
         }
     }
     return NULL;
