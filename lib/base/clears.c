@@ -11,6 +11,8 @@
 
 enum { TABLE_MIN = 64 };
 
+_Static_assert(FIRN_PREFIX_SIZE_MAX < 64, "a bit of `lengths` for each");
+
 typedef struct slot {
     _Atomic uint64_t name; /* 0: empty. Written after the version; release, acquire */
     _Atomic uint64_t version;

@@ -13,11 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <firn/clear.h>
+
 #include "base/heap.h"
 #include "base/traits.h"
 
 enum {
-    FIRN_CLEARS_PREFIX_MAX = 63,     /* bytes: one bit of `lengths` each */
     FIRN_CLEARS_PREFIXES_MAX = 4096, /* that can be told apart */
     FIRN_CLEARS_TAGS_MAX = 1 << 18,  /* likewise; of more, the older half is forgotten, see floor */
 };
@@ -58,7 +59,7 @@ typedef struct firn_clears {
 int firn_clears_init(firn_clears *clears, firn_heap *heap);
 void firn_clears_fini(firn_clears *clears);
 
-/* The line of a prefix, of up to FIRN_CLEARS_PREFIX_MAX bytes; 0 bytes: all. */
+/* The line of a prefix, of up to FIRN_PREFIX_SIZE_MAX bytes; 0 bytes: all. */
 firn_clear_line firn_clears_of_prefix(const void *prefix, size_t size, uint64_t version);
 
 /* FIRN_OK. FIRN_ENOSPC: there are too many prefixes. FIRN_ENOMEM. With an error nothing is cleared.

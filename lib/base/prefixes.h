@@ -9,14 +9,15 @@
 #include <stddef.h>
 #include <string.h>
 
+#include <firn/clear.h>
+
 enum {
     FIRN_GROUPS_MAX = 32, /* with group 0 */
-    FIRN_PREFIX_MAX = 63, /* bytes */
 };
 
 typedef struct firn_prefix {
     unsigned char size; /* bytes, at least 1 */
-    unsigned char bytes[FIRN_PREFIX_MAX];
+    unsigned char bytes[FIRN_PREFIX_SIZE_MAX];
 } firn_prefix;
 
 typedef struct firn_prefixes {

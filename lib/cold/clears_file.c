@@ -95,7 +95,7 @@ static line to_line(const firn_clears_file *file, const firn_clear_line *from) {
 
 static bool is_known(const firn_clear_line *one) {
     return one->kind >= FIRN_CLEARS_ALL && one->kind <= FIRN_CLEARS_FLOOR &&
-           one->size <= FIRN_CLEARS_PREFIX_MAX &&
+           one->size <= FIRN_PREFIX_SIZE_MAX &&
            (one->kind == FIRN_CLEARS_PREFIX) == (one->size > 0);
 }
 

@@ -101,10 +101,10 @@ int firn_clear(firn_cache *cache, const void *prefix, size_t prefix_size) {
     if (cache == NULL || (prefix == NULL && prefix_size > 0)) {
         return FIRN_EINVAL;
     }
-    if (prefix_size > FIRN_CLEARS_PREFIX_MAX) {
+    if (prefix_size > FIRN_PREFIX_SIZE_MAX) {
         return firn_detail_set(&cache->detail, FIRN_EINVAL,
-                               "a prefix of %zu bytes is above FIRN_PREFIX_SIZE_MAX, %d bytes",
-                               prefix_size, FIRN_CLEARS_PREFIX_MAX);
+                               "a prefix of %zu bytes is above FIRN_PREFIX_SIZE_MAX, %zu bytes",
+                               prefix_size, FIRN_PREFIX_SIZE_MAX);
     }
     firn_clear_line line = firn_clears_of_prefix(prefix, prefix_size, 0);
     return clear(cache, &line);
