@@ -10,6 +10,8 @@
 
 #include <firn/firn.h>
 
+#include "unit/point.h"
+
 /* What fake_clock says. Tests move it while threads read it. */
 __attribute__((unused)) static _Atomic uint64_t fake_now_ms;
 

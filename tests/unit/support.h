@@ -12,6 +12,8 @@
 
 #include <firn/firn.h>
 
+#include "unit/point.h"
+
 /* A sanitizer is at work: all takes longer, and freed memory is kept. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -496,6 +497,7 @@ enum { STEADY = 150, PASSING = 600, ROUNDS = 400 };
 
 typedef struct contest {
     firn_filter *filter;
+    _Atomic unsigned asking; /* readers that have asked for all once */
     _Atomic bool over;
     _Atomic uint64_t denied; /* of the steady hashes: never */
     _Atomic uint64_t noes;   /* of absent hashes: the filter is not just shy */
@@ -505,16 +507,27 @@ static void *ask(void *context) {
     contest *self = context;
     uint64_t denied = 0;
     uint64_t noes = 0;
-    while (!atomic_load_explicit(&self->over, memory_order_relaxed)) {
+    for (bool first = true; !atomic_load_explicit(&self->over, memory_order_relaxed);
+         first = false) {
         for (uint64_t i = 1; i <= STEADY; i++) {
             firn_filter_prefetch(self->filter, mix(i));
             denied += !firn_filter_may_contain(self->filter, mix(i));
             noes += !firn_filter_may_contain(self->filter, mix(i + (UINT64_C(1) << 40)));
         }
+        if (first) {
+            atomic_fetch_add(&self->asking, 1);
+        }
     }
     atomic_fetch_add(&self->denied, denied);
     atomic_fetch_add(&self->noes, noes);
     return NULL;
+}
+
+/* The writer is quick: it would be through before a reader has begun. */
+static void await_readers(contest *self, unsigned count) {
+    while (atomic_load(&self->asking) < count) {
+        sched_yield();
+    }
 }
 
 /* The steady and the passing hashes are one set; tells for each whether it is steady. */
@@ -566,6 +579,7 @@ static void run_contest(firn_heap *heap) {
     for (unsigned i = 0; i < 2; i++) {
         ck_assert_int_eq(pthread_create(&threads[i], NULL, ask, &self), 0);
     }
+    await_readers(&self, 2);
     stir(&self, &all);
     atomic_store(&self.over, true);
     for (unsigned i = 0; i < 2; i++) {
@@ -611,6 +625,7 @@ START_TEST(an_equal_fingerprint_that_comes_and_goes_hides_nothing) {
     ck_assert_int_eq(firn_filter_rebuild_step(self.filter, 9999, next_of_set, &all), FIRN_OK);
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, ask, &self), 0);
+    await_readers(&self, 1);
     for (unsigned round = 0; round < ROUNDS * 40; round++) {
         uint64_t hash = mix(round % STEADY + 1);
         /* Two more of the same, so that both buckets get some; and away. */

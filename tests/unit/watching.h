@@ -8,6 +8,8 @@
 
 #include <firn/firn.h>
 
+#include "unit/point.h"
+
 static firn_options by_hand(void) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.threads = 0;
