@@ -41,7 +41,14 @@ static const struct option options[] = {
     {"ratio", required_argument, NULL, 'R'},
     {"tier", required_argument, NULL, 't'},
     {"threads", required_argument, NULL, 'T'},
+    {"admission", required_argument, NULL, 'a'},
+    {"demotion", required_argument, NULL, 'D'},
+    {"demotion-rate", required_argument, NULL, 'b'},
     {"promotion", required_argument, NULL, 'P'},
+    {"promotion-hits", required_argument, NULL, 'H'},
+    {"miss-cost", required_argument, NULL, 'm'},
+    {"cold-cost", required_argument, NULL, 'o'},
+    {"pace", required_argument, NULL, 'e'},
     {"write-mode", required_argument, NULL, 'w'},
     {"durability", required_argument, NULL, 'd'},
     {"level", required_argument, NULL, 'l'},
@@ -104,7 +111,34 @@ static int misuse_policy(const char *text) {
     return misuse("replay", "--policy: there is no '%s'; there are: %s", text, names);
 }
 
-static const char *const promotions[] = {"always", "second-hit", NULL};
+/* One of the policies of what moves between the tiers. */
+static bool choose_mover(const char *text, unsigned question, const char **choice) {
+    for (unsigned i = 0; firn_tier_policy_name(question, i) != NULL; i++) {
+        if (strcmp(firn_tier_policy_name(question, i), text) == 0) {
+            *choice = firn_tier_policy_name(question, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+enum { COST_MAX = INT32_MAX };
+
+/* N, or N-N: microseconds. */
+static bool read_costs(const char *text, uint64_t costs[2]) {
+    char first[16];
+    const char *dash = strchr(text, '-');
+    size_t length = dash != NULL ? (size_t)(dash - text) : strlen(text);
+    if (length >= sizeof first) {
+        return false;
+    }
+    memcpy(first, text, length);
+    first[length] = '\0';
+    const char *second = dash != NULL ? dash + 1 : first;
+    return parse_number(first, COST_MAX, &costs[0]) && parse_number(second, COST_MAX, &costs[1]) &&
+           costs[0] > 0 && costs[0] <= costs[1];
+}
+
 static const char *const write_modes[] = {"on-eviction", "behind", "through", NULL};
 static const char *const durabilities[] = {"periodic", "none", "commit", NULL};
 static const char *const tiers[] = {"both", "hot", NULL};
@@ -150,8 +184,25 @@ static bool read_option(replay *self, int letter, const char *text) {
         good = parse_number(text, 1, &number);
         self->options.threads = (unsigned)number;
         return good;
+    case 'a':
+        return choose_mover(text, FIRN_ADMISSION, &self->options.admission);
+    case 'D':
+        return choose_mover(text, FIRN_DEMOTION, &self->options.demotion);
+    case 'b':
+        return parse_size(text, &self->options.demotion_rate) && self->options.demotion_rate > 0;
+    case 'H':
+        good = parse_number(text, 255, &number) && number > 0;
+        self->options.promotion_hits = (unsigned)number;
+        return good;
+    case 'm':
+        self->tells_costs = true;
+        return read_costs(text, self->miss_us);
+    case 'o':
+        return parse_number(text, COST_MAX, &self->cold_us);
+    case 'e':
+        return parse_number(text, UINT32_MAX, &self->pace) && self->pace > 0;
     case 'P':
-        return choose(text, promotions, &self->options.promotion);
+        return choose_mover(text, FIRN_PROMOTION, &self->options.promotion);
     case 'w':
         return choose(text, write_modes, &self->options.write_mode);
     case 'd':
@@ -297,7 +348,12 @@ static int run(int argc, char **argv) {
         .restart = true,
         .ratio = 1,
         .rate = 1,
+        .miss_us = {1000, 1000},
+        .cold_us = 20,
     };
+    self.options.admission = firn_tier_policy_name(FIRN_ADMISSION, 0);
+    self.options.demotion = firn_tier_policy_name(FIRN_DEMOTION, 0);
+    self.options.promotion = firn_tier_policy_name(FIRN_PROMOTION, 0);
     self.options.hot_policy = self.policies = firn_policy_name(0);
     int letter;
     int chosen = 0;
@@ -350,7 +406,18 @@ const command command_replay = {
     "      --jobs N            simulations at a time; default: as many as there are cores\n"
     "      --plot FILE         plot what the simulations give, as SVG\n"
     "      --ratio N           by how much simulated values become smaller below; default 1\n"
-    "      --promotion WHEN    always, second-hit\n"
+    "      --admission NAME    what new entries get a place in memory: always, frequency, size\n"
+    "      --demotion NAME     what is written below: always, reject-first, frequency, size, "
+    "budget\n"
+    "      --demotion-rate N   bytes a second, for budget\n"
+    "      --promotion NAME    what comes up: always, kth-hit, gain\n"
+    "      --promotion-hits N  for kth-hit; default 2\n"
+    "      --miss-cost US      what a miss costs, microseconds; US-US: from key to key; default "
+    "1000\n"
+    "      --cold-cost US      what a cold hit costs; default 20\n"
+    "      --pace N            requests a second by the cache's clock, for budget and --ttl; "
+    "default:\n"
+    "                          as fast as it goes, by the system's\n"
     "      --write-mode MODE   on-eviction, behind, through\n"
     "      --durability MODE   periodic, none, commit\n"
     "      --level N           zstd level, 1 to 19; 0: no compression\n"

@@ -6,6 +6,7 @@
 #ifndef FIRN_TOOLS_REPLAY_H
 #define FIRN_TOOLS_REPLAY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,11 @@ typedef struct replay {
     uint64_t restart_at; /* percent */
     uint64_t hot_bytes;  /* 0: chosen by the footprint */
     uint64_t cold_bytes; /* 0: chosen by the footprint */
+    uint64_t miss_us[2]; /* what a miss costs, microseconds: from, to; each key has its own */
+    bool tells_costs;    /* the cache is told of it: only if it was given, for that takes memory */
+    uint64_t cold_us;    /* and a cold hit */
+    uint64_t pace;       /* requests a second by the cache's clock; 0: it is the system's */
+    _Atomic uint64_t clock_ms; /* with a pace. Relaxed: whoever reads an older one is too early */
     firn_options options;
     progress shown;
 
@@ -59,7 +65,8 @@ typedef struct half {
     uint64_t refused;     /* puts that no tier could hold */
     uint64_t value_bytes; /* asked for */
     uint64_t missed_bytes;
-    uint64_t wrong; /* hits whose value was not the one that was put */
+    double missed_us; /* what the misses cost together */
+    uint64_t wrong;   /* hits whose value was not the one that was put */
     uint64_t ns;
     uint64_t open_ns;
     uint64_t first_ns; /* from the open's begin to the first answer */

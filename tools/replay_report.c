@@ -66,6 +66,9 @@ static void print_facts(printer *out, const fact *facts, size_t count) {
 
 static void print_setting(printer *out, const replay *self, uint64_t requests) {
     print_text(out, "policy", self->options.hot_policy);
+    print_text(out, "admission", self->options.admission);
+    print_text(out, "demotion", self->options.demotion);
+    print_text(out, "promotion", self->options.promotion);
     const fact facts[] = {
         {"requests", (double)requests, 0},
         {"distinct_keys", self->total > 0 ? (double)self->distinct : -1, 0},
@@ -77,7 +80,15 @@ static void print_setting(printer *out, const replay *self, uint64_t requests) {
     PRINT_FACTS(out, facts);
 }
 
-static void print_hits(printer *out, const half *before, const half *after) {
+/* Of a get, microseconds: what misses cost, and hits below. */
+static double mean_cost(const replay *self, const half *before, const half *after) {
+    uint64_t gets = before->stats.gets + after->stats.gets;
+    double cold_hits = (double)(before->stats.cold_hits + after->stats.cold_hits);
+    double us = before->missed_us + after->missed_us + cold_hits * (double)self->cold_us;
+    return gets > 0 ? us / (double)gets : 0;
+}
+
+static void print_hits(printer *out, const replay *self, const half *before, const half *after) {
     const firn_stats *a = &before->stats;
     const firn_stats *b = &after->stats;
     uint64_t gets = a->gets + b->gets;
@@ -90,6 +101,7 @@ static void print_hits(printer *out, const half *before, const half *after) {
                    before->value_bytes + after->value_bytes),
          4},
         {"misses", (double)(a->misses + b->misses), 0},
+        {"mean_cost_us", mean_cost(self, before, after), 2},
         {"refused_too_large", (double)(before->refused + after->refused), 0},
         {"wrong_values", (double)(before->wrong + after->wrong), 0},
     };
@@ -102,7 +114,10 @@ static void print_movements(printer *out, const firn_stats *a, const firn_stats 
         {"promotions_declined", (double)(a->promotions_declined + b->promotions_declined), 0},
         {"demotions_written", (double)(a->demotions + b->demotions), 0},
         {"demotions_clean", (double)(a->clean_demotions + b->clean_demotions), 0},
+        {"demotions_refused", (double)(a->demotions_refused + b->demotions_refused), 0},
+        {"admissions_refused", (double)(a->admissions_refused + b->admissions_refused), 0},
         {"writes", (double)(a->writes + b->writes), 0},
+        {"written_bytes", (double)(a->cold_stored_bytes + b->cold_stored_bytes), 0},
         {"dropped_memory_only", (double)(a->dropped_memory_only + b->dropped_memory_only), 0},
         {"dropped_backpressure", (double)(a->dropped_backpressure + b->dropped_backpressure), 0},
         {"dropped_too_large", (double)(a->dropped_too_large + b->dropped_too_large), 0},
@@ -181,7 +196,7 @@ void report_replay(const replay *self, const replay_result *result) {
     const half *after = &result->after;
     printer out = {.json = self->json};
     print_setting(&out, self, before->requests + after->requests);
-    print_hits(&out, before, after);
+    print_hits(&out, self, before, after);
     print_movements(&out, &before->stats, &after->stats);
     if (self->store_path != NULL) {
         print_store(&out, &result->store);

@@ -1,6 +1,7 @@
 /* Drives a cache with a trace. Every request is a get; a miss is put; every hit is compared with
  * what was put. Part-way the cache is closed and opened again. */
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,16 @@ static void check_hit(runner *run, const firn_object *object, uint64_t key) {
     }
 }
 
+/* What it takes to make the value of a key: between the two bounds, as often in any tenfold. */
+static uint64_t cost_of(const replay *self, uint64_t key) {
+    double low = (double)self->miss_us[0];
+    double spread = (double)self->miss_us[1] / low;
+    uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+    double luck = (double)(mixed >> 11) / (double)(UINT64_C(1) << 53);
+    return (uint64_t)(low * pow(spread, luck) + 0.5);
+}
+
 static bool put(runner *run, const char *name, size_t name_size, uint64_t key, uint64_t size) {
     const firn_options *options = &run->self->options;
     if (size > options->hot_bytes && (run->self->hot_only || size > options->cold_bytes)) {
@@ -92,7 +103,9 @@ static bool put(runner *run, const char *name, size_t name_size, uint64_t key, u
     } else {
         make_value(key, run->value, (size_t)size);
     }
-    int result = firn_put(run->cache, name, name_size, run->value, (size_t)size, NULL);
+    firn_put_options put_options = FIRN_PUT_OPTIONS_INIT;
+    put_options.cost_us = run->self->tells_costs ? cost_of(run->self, key) : 0;
+    int result = firn_put(run->cache, name, name_size, run->value, (size_t)size, &put_options);
     if (result == FIRN_ETOOLARGE) {
         run->now->refused++;
         return true;
@@ -112,6 +125,7 @@ static bool ask(runner *run, const char *name, size_t name_size, uint64_t key, u
         return true;
     }
     run->now->missed_bytes += size;
+    run->now->missed_us += (double)cost_of(run->self, key);
     if (result != FIRN_NOT_FOUND) {
         return fail_with(run, "get", result);
     }
@@ -173,8 +187,23 @@ static void end_window(runner *run, uint64_t length) {
     run->window_hits = stats.hot_hits;
 }
 
+enum { PACE_FROM_MS = 1000000000 }; /* a time like any other */
+
+static uint64_t paced_now_ms(void *context) {
+    return atomic_load_explicit(&((replay *)context)->clock_ms, memory_order_relaxed);
+}
+
+static void set_pace(replay *self, uint64_t done) {
+    uint64_t seconds = done / self->pace;
+    uint64_t ms = seconds * 1000 + done % self->pace * 1000 / self->pace;
+    atomic_store_explicit(&self->clock_ms, PACE_FROM_MS + ms, memory_order_relaxed);
+}
+
 static void after_request(runner *run, uint64_t window_length) {
     half *now = run->now;
+    if (run->self->pace > 0) {
+        set_pace(run->self, run->done);
+    }
     if (now->requests == 1) {
         now->first_ns = now->open_ns + now_ns() - run->began_ns;
     }
@@ -233,6 +262,11 @@ static bool run_until(runner *run, uint64_t until) {
 }
 
 static bool open_cache(runner *run) {
+    if (run->self->pace > 0) {
+        set_pace(run->self, run->done);
+        run->self->options.clock = (firn_clock){paced_now_ms, run->self};
+    }
+
     char why[512] = "";
     run->self->options.error_buffer = why;
     run->self->options.error_buffer_size = sizeof why;

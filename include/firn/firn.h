@@ -28,6 +28,7 @@
 #include <firn/stats.h>
 #include <firn/store.h>
 #include <firn/stream.h>
+#include <firn/tiering.h>
 #include <firn/type.h>
 #include <firn/weak.h>
 

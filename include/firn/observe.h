@@ -69,7 +69,8 @@ extern "C" {
     ONE(MISSED, "there was none")                                                                  \
     ONE(AGED, "it was stale, or soon to be")                                                       \
     ONE(NO_VALUE, "the loader found no value")                                                     \
-    ONE(LOADER, "the loader failed")
+    ONE(LOADER, "the loader failed")                                                               \
+    ONE(ROOM_REFUSED, "memory was wanted, and the demotion policy did not want it below")
 
 enum {
 #define FIRN_DECISION_NUMBER(name, word, detail) FIRN_DECISION_##name,

@@ -32,12 +32,6 @@ extern "C" {
 /* A ttl that means: never expires, whatever the default says. */
 #define FIRN_TTL_NONE UINT64_MAX
 
-/* What brings an entry up from the cold tier to the hot tier. */
-enum {
-    FIRN_PROMOTE_ALWAYS = 0,    /* the first hit below */
-    FIRN_PROMOTE_SECOND_HIT = 1 /* the second hit below that is remembered */
-};
-
 /* When an entry is written to the cold tier. */
 enum {
     FIRN_WRITE_ON_EVICTION = 0, /* when it leaves the hot tier, at firn_flush and at firn_close */
@@ -97,7 +91,6 @@ typedef struct firn_options {
                                      reclaimed. The journal's MiB, dictionaries, and what a clean
                                      close leaves for the next open come on top. */
     const char *hot_policy;       /* eviction policy by name; NULL: "lru". See firn_policy_name. */
-    unsigned promotion;           /* FIRN_PROMOTE_...; default always */
     unsigned write_mode;          /* FIRN_WRITE_...; default on eviction */
     uint64_t write_behind_ms;     /* bound for FIRN_WRITE_BEHIND; default 1000 */
     unsigned backpressure;        /* FIRN_BACKPRESSURE_...; default write */
@@ -156,6 +149,21 @@ typedef struct firn_options {
                               start after kill -9: the hottest 16,384 of each shard, if a 16th of
                               what is in memory is new. Default 30000; FIRN_WARM_SAVE_OFF: at
                               firn_close only */
+    /* What moves between the tiers: policies by name, see firn_tier_policy_name; or of the
+     * program's own, in place of one by name, which stay valid until firn_close: see
+     * firn/tiering.h. */
+    const char *admission; /* which new entries get a place in memory: "always" (default),
+                              "frequency", "size" */
+    const char *demotion; /* which of those that leave memory are written below: "always" (default),
+                             "reject-first", "frequency", "size", "budget" */
+    const char *promotion; /* which of those that are hit below come up: "always" (default),
+                              "kth-hit", "gain" */
+    const struct firn_tier_policy *admission_ops;
+    const struct firn_tier_policy *demotion_ops;
+    const struct firn_tier_policy *promotion_ops;
+    uint64_t demotion_rate;  /* for demotion "budget", which needs it: bytes that may be written
+                                below a second */
+    unsigned promotion_hits; /* for promotion "kth-hit": at which hit, up to 255. Default 2 */
 } firn_options;
 
 #define FIRN_COMPRESSION_OFF (-1000)
@@ -166,10 +174,10 @@ typedef struct firn_options {
 
 #define FIRN_OPTIONS_INIT                                                                          \
     {                                                                                              \
-        sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_PROMOTE_ALWAYS,    \
-            FIRN_WRITE_ON_EVICTION, 1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, \
-            3, 64, 0, 1, 0, 0, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL,  \
-            NULL, 0, {NULL, NULL, 0}, 0, 0, 0, 0                                                   \
+        sizeof(firn_options), (uint64_t)64 << 20, (uint64_t)1 << 30, NULL, FIRN_WRITE_ON_EVICTION, \
+            1000, FIRN_BACKPRESSURE_WRITE, FIRN_DURABILITY_PERIODIC, 5000, 3, 64, 0, 1, 0, 0, 0,   \
+            {NULL, NULL, NULL}, {NULL, NULL}, NULL, 0, NULL, 0, 0, 0, NULL, NULL, 0,               \
+            {NULL, NULL, 0}, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0                  \
     }
 
 /* Options of one firn_put. */

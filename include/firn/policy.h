@@ -72,6 +72,10 @@ typedef struct firn_policy {
     /* The entry after `entry` in order of value, from NULL to NULL. The state does not change
      * during a walk. */
     firn_entry *(*walk)(void *state, const firn_entry *entry, unsigned order);
+    /* How often the key of that hash was seen lately, resident or not; again: it was seen once more
+     * just now, while it was not resident. For policies that know: what moves entries between the
+     * tiers asks them, and else keeps count by itself. May be NULL. */
+    unsigned (*frequency)(void *state, uint64_t hash, int again);
 } firn_policy;
 
 /* The hash of the entry's key, and the bytes it counts for. Only for entries in this state. */

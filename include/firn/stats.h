@@ -112,13 +112,17 @@ typedef struct firn_stats {
                                misses too */
 
     uint64_t page_errors; /* times that firn.page could not be made or written */
+
+    /* what policies refused: see firn/tiering.h */
+    uint64_t admissions_refused; /* new entries that got no place in memory */
+    uint64_t demotions_refused;  /* entries that were evicted and not written below: lost */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \
     {                                                                                              \
         sizeof(firn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                               \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                         \
     }
 
 /* The name of field number `index` of firn_stats in declaration order, `size` left out, counting

@@ -80,8 +80,9 @@ typedef struct firn_cold_item {
     firn_part part;
     bool remove; /* take away the record of this hash whose version is below this one; no key or
                     value needed */
-    int result;  /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could
-                    not  be fitted, and any older one of its hash is gone */
+    uint64_t stored_size; /* out, likewise: bytes of the record */
+    int result; /* out, when the batch was committed: FIRN_OK, or FIRN_ETOOLARGE: this record could
+                   not  be fitted, and any older one of its hash is gone */
 } firn_cold_item;
 
 typedef struct firn_cold_stats {

@@ -124,7 +124,7 @@ static bool has_other_key(const firn_bytes *bytes, const firn_cold_item *item) {
             memcmp(record.key, item->key, item->key_size) != 0);
 }
 
-static int put_item(firn_cold *cold, const firn_cold_item *item, const firn_cold_encoded *ready) {
+static int put_item(firn_cold *cold, firn_cold_item *item, const firn_cold_encoded *ready) {
     uint64_t sequence;
     firn_bytes bytes;
     int result = cold->ops->find(cold->backend, item->hash, &sequence, &bytes);
@@ -147,6 +147,7 @@ static int put_item(firn_cold *cold, const firn_cold_item *item, const firn_cold
         memcpy((unsigned char *)to + ready->head_size, ready->payload, ready->payload_size);
     }
     firn_record_seal(to, size, NULL, 0, sequence);
+    item->stored_size = size;
     cold->tally.value_bytes += item->value_size;
     cold->tally.stored_bytes += ready->payload_size;
     return FIRN_OK;

@@ -79,6 +79,7 @@ static void shard_fini(firn_hot_shard *shard) {
     for (unsigned i = 0; i < FIRN_GROUPS_MAX; i++) {
         part_fini(shard, i);
     }
+    firn_frequencies_fini(&shard->frequencies);
     firn_heap_free(hot->heap, shard->wheel, sizeof *shard->wheel);
     firn_heap_free_lines(hot->heap, shard->rings, hot->ring_count * sizeof(firn_hot_ring));
     pthread_mutex_destroy(&shard->lock);
@@ -130,6 +131,38 @@ static int shard_init(firn_hot_shard *shard, firn_hot *hot, const firn_policy *p
     return FIRN_ENOMEM;
 }
 
+/* A program's may be of an older header. */
+static bool keeps_count(const firn_policy *policy) {
+    size_t end = offsetof(firn_policy, frequency) + sizeof policy->frequency;
+    return policy->size >= end && policy->frequency != NULL;
+}
+
+/* How readers note hits on the objects of a group. */
+static void hear(firn_hot *hot, unsigned group, const firn_policy *policy) {
+    bool notes = hot->keeps_frequencies && !keeps_count(policy);
+    unsigned hits = policy->hits == FIRN_HITS_MARK && notes ? FIRN_HITS_MARK_NOTED : policy->hits;
+    hot->hearing[group].hits = hits;
+    hot->hearing[group].mark_max = policy->mark_max;
+    if (group == 0) {
+        hot->hits = hits;
+        hot->mark_max = policy->mark_max;
+    }
+}
+
+int firn_hot_keep_frequencies(firn_hot *hot) {
+    int result = FIRN_OK;
+    hot->keeps_frequencies = true;
+    for (unsigned i = 0; i < hot->shard_count && result == FIRN_OK; i++) {
+        firn_hot_shard *shard = &hot->shards[i];
+        result = make_rings(shard);
+        if (result == FIRN_OK) {
+            result = firn_frequencies_init(&shard->frequencies, &shard->host);
+        }
+    }
+    hear(hot, 0, hot->shards[0].parts[0].policy);
+    return result;
+}
+
 static void set_capacity(firn_hot *hot, uint64_t capacity) {
     STORE(hot->capacity, capacity);
     STORE(hot->grain, firn_hot_is_exact(hot) ? 0 : (int64_t)(capacity / GRAINS / hot->shard_count));
@@ -144,8 +177,7 @@ firn_hot *firn_hot_new(firn_heap *heap, firn_pool *pool, const firn_policy *poli
     }
     hot->heap = heap;
     hot->pool = pool;
-    hot->hits = hot->hearing[0].hits = policy->hits;
-    hot->mark_max = hot->hearing[0].mark_max = policy->mark_max;
+    hear(hot, 0, policy);
     STORE(hot->part_count, 1);
     hot->allocation = size;
     hot->ring_count = shards == 1 ? 1 : FIRN_HOT_RINGS;
@@ -201,11 +233,24 @@ static firn_hot_part *part_of(firn_hot_shard *shard, const firn_object *object) 
     return &shard->parts[firn_object_group(object)];
 }
 
+/* The shard keeps count, and not the policy. */
+static bool counts_itself(const firn_hot_shard *shard, const firn_hot_part *part) {
+    return shard->hot->keeps_frequencies && !keeps_count(part->policy);
+}
+
+static void count_locked(firn_hot_shard *shard, const firn_hot_part *part,
+                         const firn_object *object) {
+    if (counts_itself(shard, part)) {
+        firn_frequencies_add(&shard->frequencies, firn_object_hash(object));
+    }
+}
+
 static void tell_policy_locked(firn_hot_shard *shard, firn_object *object) {
     const firn_hot_part *part = part_of(shard, object);
     if (!is_managed(object)) {
         return;
     }
+    count_locked(shard, part, object);
     if (part->policy->hits != FIRN_HITS_MARK) {
         part->policy->hit(part->state, &object->entry);
         return;
@@ -242,6 +287,7 @@ static void drain_locked(firn_hot_shard *shard, firn_hot_ring *noted) {
     }
     for (unsigned i = 0; i < count; i++) {
         const firn_hot_part *part = part_of(shard, hit[i]);
+        count_locked(shard, part, hit[i]);
         if (part->policy->hits != FIRN_HITS_MARK) {
             part->policy->hit(part->state, &hit[i]->entry);
         }
@@ -489,6 +535,16 @@ static void admit_locked(firn_hot_shard *shard, firn_object *object) {
     arrived_locked(shard, object);
 }
 
+static void count_arrival_locked(firn_hot_shard *shard, const firn_object *object) {
+    const firn_hot_part *part = part_of(shard, object);
+    if (counts_itself(shard, part)) {
+        uint64_t entries = LOAD(shard->resident_entries);
+        firn_frequencies_fit(&shard->frequencies, entries);
+        firn_frequencies_pace(&shard->frequencies, entries);
+        firn_frequencies_add(&shard->frequencies, firn_object_hash(object));
+    }
+}
+
 bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object) {
     unsigned pins = firn_entry_bits(&object->entry);
     if ((firn_object_state(object) & FIRN_PINNED) == 0) {
@@ -518,6 +574,26 @@ bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object) {
     return true;
 }
 
+void *firn_hot_alloc(firn_hot *hot, size_t size) {
+    return firn_policy_alloc(&hot->shards[0].host, size);
+}
+
+void firn_hot_release(firn_hot *hot, void *memory, size_t size) {
+    firn_policy_free(&hot->shards[0].host, memory, size);
+}
+
+unsigned firn_hot_frequency_locked(firn_hot_shard *shard, unsigned group, uint64_t hash,
+                                   bool again) {
+    const firn_hot_part *part = &shard->parts[group];
+    if (keeps_count(part->policy)) {
+        return part->policy->frequency(part->state, hash, again);
+    }
+    if (again) {
+        firn_frequencies_add(&shard->frequencies, hash);
+    }
+    return firn_frequencies_of(&shard->frequencies, hash);
+}
+
 uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object) {
     uint64_t readers = firn_table_readers(&shard->table, firn_object_hash(object), object);
     uint32_t counted = LOAD(object->entry.refs) - FIRN_OBJECT_INDEXED; /* too low by readers */
@@ -529,7 +605,8 @@ void firn_hot_hits_locked(const firn_hot_shard *shard, const firn_object *object
                           unsigned *mark_max, unsigned *lately) {
     const firn_hot *hot = shard->hot;
     unsigned group = firn_object_group(object);
-    bool counts = hot->hearing[group].hits == FIRN_HITS_MARK;
+    bool counts = hot->hearing[group].hits == FIRN_HITS_MARK ||
+                  hot->hearing[group].hits == FIRN_HITS_MARK_NOTED;
     bool notes = hot->hearing[group].hits == FIRN_HITS_RECENT && !firn_hot_is_exact(hot);
     unsigned raised = firn_entry_mark(&object->entry);
     *mark = raised;
@@ -575,6 +652,7 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
     }
     if (resident) {
         admit_locked(shard, object);
+        count_arrival_locked(shard, object);
     }
     sweep_locked(shard, firn_object_charge(object));
 }
@@ -683,8 +761,7 @@ int firn_hot_add_part(firn_hot *hot, const firn_policy *policy, uint64_t share) 
     unsigned group = LOAD(hot->part_count);
     uint64_t capacity = LOAD(hot->capacity) / hot->shard_count;
     int result = FIRN_OK;
-    hot->hearing[group].hits = policy->hits;
-    hot->hearing[group].mark_max = policy->mark_max;
+    hear(hot, group, policy);
     for (unsigned i = 0; i < hot->shard_count && result == FIRN_OK; i++) {
         firn_hot_shard *shard = firn_hot_lock_number(hot, i);
         result = part_init(shard, group, policy, share / hot->shard_count);

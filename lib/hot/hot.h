@@ -18,6 +18,7 @@
 #include "base/heap.h"
 #include "base/pool.h"
 #include "base/prefixes.h"
+#include "hot/policy/frequencies.h"
 #include "hot/policy_host.h"
 #include "hot/segments.h"
 #include "hot/table.h"
@@ -70,7 +71,7 @@ void firn_hot_remove_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
 void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object);
 /* Takes the object out of the policy; it stays indexed. */
 void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evicted);
-/* Sets and clears FIRN_QUEUED, FIRN_STORED and FIRN_TOMBSTONE, keeping the accounts. */
+/* Sets and clears FIRN_QUEUED, FIRN_STORED, FIRN_TOMBSTONE and FIRN_ALONE, keeping the accounts. */
 void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
                             unsigned set);
 /* Changes when an indexed object expires; see firn_object_set_expiry_locked. */
@@ -89,6 +90,17 @@ firn_object *firn_hot_victim_locked(firn_hot_shard *shard);
 bool firn_hot_pin_locked(firn_hot_shard *shard, firn_object *object);
 /* False: it is not pinned. */
 bool firn_hot_unpin_locked(firn_hot_shard *shard, firn_object *object);
+/* From now on each shard counts how often keys are seen, unless its policy does that by itself.
+ * Nobody else uses the tier yet. FIRN_OK or FIRN_ENOMEM. */
+int firn_hot_keep_frequencies(firn_hot *hot);
+/* Memory that counts as the tier's own, zeroed; NULL: there is none. For what belongs to no shard.
+ */
+void *firn_hot_alloc(firn_hot *hot, size_t size);
+void firn_hot_release(firn_hot *hot, void *memory, size_t size); /* memory may be NULL */
+/* How often the key was seen lately, 0 to 15, or as its policy counts; group: of the key. again: it
+ * was just now, while it was not resident. 0 unless they are kept. */
+unsigned firn_hot_frequency_locked(firn_hot_shard *shard, unsigned group, uint64_t hash,
+                                   bool again);
 /* References to an object that is indexed, but the index's own; about, for others take and drop
  * some meanwhile. */
 uint64_t firn_hot_references_locked(firn_hot_shard *shard, firn_object *object);
@@ -167,6 +179,10 @@ typedef struct firn_hot_ring {
     } hits[FIRN_HOT_RING_HITS];        /* relaxed */
 } firn_hot_ring;
 
+/* As FIRN_HITS_MARK; and the first hit that raises a mark is noted, for the count of frequencies.
+ */
+enum { FIRN_HITS_MARK_NOTED = 3 };
+
 /* A shard's share in a part of the tier. */
 typedef struct firn_hot_part {
     const firn_policy *policy; /* the shard's lock, like the next; NULL: there is no such part */
@@ -199,6 +215,7 @@ struct firn_hot_shard {
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t pinned_entries;
     _Atomic uint64_t pinned_bytes;        /* charges */
+    firn_frequencies frequencies;         /* the shard's lock */
     firn_hot_part parts[FIRN_GROUPS_MAX]; /* by group */
     /* Of FIRN_HITS_RECENT: a hit on an entry whose mark says the same is not passed on. Never 0.
      * Written under the lock, read by readers, relaxed. */
@@ -210,6 +227,7 @@ struct firn_hot {
     firn_pool *pool;
     unsigned hits;     /* FIRN_HITS_... of the policy of group 0 */
     unsigned mark_max; /* of FIRN_HITS_MARK */
+    bool keeps_frequencies;
     /* The same of each group. Written before there is an object of it. */
     struct {
         unsigned hits;
@@ -280,6 +298,10 @@ static inline bool firn_hot_mark_hit_so(const firn_hot *hot, const firn_hot_shar
             return false;
         }
         firn_entry_set_mark(&object->entry, generation);
+    }
+    if (hits == FIRN_HITS_MARK_NOTED) {
+        firn_entry_set_mark(&object->entry, mark + (mark < mark_max));
+        return mark == 0;
     }
     return true;
 }

@@ -4,18 +4,23 @@
 
 #include "tier/cache.h"
 
-int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
-                           uint64_t version) {
+bool firn_is_alone_locked(const firn_cache *cache, const firn_object *old, uint64_t hash) {
     if (cache->cold == NULL) {
+        return true;
+    }
+    /* What is below, or on its way there while the table has no object, would be known. */
+    return old != NULL ? (firn_object_state(old) & FIRN_ALONE) != 0
+                       : !firn_cold_may_hold(cache->cold, hash);
+}
+
+int firn_void_below_locked(firn_cache *cache, const firn_object *old, bool alone, uint64_t hash,
+                           uint64_t version) {
+    if (alone) {
         return FIRN_OK;
     }
     /* An old object that the cold tier does not have, and that is not on its way there, got its
      * own line in the journal when it came, which voids all that is below. */
     if (old != NULL && (firn_object_state(old) & (FIRN_STORED | FIRN_QUEUED)) == 0) {
-        return FIRN_OK;
-    }
-    /* Nothing is below, nor on its way there: that would be indexed. */
-    if (old == NULL && !firn_cold_may_hold(cache->cold, hash)) {
         return FIRN_OK;
     }
     int result = firn_cold_invalidate(cache->cold, hash, version);
@@ -142,6 +147,7 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         resident = false;
     } else if (item->result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_WRITE, 1);
+        firn_note_written(cache, object, item->stored_size, indexed && !resident);
         if (indexed) {
             firn_hot_change_locked(shard, object, 0, FIRN_STORED);
         }
@@ -280,7 +286,8 @@ static int place_locked(firn_cache *cache, firn_hot_shard *shard, const firn_dir
     if (result != FIRN_OK) {
         return result;
     }
-    result = firn_void_below_locked(cache, *old, direct->hash, version);
+    bool alone = firn_is_alone_locked(cache, *old, direct->hash);
+    result = firn_void_below_locked(cache, *old, alone, direct->hash, version);
     if (result != FIRN_OK) {
         if (result != FIRN_EBUSY) {
             firn_links_forsake(cache, direct->hash);
@@ -400,8 +407,7 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket) {
         firn_object *object = NULL;
         while (result == FIRN_OK &&
                (object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
-            if ((firn_object_state(object) & FIRN_QUEUED) == 0 &&
-                firn_is_dirty_locked(shard, object)) {
+            if ((firn_object_state(object) & FIRN_QUEUED) == 0 && firn_is_dirty_locked(object)) {
                 result = firn_queue_reserve(&cache->queue);
                 if (result == FIRN_OK) {
                     firn_enqueue_locked(cache, shard, object);

@@ -10,8 +10,8 @@
  *   2. write_lock     one batch at a time goes to the cold tier
  *   3. a shard        of the hot table, one at a time
  *   4. the queue's lock
- *   5. the graph's, the cursors', the flights', the cold tier's, the object layer's and the
- *      detail's own, which call nobody
+ *   5. the graph's, the cursors', the flights', the cold tier's, the object layer's, the detail's
+ *      and that of what moves, which call nobody (but policies, the last)
  */
 #ifndef FIRN_TIER_CACHE_H
 #define FIRN_TIER_CACHE_H
@@ -42,6 +42,7 @@
 #include "tier/groups.h"
 #include "tier/links.h"
 #include "tier/load.h"
+#include "tier/moves.h"
 #include "tier/queue.h"
 #include "tier/timing.h"
 #include "tier/types.h"
@@ -49,7 +50,6 @@
 
 enum {
     FIRN_REMOVAL_COUNTERS = 4096,
-    FIRN_SECOND_HIT_TAGS = 16384,
     FIRN_VICTIMS_AT_ONCE = 32, /* that one hold of a shard's lock may take */
     FIRN_LARGE_CHARGE = 16384, /* bytes: room for more than that is made before it is taken */
 };
@@ -97,6 +97,7 @@ struct firn_cache {
     firn_linking linking;        /* see there */
     firn_flights flights;        /* see there */
     firn_refresher refresher;    /* see tier/load.h */
+    firn_moving moving;          /* see there */
 
     /* What is resident stays below resident_max; what is resident, waits to be written or shadows
      * the cold tier stays below held_max; the difference is the queue's share. Relaxed: a thread
@@ -137,10 +138,6 @@ struct firn_cache {
      * a batch made a change of theirs true or a record was reclaimed. A read that
      * finds the same number after it read below knows that what it read is still so. */
     _Atomic uint32_t *removals;
-
-    /* For FIRN_PROMOTE_SECOND_HIT: the tags of hashes hit below lately. Relaxed and lossy: a lost
-     * tag delays a promotion. NULL with other policies. */
-    _Atomic uint16_t *second_hits;
 
     struct {
         firn_warm_list *list;  /* worker_lock; NULL: there is none */
@@ -445,8 +442,9 @@ void firn_make_resident_room(firn_cache *cache, uint64_t charge);
 int firn_make_room(firn_cache *cache, uint64_t charge);
 bool firn_has_room(const firn_cache *cache, uint64_t charge);
 /* Whether the cold tier has to be told of a resident before it leaves. */
-bool firn_is_dirty_locked(firn_hot_shard *shard, firn_object *object);
-/* Puts a dirty object in the queue, where a place is reserved. Returns the ticket. */
+bool firn_is_dirty_locked(const firn_object *object);
+/* Puts a dirty object in the queue, where a place is reserved. Returns the ticket. It is STORED no
+ * more, if it was: what the cold tier holds would expire too soon. */
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object);
 /* Takes care of an expired object that was met. The caller drops a reference to what is returned,
  * after the unlock. */
@@ -494,10 +492,13 @@ int firn_enqueue_dirty(firn_cache *cache, uint64_t *ticket);
  * FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_sync_cold(firn_cache *cache);
 
+/* Whether there is surely nothing below of the hash, nor on its way there, for an object that comes
+ * in the place of old (NULL: none). The shard is locked. */
+bool firn_is_alone_locked(const firn_cache *cache, const firn_object *old, uint64_t hash);
 /* Records in the journal that what the cold tier holds of the hash is void, if that is needed for
  * an entry in the state of old (NULL: none). The shard is locked. FIRN_OK, FIRN_EBUSY or
  * FIRN_EIO. */
-int firn_void_below_locked(firn_cache *cache, const firn_object *old, uint64_t hash,
+int firn_void_below_locked(firn_cache *cache, const firn_object *old, bool alone, uint64_t hash,
                            uint64_t version);
 /* After FIRN_EBUSY, with no lock held: makes room in the journal. */
 int firn_relieve_journal(firn_cache *cache);

@@ -17,6 +17,7 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_deciding_fini(cache);
     firn_collector_fini(&cache->collector);
     firn_queue_fini(&cache->queue);
+    firn_moving_fini(cache);
     firn_hot_free(cache->hot);
     if (cache->tracker != NULL) {
         firn_track_report(cache->tracker, cache->options.leak_report, cache->options.leak_context);
@@ -31,7 +32,6 @@ void firn_cache_abandon(firn_cache *cache) {
     firn_heap_free_lines(heap, cache->counters, sizeof *cache->counters);
     firn_histograms_free(cache->histograms, heap);
     firn_heap_free(heap, cache->removals, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
-    firn_heap_free(heap, cache->second_hits, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
     firn_heap_free(heap, cache->batch_items, cache->batch_items_max * sizeof *cache->batch_items);
     firn_heap_free(heap, cache->batch_objects,
                    cache->batch_items_max * sizeof *cache->batch_objects);
@@ -40,6 +40,7 @@ void firn_cache_abandon(firn_cache *cache) {
     pthread_mutex_destroy(&cache->write_lock);
     pthread_mutex_destroy(&cache->cursors_lock);
     pthread_mutex_destroy(&cache->worker_lock);
+    pthread_mutex_destroy(&cache->moving.lock);
     pthread_mutex_destroy(&cache->thread_lock);
     pthread_mutex_destroy(&cache->wake_lock);
     pthread_mutex_destroy(&cache->sampling.lock);

@@ -129,6 +129,12 @@ bool firn_decide_unreadable(firn_cache *cache, uint64_t hash, int result) {
     return result == FIRN_ECORRUPT || result == FIRN_EIO;
 }
 
+void firn_decide_over(firn_cache *cache, uint64_t hash, firn_object *object, bool cleared) {
+    firn_decide_of(cache, hash, object, cleared ? FIRN_DECISION_INVALIDATE : FIRN_DECISION_EXPIRE,
+                   cleared ? FIRN_REASON_CLEARED : FIRN_REASON_TTL,
+                   cleared ? 0 : firn_object_expires_ms(object));
+}
+
 static void tell_of(firn_cache *cache, const untold *waiting) {
     firn_notice notice = {.decision = waiting->decision};
     if (waiting->object != NULL) {

@@ -8,7 +8,7 @@ enum {
 };
 
 uint64_t firn_enqueue_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *object) {
-    firn_hot_change_locked(shard, object, 0, FIRN_QUEUED);
+    firn_hot_change_locked(shard, object, FIRN_STORED | FIRN_ALONE, FIRN_QUEUED);
     uint64_t before;
     uint64_t ticket = firn_queue_push(&cache->queue, object, &before);
     uint64_t after = before + firn_object_charge(object);
@@ -37,9 +37,7 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
     firn_hot_remove_locked(shard, hash, object, false);
     firn_links_remove_locked(cache, hash);
     bool cleared = firn_is_cleared(cache, object);
-    firn_decide_of(cache, hash, object, cleared ? FIRN_DECISION_INVALIDATE : FIRN_DECISION_EXPIRE,
-                   cleared ? FIRN_REASON_CLEARED : FIRN_REASON_TTL,
-                   cleared ? 0 : firn_object_expires_ms(object));
+    firn_tell_over(cache, hash, object, cleared);
     if (cache->cold == NULL) {
         /* With a cold tier the record is still to be found there, and is counted then. */
         firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
@@ -47,24 +45,28 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
     return object;
 }
 
-/* In the place of an entry that is dropped: what lies below is older and must not show. A place in
- * the queue is reserved. */
+/* Drops an entry that the cold tier does not have. A place in the queue is reserved: where
+ * something older may lie below, which must not show, a tombstone takes it. False: no memory for
+ * that. */
 static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                         firn_object *victim) {
-    size_t key_size;
-    const void *key = firn_object_key(victim, &key_size);
-    firn_object *tombstone = firn_object_make(cache->pool, key, key_size, 0, NULL);
-    if (tombstone == NULL) {
-        return false;
+    if ((firn_object_state(victim) & FIRN_ALONE) != 0) {
+        firn_hot_remove_locked(shard, hash, victim, true);
+        firn_queue_release(&cache->queue);
+    } else {
+        size_t key_size;
+        const void *key = firn_object_key(victim, &key_size);
+        firn_object *tombstone = firn_object_make(cache->pool, key, key_size, 0, NULL);
+        if (tombstone == NULL) {
+            return false;
+        }
+        firn_object_set_version(tombstone, firn_object_version(victim));
+        firn_hot_retire_locked(shard, victim, true);
+        firn_hot_insert_locked(shard, hash, tombstone, victim, FIRN_TOMBSTONE);
+        firn_enqueue_locked(cache, shard, tombstone);
+        firn_object_unref(tombstone);
     }
-    firn_object_set_version(tombstone, firn_object_version(victim));
-    firn_hot_insert_locked(shard, hash, tombstone, victim, FIRN_TOMBSTONE);
-    firn_enqueue_locked(cache, shard, tombstone);
     firn_links_lose_locked(cache, hash, firn_object_version(victim));
-    firn_object_unref(tombstone);
-    firn_count(cache->counters, FIRN_EVENT_DROPPED_BACKPRESSURE, 1);
-    firn_decide_of(cache, hash, victim, FIRN_DECISION_DROP, FIRN_REASON_BACKPRESSURE,
-                   firn_object_value_size(victim));
     return true;
 }
 
@@ -75,20 +77,16 @@ static bool queue_is_full(const firn_cache *cache) {
     return held > resident && held - resident > share / 4 * 3;
 }
 
-bool firn_is_dirty_locked(firn_hot_shard *shard, firn_object *object) {
+bool firn_is_dirty_locked(const firn_object *object) {
     if ((firn_object_state(object) & FIRN_STORED) == 0) {
         return true;
     }
     if (!firn_object_slides(object)) {
         return false;
     }
-    const firn_object_traits *traits = firn_object_traits_of(object);
-    if (firn_object_expires_ms(object) - traits->known_ms <= traits->idle_ms / SLIDE_SHARE) {
-        return false;
-    }
     /* What the cold tier holds would expire long before it should. */
-    firn_hot_change_locked(shard, object, FIRN_STORED, 0);
-    return true;
+    const firn_object_traits *traits = firn_object_traits_of(object);
+    return firn_object_expires_ms(object) - traits->known_ms > traits->idle_ms / SLIDE_SHARE;
 }
 
 /* The victim goes, for one of the reasons that have to do with room. */
@@ -96,49 +94,92 @@ static void tell_evicted(firn_cache *cache, uint64_t hash, firn_object *victim, 
     firn_decide_of(cache, hash, victim, FIRN_DECISION_EVICT, reason, firn_object_charge(victim));
 }
 
+/* Out of the table, for nothing is to be written. lost: nor is it below. */
+static void leave_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim, bool lost) {
+    uint64_t hash = firn_object_hash(victim);
+    firn_decisions_prefetch(cache->deciding.last, hash);
+    bool over = lost && firn_is_expired(cache, victim);
+    bool cleared = over && firn_is_cleared(cache, victim);
+    firn_hot_remove_locked(shard, hash, victim, true);
+    if (over) {
+        firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
+        firn_links_remove_locked(cache, hash);
+        firn_tell_over(cache, hash, victim, cleared);
+    } else if (lost) {
+        firn_count(cache->counters, FIRN_EVENT_DROPPED_MEMORY_ONLY, 1);
+        tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_LOST);
+        firn_links_lose_locked(cache, hash, firn_object_version(victim));
+    } else {
+        firn_count(cache->counters, FIRN_EVENT_CLEAN_DEMOTION, 1);
+        tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_STORED);
+    }
+}
+
+/* What becomes of a victim that the cold tier does not have, or not as it is. */
+enum fate { TO_WRITE, TO_REFUSE, TO_DROP };
+
+static enum fate fate_of(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                         firn_object *victim) {
+    if (cache->options.backpressure == FIRN_BACKPRESSURE_DROP && queue_is_full(cache)) {
+        return TO_DROP;
+    }
+    /* What others keep must not be lost by a policy. */
+    if (!firn_asks(&cache->moving, FIRN_DEMOTION) || firn_links_keep(cache, hash) ||
+        firn_demotes_locked(cache, shard, hash, victim)) {
+        return TO_WRITE;
+    }
+    return TO_REFUSE;
+}
+
+/* A place in the queue is reserved. True: the caller drops the index's reference. */
+static bool write_or_drop_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim) {
+    uint64_t hash = firn_object_hash(victim);
+    enum fate fate = fate_of(cache, shard, hash, victim);
+    if (fate != TO_WRITE && (firn_object_state(victim) & FIRN_STORED) != 0) {
+        /* Below it expires sooner than it should. That is little to lose. */
+        firn_queue_release(&cache->queue);
+        leave_locked(cache, shard, victim, false);
+        return true;
+    }
+    if (fate == TO_WRITE || !drop_locked(cache, shard, hash, victim)) {
+        firn_hot_retire_locked(shard, victim, true);
+        firn_enqueue_locked(cache, shard, victim);
+        tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_QUEUED);
+        return false;
+    }
+    if (fate == TO_REFUSE) {
+        firn_count(cache->counters, FIRN_EVENT_DEMOTION_REFUSED, 1);
+        tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_REFUSED);
+    } else {
+        firn_count(cache->counters, FIRN_EVENT_DROPPED_BACKPRESSURE, 1);
+        firn_decide_of(cache, hash, victim, FIRN_DECISION_DROP, FIRN_REASON_BACKPRESSURE,
+                       firn_object_value_size(victim));
+    }
+    return true;
+}
+
 /* The victim leaves the hot tier, though perhaps not the table yet. *gone: an object whose index
  * reference the caller drops after the unlock, or NULL. False: there is no memory to queue it. */
 static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim,
                          firn_object **gone) {
-    unsigned state = firn_object_state(victim);
     unsigned group = firn_object_group(victim);
+    bool clean = cache->cold == NULL || !firn_is_dirty_locked(victim);
+    bool queued = (firn_object_state(victim) & FIRN_QUEUED) != 0;
     *gone = NULL;
-    if (cache->cold == NULL || !firn_is_dirty_locked(shard, victim)) {
-        enum firn_event cause = FIRN_EVENT_CLEAN_DEMOTION;
-        if (cache->cold == NULL) {
-            cause = firn_is_expired(cache, victim) ? FIRN_EVENT_EXPIRED
-                                                   : FIRN_EVENT_DROPPED_MEMORY_ONLY;
-        }
-        firn_count(cache->counters, cause, 1);
-        uint64_t hash = firn_object_hash(victim);
-        firn_decisions_prefetch(cache->deciding.last, hash);
-        firn_hot_remove_locked(shard, hash, victim, true);
-        if (cause == FIRN_EVENT_EXPIRED) {
-            firn_links_remove_locked(cache, hash);
-            firn_decide_of(cache, hash, victim, FIRN_DECISION_EXPIRE, FIRN_REASON_TTL,
-                           firn_object_expires_ms(victim));
-        } else {
-            tell_evicted(cache, hash, victim,
-                         cache->cold == NULL ? FIRN_REASON_ROOM_LOST : FIRN_REASON_ROOM_STORED);
-        }
-        if (cause == FIRN_EVENT_DROPPED_MEMORY_ONLY) {
-            firn_links_lose_locked(cache, hash, firn_object_version(victim));
-        }
+    if (!clean && !queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
+        return false;
+    }
+    if (cache->moving.hears_evictions) {
+        firn_note_evicted_locked(cache, shard, victim);
+    }
+    if (clean) {
+        leave_locked(cache, shard, victim, cache->cold == NULL);
         *gone = victim;
-    } else if ((state & FIRN_QUEUED) != 0) {
+    } else if (queued) {
         firn_hot_retire_locked(shard, victim, true);
         tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
-    } else if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
-        return false;
-    } else {
-        bool drops = cache->options.backpressure == FIRN_BACKPRESSURE_DROP && queue_is_full(cache);
-        if (drops && drop_locked(cache, shard, firn_object_hash(victim), victim)) {
-            *gone = victim;
-        } else {
-            firn_hot_retire_locked(shard, victim, true);
-            firn_enqueue_locked(cache, shard, victim);
-            tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
-        }
+    } else if (write_or_drop_locked(cache, shard, victim)) {
+        *gone = victim;
     }
     firn_count_of(cache, group, FIRN_EVENT_EVICTION);
     return true;

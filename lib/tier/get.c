@@ -62,26 +62,17 @@ int firn_look_below(firn_cache *cache, uint64_t hash, const void *key, size_t ke
     return absent ? FIRN_NOT_FOUND : result;
 }
 
-/* True at the second hit that is remembered, or at the first if the option says so. */
-static bool wants_promotion(firn_cache *cache, uint64_t hash) {
-    if (cache->second_hits == NULL) {
-        return true;
-    }
-    _Atomic uint16_t *tag = &cache->second_hits[hash % FIRN_SECOND_HIT_TAGS];
-    uint16_t mine = (uint16_t)((hash >> 48) | 1);
-    if (atomic_load_explicit(tag, memory_order_relaxed) == mine) {
-        atomic_store_explicit(tag, 0, memory_order_relaxed);
-        return true;
-    }
-    atomic_store_explicit(tag, mine, memory_order_relaxed);
-    return false;
+/* What hits put off has to come up: below it would expire all the same. */
+static bool wants_promotion(firn_cache *cache, uint64_t hash, const firn_object *found) {
+    return !firn_asks(&cache->moving, FIRN_PROMOTION) || firn_object_slides(found) ||
+           firn_promotes(cache, hash, found);
 }
 
 void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
     bool fits = !cache->options.read_only && charge <= firn_resident_max(cache);
-    bool admitted = fits && (firn_object_slides(found) || wants_promotion(cache, hash));
+    bool admitted = fits && wants_promotion(cache, hash, found);
     unsigned why_not = fits ? FIRN_REASON_FIRST_HIT : FIRN_REASON_NO_ROOM;
     if (admitted) {
         firn_make_resident_room(cache, charge);

@@ -142,15 +142,8 @@ static int make_tables(firn_cache *cache, const firn_policy *policy) {
     cache->counters = firn_heap_alloc_lines(cache->heap, sizeof *cache->counters);
     cache->removals =
         firn_heap_zalloc(cache->heap, FIRN_REMOVAL_COUNTERS * sizeof *cache->removals);
-    if (cache->options.promotion == FIRN_PROMOTE_SECOND_HIT) {
-        cache->second_hits =
-            firn_heap_zalloc(cache->heap, FIRN_SECOND_HIT_TAGS * sizeof *cache->second_hits);
-        if (cache->second_hits == NULL) {
-            return FIRN_ENOMEM;
-        }
-    }
-    return cache->hot != NULL && cache->counters != NULL && cache->removals != NULL ? FIRN_OK
-                                                                                    : FIRN_ENOMEM;
+    bool made = cache->hot != NULL && cache->counters != NULL && cache->removals != NULL;
+    return made ? FIRN_OK : FIRN_ENOMEM;
 }
 
 static int make_locks(firn_cache *cache) {
@@ -163,6 +156,7 @@ static int make_locks(firn_cache *cache) {
     failed |= pthread_mutex_init(&cache->write_lock, NULL);
     failed |= pthread_mutex_init(&cache->cursors_lock, NULL);
     failed |= pthread_mutex_init(&cache->worker_lock, NULL);
+    failed |= pthread_mutex_init(&cache->moving.lock, NULL);
     failed |= pthread_mutex_init(&cache->thread_lock, NULL);
     failed |= pthread_mutex_init(&cache->wake_lock, NULL);
     failed |= pthread_mutex_init(&cache->sampling.lock, NULL);
@@ -211,7 +205,13 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
     if (result == FIRN_OK) {
         result = make_tables(cache, policy);
     }
+    if (result == FIRN_OK) {
+        result = firn_moving_init(cache);
+    }
     result = result == FIRN_OK ? firn_sampling_init(cache) : result;
+    if (result == FIRN_EINVAL) {
+        return result; /* it was told */
+    }
     if (result != FIRN_OK) {
         return firn_detail_set(&cache->detail, result, "no memory for the tables of the cache");
     }

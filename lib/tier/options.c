@@ -4,6 +4,7 @@
 
 #include "hot/policy_host.h"
 #include "tier/cache.h"
+#include "tier/policy/policies.h"
 
 enum {
     HOT_BYTES_MIN = 64 << 10,
@@ -69,7 +70,6 @@ static int check_choices(const firn_options *options, firn_detail *detail) {
         unsigned value;
         unsigned last;
     } choices[] = {
-        {"promotion", options->promotion, FIRN_PROMOTE_SECOND_HIT},
         {"write_mode", options->write_mode, FIRN_WRITE_THROUGH},
         {"backpressure", options->backpressure, FIRN_BACKPRESSURE_DROP},
         {"durability", options->durability, FIRN_DURABILITY_COMMIT},
@@ -101,6 +101,27 @@ static int check_budgets(const firn_options *options, const char *path, firn_det
         return firn_detail_set(detail, FIRN_EINVAL, "options.cold_bytes is %llu; the least is %llu",
                                (unsigned long long)options->cold_bytes,
                                (unsigned long long)FIRN_COLD_BYTES_MIN);
+    }
+    return FIRN_OK;
+}
+
+static int check_moves(const firn_options *options, firn_detail *detail) {
+    const struct {
+        const char *what;
+        const char *name;
+        const firn_tier_policy *ops;
+    } asked[FIRN_QUESTIONS] = {
+        [FIRN_ADMISSION] = {"admission", options->admission, options->admission_ops},
+        [FIRN_DEMOTION] = {"demotion", options->demotion, options->demotion_ops},
+        [FIRN_PROMOTION] = {"promotion", options->promotion, options->promotion_ops},
+    };
+    for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
+        if (asked[i].ops == NULL && firn_tier_policy_by_name(i, asked[i].name) == NULL) {
+            return firn_detail_set(detail, FIRN_EINVAL,
+                                   "options.%s: there is no policy named '%.64s' (see "
+                                   "firn_tier_policy_name)",
+                                   asked[i].what, asked[i].name);
+        }
     }
     return FIRN_OK;
 }
@@ -167,12 +188,18 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
     if (full->compression_level == 0) {
         full->compression_level = 3;
     }
+    if (full->promotion_hits == 0) {
+        full->promotion_hits = 2;
+    }
     int result = check_budgets(full, path, detail);
     if (result == FIRN_OK) {
         result = check_choices(full, detail);
     }
     if (result == FIRN_OK) {
         result = check_others(full, detail);
+    }
+    if (result == FIRN_OK) {
+        result = check_moves(full, detail);
     }
     if (full->shards == 0) {
         full->shards = default_shards(full->hot_bytes);

@@ -151,6 +151,33 @@ static uint64_t bytes_to_find(const firn_object *object, const firn_object *old)
     return charge > freed ? charge - freed : 0;
 }
 
+/* Where a newcomer goes that is to be resident, if the admission policy does not want it there.
+ * Only what is surely new is asked about: what takes the place of an entry has its place. And what
+ * others keep, or keeps others, must not be lost by a policy. */
+static enum destination admitted_locked(firn_cache *cache, firn_hot_shard *shard, const change *put,
+                                        const firn_object *object, bool is_new) {
+    if (!is_new || !firn_asks(&cache->moving, FIRN_ADMISSION) || put->plan != NULL ||
+        firn_links_keep(cache, put->hash) || firn_admits_locked(cache, shard, put->hash, object)) {
+        return TO_RESIDENTS;
+    }
+    if (cache->cold == NULL) {
+        return TO_NOWHERE;
+    }
+    bool demoted = writes_at_put(cache) || !firn_asks(&cache->moving, FIRN_DEMOTION) ||
+                   firn_demotes_locked(cache, shard, put->hash, object);
+    return demoted ? TO_QUEUE : TO_NOWHERE;
+}
+
+static void tell_unadmitted(firn_cache *cache, const change *put, firn_object *object, bool lost) {
+    firn_count(cache->counters, FIRN_EVENT_ADMISSION_REFUSED, 1);
+    firn_decide_of(cache, put->hash, object, FIRN_DECISION_REFUSE, FIRN_REASON_POLICY,
+                   firn_object_charge(object));
+    if (lost) {
+        firn_decide_of(cache, put->hash, object, FIRN_DECISION_DROP, FIRN_REASON_POLICY,
+                       put->value_size);
+    }
+}
+
 /* With the shard locked: makes room and indexes the object. FIRN_OK; FIRN_EBUSY: the journal is
  * full; FIRN_AGAIN: see check_condition_locked; FIRN_ENOMEM or what stands against the change. */
 static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
@@ -161,6 +188,11 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     if (result != FIRN_OK) {
         return result;
     }
+    bool alone = firn_is_alone_locked(cache, old, put->hash);
+    enum destination to =
+        resident ? admitted_locked(cache, shard, put, object, old == NULL && alone) : TO_QUEUE;
+    bool unadmitted = resident && to != TO_RESIDENTS;
+    resident = to == TO_RESIDENTS;
     if (resident) {
         uint64_t needed = bytes_to_find(object, old);
         if (firn_evict_locked(cache, shard, needed, victims) && old != NULL) {
@@ -172,7 +204,7 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     if (result != FIRN_OK) {
         return result;
     }
-    bool queued = !resident || writes_at_put(cache);
+    bool queued = to == TO_QUEUE || writes_at_put(cache);
     if (queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
@@ -185,7 +217,7 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
                  : firn_links_put_locked(cache, put->hash, version, put->plan, !put->same_value);
     put->links_changed = result == FIRN_CONFLICT && !cleared;
     if (result == FIRN_OK) {
-        result = firn_void_below_locked(cache, old, put->hash, version);
+        result = firn_void_below_locked(cache, old, alone, put->hash, version);
         if (result != FIRN_OK && result != FIRN_EBUSY) {
             firn_links_forsake(cache, put->hash);
         }
@@ -198,7 +230,10 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     }
     put->version = version;
     firn_object_set_version(object, version);
-    firn_hot_insert_locked(shard, put->hash, object, old, resident ? FIRN_RESIDENT : 0);
+    if (to != TO_NOWHERE) {
+        firn_hot_insert_locked(shard, put->hash, object, old,
+                               (resident ? FIRN_RESIDENT : 0) | (alone ? FIRN_ALONE : 0));
+    }
     if (!put->same_value) {
         firn_links_change_locked(cache, put->hash);
         firn_flights_change_locked(&cache->flights, put->hash, put->flight);
@@ -208,6 +243,9 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     }
     if (queued) {
         *ticket = firn_enqueue_locked(cache, shard, object);
+    }
+    if (unadmitted) {
+        tell_unadmitted(cache, put, object, to == TO_NOWHERE);
     }
     if (cache->deciding.listens) {
         firn_decide_of(cache, put->hash, object, FIRN_DECISION_INSERT, FIRN_REASON_PROGRAM,
@@ -1058,7 +1096,8 @@ static int delete_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
         return result;
     }
     uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
-    result = firn_void_below_locked(cache, old, put->hash, version);
+    bool alone = firn_is_alone_locked(cache, old, put->hash);
+    result = firn_void_below_locked(cache, old, alone, put->hash, version);
     if (result != FIRN_OK) {
         firn_queue_release(&cache->queue);
         return result;

@@ -84,6 +84,8 @@ static const struct {
     COUNTER(stale_served, "Gets that were given a stale value."),
     COUNTER(negative_hits, "Gets that learnt without a load that there is no value."),
     COUNTER(page_errors, "Times that the page for watchers could not be made or written."),
+    COUNTER(admissions_refused, "New entries that the admission policy kept out of memory."),
+    COUNTER(demotions_refused, "Entries lost: evicted, and refused by the demotion policy."),
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -226,6 +228,8 @@ int firn_get_stats(firn_cache *cache, firn_stats *stats) {
         .collected_objects = atomic_load_explicit(&cache->collector.objects, memory_order_relaxed),
         .collected_bytes = atomic_load_explicit(&cache->collector.bytes, memory_order_relaxed),
         .page_errors = atomic_load_explicit(&cache->paging.errors, memory_order_relaxed),
+        .admissions_refused = firn_counted(counters, FIRN_EVENT_ADMISSION_REFUSED),
+        .demotions_refused = firn_counted(counters, FIRN_EVENT_DEMOTION_REFUSED),
         .notices_lost = atomic_load_explicit(&cache->deciding.lost, memory_order_relaxed),
         .loads = firn_counted(counters, FIRN_EVENT_LOAD),
         .load_failures = firn_counted(counters, FIRN_EVENT_LOAD_FAILURE),

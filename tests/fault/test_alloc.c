@@ -90,7 +90,7 @@ static void scenario(const char *path, faulty *memory, unsigned threads) {
     options.hot_bytes = 64 << 10;
     options.cold_bytes = 2 << 20;
     options.threads = threads;
-    options.promotion = FIRN_PROMOTE_SECOND_HIT;
+    options.promotion = "kth-hit";
     options.allocator = (firn_allocator){faulty_alloc, faulty_free, memory};
     firn_cache *cache;
     int result = firn_open(&cache, path, &options);

@@ -32,6 +32,9 @@ typedef struct world {
     bool exact; /* nothing may be missing */
     uint64_t hits;
     uint64_t misses;
+    uint64_t lost; /* entries that should be there, and were not */
+    uint64_t demotions_refused;
+    uint64_t admissions_refused;
 } world;
 
 static uint64_t now_ms;
@@ -90,6 +93,10 @@ static void do_get(world *self, unsigned number) {
     ck_assert_int_eq(result, FIRN_NOT_FOUND);
     ck_assert_msg(!self->exact || !is_expected(&self->entries[number]), "key %u is lost", number);
     self->misses++;
+    if (is_expected(&self->entries[number])) {
+        self->lost++;
+        self->entries[number].there = false; /* and it is not to come back */
+    }
 }
 
 static size_t random_size(world *self) {
@@ -141,7 +148,15 @@ static void open_world(world *self) {
     self->cache = open_with(self->path, &self->options);
 }
 
+static void note_refusals(world *self) {
+    firn_stats stats = FIRN_STATS_INIT;
+    ck_assert_int_eq(firn_get_stats(self->cache, &stats), FIRN_OK);
+    self->demotions_refused += stats.demotions_refused;
+    self->admissions_refused += stats.admissions_refused;
+}
+
 static void restart(world *self) {
+    note_refusals(self);
     ck_assert_int_eq(firn_close(self->cache), FIRN_OK);
     open_world(self);
 }
@@ -196,6 +211,7 @@ static void live(world *self, unsigned steps) {
     for (unsigned i = 0; i < KEYS; i++) {
         do_get(self, i);
     }
+    note_refusals(self);
     ck_assert_int_eq(firn_close(self->cache), FIRN_OK);
 }
 
@@ -211,7 +227,7 @@ static void all_modes(uint64_t hot_bytes, uint64_t cold_bytes, bool exact, const
         self.options.cold_bytes = cold_bytes;
         self.options.write_mode = i % 3;
         self.options.threads = i / 3 % 2;
-        self.options.promotion = i / 6 % 2;
+        self.options.promotion = firn_tier_policy_name(FIRN_PROMOTION, i / 6 % 2);
         self.options.hot_policy = firn_policy_name(i / 12);
         self.options.backpressure = exact ? FIRN_BACKPRESSURE_WRITE : i % 2;
         self.options.durability = i % 2 == 0 ? FIRN_DURABILITY_NONE : FIRN_DURABILITY_PERIODIC;
@@ -237,6 +253,43 @@ START_TEST(a_disk_cache_agrees_too) {
 }
 END_TEST
 
+/* With room below, only what a policy refused may be lost, each time it is counted. */
+START_TEST(what_policies_refuse_is_counted_and_nothing_stale_is_seen) {
+    enum { ADMISSIONS = 3, DEMOTIONS = 5, PROMOTIONS = 3 };
+    uint64_t refused = 0;
+    uint64_t unadmitted = 0;
+    uint64_t lost = 0;
+    for (unsigned i = 0; i < ADMISSIONS * DEMOTIONS * PROMOTIONS; i++) {
+        char *path = scratch_path("model-movers");
+        world self = {.path = path, .options = FIRN_OPTIONS_INIT, .seed = 1181783497u + i};
+        self.options.admission = firn_tier_policy_name(FIRN_ADMISSION, i % ADMISSIONS);
+        self.options.demotion = firn_tier_policy_name(FIRN_DEMOTION, i / ADMISSIONS % DEMOTIONS);
+        self.options.promotion = firn_tier_policy_name(FIRN_PROMOTION, i / ADMISSIONS / DEMOTIONS);
+        self.options.demotion_rate = 20000;
+        self.options.hot_bytes = 64 << 10;
+        self.options.cold_bytes = 64 << 20;
+        self.options.threads = i % 2;
+        self.options.shards = 1u << i % 2;
+        self.options.hot_policy = firn_policy_name(i % 9);
+        self.options.filter_bytes = i % 7 == 0 ? FIRN_FILTER_OFF : 0;
+        live(&self, 2500);
+        ck_assert_msg(self.lost <= self.demotions_refused + self.admissions_refused,
+                      "%s, %s, %s: %llu lost", self.options.admission, self.options.demotion,
+                      self.options.promotion, (unsigned long long)self.lost);
+        refused += self.demotions_refused;
+        unadmitted += self.admissions_refused;
+        lost += self.lost;
+        remove_tree(path);
+    }
+    ck_assert_uint_gt(refused, 0);
+    ck_assert_uint_gt(unadmitted, 0);
+    ck_assert_uint_gt(lost, 0);
+    ck_assert_ptr_null(firn_tier_policy_name(FIRN_ADMISSION, ADMISSIONS));
+    ck_assert_ptr_null(firn_tier_policy_name(FIRN_DEMOTION, DEMOTIONS));
+    ck_assert_ptr_null(firn_tier_policy_name(FIRN_PROMOTION, PROMOTIONS));
+}
+END_TEST
+
 START_TEST(memory_alone_agrees_too) {
     for (unsigned i = 0; i < 6; i++) {
         world self = {.path = NULL, .options = FIRN_OPTIONS_INIT, .seed = 1234567 + i};
@@ -252,6 +305,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, with_room_below_nothing_is_ever_lost);
     tcase_add_test(tcase, with_both_tiers_full_nothing_stale_is_ever_seen);
     tcase_add_test(tcase, a_disk_cache_agrees_too);
+    tcase_add_test(tcase, what_policies_refuse_is_counted_and_nothing_stale_is_seen);
     tcase_add_test(tcase, memory_alone_agrees_too);
 }
 

@@ -387,7 +387,7 @@ START_TEST(a_program_may_bring_its_own_policy) {
     const firn_policy own = {
         sizeof(firn_policy), "own-fifo",  sizeof(fifo), FIRN_HITS_MARK, 1,    fifo_init,
         fifo_fini,           fifo_resize, fifo_insert,  fifo_insert,    NULL, fifo_replace,
-        fifo_remove,         fifo_victim, fifo_walk,
+        fifo_remove,         fifo_victim, fifo_walk,    NULL,
     };
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 256 << 10;

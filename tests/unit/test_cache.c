@@ -133,7 +133,7 @@ START_TEST(options_that_make_no_sense_are_refused_with_words) {
     cases[0].options.hot_bytes = 0;
     cases[1].options.hot_bytes = 100;
     cases[2].options.hot_policy = "nonesuch";
-    cases[3].options.promotion = 77;
+    cases[3].options.promotion = "never";
     cases[4].options.shards = 3;
     cases[5].options.compression_level = 99;
     cases[6].options.allocator.alloc = (void *(*)(void *, size_t))(uintptr_t)1;
@@ -528,7 +528,7 @@ START_TEST(the_second_hit_promotes_when_asked) {
     ck_assert_int_eq(unlink(list), 0);
     free(list);
     firn_options options = FIRN_OPTIONS_INIT;
-    options.promotion = FIRN_PROMOTE_SECOND_HIT;
+    options.promotion = "kth-hit";
     cache = open_with(path, &options);
     expect_text(cache, "k", "v");
     ck_assert_uint_eq(stats_of(cache).promotions, 0);

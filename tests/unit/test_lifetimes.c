@@ -126,7 +126,7 @@ START_TEST(a_pin_brings_an_entry_up_and_flushing_writes_it) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.threads = 0;
     options.hot_bytes = 1 << 20;
-    options.promotion = FIRN_PROMOTE_SECOND_HIT;
+    options.promotion = "kth-hit";
     firn_cache *cache = open_with(path, &options);
     put_text(cache, "k", "below");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);

@@ -10,14 +10,13 @@
  * Costs 8 to 16 bytes an entry for the sketch. */
 #include <stdbool.h>
 
-#include "base/sketch.h"
 #include "hot/policy/entry_list.h"
+#include "hot/policy/frequencies.h"
 #include "hot/policy/policies.h"
 
 enum { WINDOW, PROBATION, PROTECTED, PARTS }; /* bits of an entry */
 
 enum {
-    SKETCH_MIN = 64,         /* words */
     SAMPLE_TIMES = 10,       /* requests between two moves of the border, times the entries */
     ADMIT_LUCK_FROM = 6,     /* frequency from which a loser may be let in by chance, against */
     ADMIT_LUCK_ONE_IN = 128, /* streams that are made to collide */
@@ -32,8 +31,7 @@ typedef struct tinylfu {
     uint64_t capacity;
     uint64_t window_capacity;
     firn_entry_list parts[PARTS];
-    firn_sketch sketch;
-    uint64_t sketch_words;
+    firn_frequencies frequencies;
     uint64_t hits; /* since the border was last moved */
     uint64_t misses;
     bool was_full;  /* before, the hit ratio rises by itself and tells nothing of the border */
@@ -62,37 +60,16 @@ static int tinylfu_init(void *state, const firn_policy_host *host, uint64_t capa
     self->step = STEP_START;
     self->luck = capacity | 1;
     tinylfu_resize(state, capacity);
-    self->sketch_words = SKETCH_MIN;
-    uint64_t *words = firn_policy_alloc(host, self->sketch_words * sizeof *words);
-    if (words == NULL) {
-        return FIRN_ENOMEM;
-    }
-    firn_sketch_init(&self->sketch, words, self->sketch_words);
-    return FIRN_OK;
+    return firn_frequencies_init(&self->frequencies, host);
 }
 
 static void tinylfu_fini(void *state) {
     tinylfu *self = state;
-    firn_policy_free(self->host, self->sketch.words, self->sketch_words * sizeof(uint64_t));
+    firn_frequencies_fini(&self->frequencies);
 }
 
 static uint64_t entries(const tinylfu *self) {
     return self->parts[WINDOW].count + self->parts[PROBATION].count + self->parts[PROTECTED].count;
-}
-
-/* The sketch grows with the entries; without memory it is less exact. */
-static void fit_sketch(tinylfu *self) {
-    if (entries(self) <= firn_sketch_room(self->sketch_words)) {
-        return;
-    }
-    uint64_t bytes = self->sketch_words * sizeof(uint64_t);
-    uint64_t *words = firn_policy_alloc(self->host, bytes * 2);
-    if (words != NULL) {
-        uint64_t *old = self->sketch.words;
-        firn_sketch_double(&self->sketch, words);
-        firn_policy_free(self->host, old, bytes);
-        self->sketch_words *= 2;
-    }
 }
 
 static void move_to(tinylfu *self, firn_entry *entry, unsigned part) {
@@ -138,12 +115,9 @@ static void count_miss(tinylfu *self) {
 
 static void tinylfu_insert(void *state, firn_entry *entry) {
     tinylfu *self = state;
-    fit_sketch(self);
-    /* not less than the sketch may be half empty by, lest a few requests age all of it */
-    uint64_t now = entries(self) + 1;
-    uint64_t least = firn_sketch_room(self->sketch_words) / 2;
-    self->sketch.entries = now > least ? now : least;
-    firn_sketch_add(&self->sketch, self->host->hash(self->host, entry));
+    firn_frequencies_fit(&self->frequencies, entries(self));
+    firn_frequencies_pace(&self->frequencies, entries(self) + 1);
+    firn_frequencies_add(&self->frequencies, self->host->hash(self->host, entry));
     firn_entry_set_bits(entry, WINDOW);
     uint64_t charge = charge_of(self, entry);
     if (charge > self->window_capacity) {
@@ -161,14 +135,14 @@ static void tinylfu_insert(void *state, firn_entry *entry) {
 
 static void tinylfu_restore(void *state, firn_entry *entry) {
     tinylfu *self = state;
-    fit_sketch(self);
+    firn_frequencies_fit(&self->frequencies, entries(self));
     firn_entry_set_bits(entry, PROBATION);
     firn_entry_list_push_tail(&self->parts[PROBATION], entry, charge_of(self, entry));
 }
 
 static void tinylfu_hit(void *state, firn_entry *entry) {
     tinylfu *self = state;
-    firn_sketch_add(&self->sketch, self->host->hash(self->host, entry));
+    firn_frequencies_add(&self->frequencies, self->host->hash(self->host, entry));
     if (firn_entry_bits(entry) == PROBATION) {
         move_to(self, entry, PROTECTED);
         uint64_t main = self->capacity - self->window_capacity;
@@ -195,8 +169,9 @@ static void tinylfu_remove(void *state, firn_entry *entry, int evicted) {
 }
 
 static bool admits(tinylfu *self, const firn_entry *candidate, const firn_entry *victim) {
-    unsigned mine = firn_sketch_estimate(&self->sketch, self->host->hash(self->host, candidate));
-    unsigned other = firn_sketch_estimate(&self->sketch, self->host->hash(self->host, victim));
+    const firn_frequencies *frequencies = &self->frequencies;
+    unsigned mine = firn_frequencies_of(frequencies, self->host->hash(self->host, candidate));
+    unsigned other = firn_frequencies_of(frequencies, self->host->hash(self->host, victim));
     if (mine > other) {
         return true;
     }
@@ -238,6 +213,14 @@ static firn_entry *tinylfu_walk(void *state, const firn_entry *entry, unsigned o
     return firn_entry_lists_walk(lists, PARTS, in, entry, order);
 }
 
+static unsigned tinylfu_frequency(void *state, uint64_t hash, int again) {
+    tinylfu *self = state;
+    if (again) {
+        firn_frequencies_add(&self->frequencies, hash);
+    }
+    return firn_frequencies_of(&self->frequencies, hash);
+}
+
 const firn_policy firn_tinylfu_policy = {
     .size = sizeof(firn_policy),
     .name = "tinylfu",
@@ -253,4 +236,5 @@ const firn_policy firn_tinylfu_policy = {
     .remove = tinylfu_remove,
     .victim = tinylfu_victim,
     .walk = tinylfu_walk,
+    .frequency = tinylfu_frequency,
 };

@@ -1,0 +1,20 @@
+/* The memory of ghosts that policies share a measure of. See policies.h. */
+#include "tier/policy/policies.h"
+
+enum { SHARE = 64, LINES_MIN = 4, LINES_MAX = (1 << 20) / FIRN_RECENT_LINE };
+
+static size_t bytes_of(size_t lines) {
+    return lines * FIRN_RECENT_LINE * sizeof(uint32_t);
+}
+
+int firn_ghosts_begin(firn_recent *ghosts, const firn_tier_host *host) {
+    uint64_t lines = host->hot_bytes / SHARE / bytes_of(1);
+    lines = lines < LINES_MIN ? LINES_MIN : lines > LINES_MAX ? LINES_MAX : lines;
+    ghosts->ghosts = host->alloc(host, bytes_of(lines));
+    ghosts->lines = ghosts->ghosts != NULL ? lines : 0;
+    return ghosts->ghosts != NULL ? FIRN_OK : FIRN_ENOMEM;
+}
+
+void firn_ghosts_end(firn_recent *ghosts, const firn_tier_host *host) {
+    host->free(host, ghosts->ghosts, bytes_of(ghosts->lines));
+}
