@@ -47,12 +47,17 @@ static void age(firn_sketch *sketch) {
 void firn_sketch_add(firn_sketch *sketch, uint64_t hash) {
     uint64_t mix = mixed(hash);
     uint64_t *line = line_of(sketch, mix);
+    unsigned shifts[ROWS];
+    uint64_t *words[ROWS];
+    unsigned counts[ROWS];
+    unsigned least = COUNTER_MAX;
     for (unsigned row = 0; row < ROWS; row++) {
-        unsigned shift;
-        uint64_t *word = word_of(line, mix, row, &shift);
-        if ((*word >> shift & COUNTER_MAX) < COUNTER_MAX) {
-            *word += UINT64_C(1) << shift;
-        }
+        words[row] = word_of(line, mix, row, &shifts[row]);
+        counts[row] = (unsigned)(*words[row] >> shifts[row] & COUNTER_MAX);
+        least = counts[row] < least ? counts[row] : least;
+    }
+    for (unsigned row = 0; row < ROWS && least < COUNTER_MAX; row++) {
+        *words[row] += (uint64_t)(counts[row] == least) << shifts[row];
     }
     sketch->additions++;
     if (sketch->additions >= sketch->entries * AGED_AFTER) {

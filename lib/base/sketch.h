@@ -1,5 +1,7 @@
 /* How often a hash was seen lately: a count-min sketch of 4-bit counters that age by halving
- * (Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", 2017).
+ * (Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", 2017). Only the
+ * least of a hash's counters is raised (Estan, Varghese, "New directions in traffic measurement and
+ * accounting", 2002), so that others are mistaken for it less often.
  *
  * Four counters a hash, all in one line of 64 bytes; the least of them counts. After ten times as
  * many additions as there are entries, all counters are halved. 8 bytes an entry it is made for.

@@ -539,7 +539,8 @@ static void count_arrival_locked(firn_hot_shard *shard, const firn_object *objec
     const firn_hot_part *part = part_of(shard, object);
     if (counts_itself(shard, part)) {
         uint64_t entries = LOAD(shard->resident_entries);
-        firn_frequencies_fit(&shard->frequencies, entries);
+        /* Twice as wide as for a comparison of two: here it has to tell one from two. */
+        firn_frequencies_fit(&shard->frequencies, 2 * entries);
         firn_frequencies_pace(&shard->frequencies, entries);
         firn_frequencies_add(&shard->frequencies, firn_object_hash(object));
     }

@@ -37,14 +37,17 @@ static size_t make_value(unsigned char *value, unsigned key, uint64_t change) {
     return size;
 }
 
-static void flush(firn_cache *cache, ledger *shared) {
+/* refuses: what was refused below before is not there to be flushed. */
+static void flush(firn_cache *cache, ledger *shared, bool refuses) {
     uint64_t done[KEYS];
     for (unsigned i = 0; i < KEYS; i++) {
         done[i] = atomic_load(&shared->done[i]);
     }
     if (firn_flush(cache) == FIRN_OK) {
         for (unsigned i = 0; i < KEYS; i++) {
-            atomic_store(&shared->flushed[i], done[i]);
+            if (!refuses || firn_contains(cache, &i, sizeof i) == FIRN_OK) {
+                atomic_store(&shared->flushed[i], done[i]);
+            }
         }
     }
 }
@@ -72,7 +75,7 @@ _Noreturn static void child(const char *path, const firn_options *options, ledge
         }
         atomic_store(&shared->done[key], change);
         if (next(&seed) % 400 == 0) {
-            flush(cache, shared);
+            flush(cache, shared, options->demotion != NULL);
         }
     }
 }
@@ -188,9 +191,21 @@ START_TEST(the_same_with_write_behind_and_without_a_thread) {
 }
 END_TEST
 
+/* What the demotion policy refuses must not uncover what is older. */
+START_TEST(the_same_where_most_is_refused_below) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 64 << 10;
+    options.cold_bytes = 16 << 20;
+    options.demotion = "reject-first";
+    options.promotion = "kth-hit";
+    crash_loop(&options, "crash-refused");
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, a_killed_program_finds_its_store_sound_and_nothing_stale);
     tcase_add_test(tcase, the_same_with_write_behind_and_without_a_thread);
+    tcase_add_test(tcase, the_same_where_most_is_refused_below);
 }
 
 int main(void) {

@@ -58,6 +58,7 @@ typedef struct scenario {
     bool reuse; /* freed memory is given out again at once */
     unsigned write_mode;
     unsigned backpressure;
+    bool refuses; /* the demotion policy wants nothing below */
     const char *policy;
     unsigned bound; /* 0: none */
     bool may_miss;  /* a get may find nothing though there is an entry all the while: it looks into
@@ -572,6 +573,27 @@ static void full_queue_over_stored_a(void) {
     put(A, 2);
 }
 
+/* In memory, and an older one below. */
+static void newer_a(void) {
+    put(A, 1);
+    flush();
+    put(A, 2);
+}
+
+static void flushed_a(void) {
+    put(A, 1);
+    flush();
+}
+
+static int refuse_all(void *state, const firn_candidate *candidate) {
+    (void)state;
+    (void)candidate;
+    return 0;
+}
+
+static const firn_tier_policy never = {
+    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
+
 static void failing_writes(void) {
     queued_a();
     doubles_fail_writes(true);
@@ -732,6 +754,18 @@ static const scenario scenarios[] = {
      .bodies = {evict, get_a_twice}},
     {"the queue is full, overwrite, get", COLD, .bound = 2, .backpressure = FIRN_BACKPRESSURE_DROP,
      .setup = full_queue_over_stored_a, .bodies = {evict, put_a_other, get_a}},
+    {"refused below, get", COLD, .refuses = true, .setup = resident_a,
+     .bodies = {evict, get_a_twice}},
+    {"refused below over an older one, get, write", COLD, .bound = 2, .refuses = true,
+     .setup = newer_a, .bodies = {evict, get_a_twice, write}},
+    {"refused below over an older one, overwrite, get", COLD, .bound = 2, .refuses = true,
+     .setup = newer_a, .bodies = {evict, put_a_other, get_a}},
+    {"refused below, reclaim, get", COLD, .bound = 2, .refuses = true, .setup = flushed_a,
+     .bodies = {reclaim_a, evict, get_a}},
+    {"refused below, flush, overwrite", COLD, .bound = 2, .refuses = true, .setup = resident_a,
+     .bodies = {flush, put_and_get_a, evict}},
+    {"refused below, delete, write", COLD, .bound = 2, .refuses = true, .setup = newer_a,
+     .bodies = {evict, delete_and_get_a, write}},
     {"writes fail, overwrite", COLD, .setup = failing_writes, .bodies = {write, put_and_get_a},
      .check = check_writes_again},
     {"writes fail, delete, get", COLD, .setup = failing_writes, .bodies = {write, delete_a, get_a},
@@ -837,7 +871,8 @@ static uint64_t counted(enum firn_event event) {
 static unsigned losses(void) {
     uint64_t lost = counted(FIRN_EVENT_DROPPED_MEMORY_ONLY) +
                     counted(FIRN_EVENT_DROPPED_BACKPRESSURE) +
-                    counted(FIRN_EVENT_DROPPED_TOO_LARGE) + counted(FIRN_EVENT_DROPPED_UNENCODED);
+                    counted(FIRN_EVENT_DEMOTION_REFUSED) + counted(FIRN_EVENT_DROPPED_TOO_LARGE) +
+                    counted(FIRN_EVENT_DROPPED_UNENCODED);
     if (world.cache->cold != NULL) {
         firn_cold_stats stats;
         firn_cold_get_stats(world.cache->cold, &stats);
@@ -1047,6 +1082,7 @@ static void open_cache(void) {
     options.durability = FIRN_DURABILITY_NONE;
     options.write_mode = of->write_mode;
     options.backpressure = of->backpressure;
+    options.demotion_ops = of->refuses ? &never : NULL;
     options.hot_policy = of->policy;
     options.allocator = doubles_allocator();
     options.clock.now_ms = clock_now;

@@ -2,6 +2,7 @@
  * is lost that was never dropped. Run under the thread sanitizer too. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <firn/firn.h>
@@ -95,7 +96,8 @@ START_TEST(threads_share_a_memory_cache) {
 }
 END_TEST
 
-static void share_a_store(unsigned write_mode, unsigned backpressure, const char *name) {
+static void share_a_store(unsigned write_mode, unsigned backpressure, bool moves,
+                          const char *name) {
     char *path = scratch_path(name);
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 96 << 10;
@@ -105,6 +107,13 @@ static void share_a_store(unsigned write_mode, unsigned backpressure, const char
     options.backpressure = backpressure;
     options.write_behind_ms = 5;
     options.sync_interval_ms = 20;
+    if (moves) {
+        options.admission = "frequency";
+        options.demotion = "budget";
+        options.demotion_rate = 1 << 20;
+        options.promotion = "gain";
+        options.hot_policy = "sieve";
+    }
     firn_cache *cache = open_with(path, &options);
     run_jobs(cache);
     firn_stats stats = FIRN_STATS_INIT;
@@ -119,17 +128,22 @@ static void share_a_store(unsigned write_mode, unsigned backpressure, const char
 }
 
 START_TEST(threads_share_both_tiers) {
-    share_a_store(FIRN_WRITE_ON_EVICTION, FIRN_BACKPRESSURE_WRITE, "on-eviction");
+    share_a_store(FIRN_WRITE_ON_EVICTION, FIRN_BACKPRESSURE_WRITE, false, "on-eviction");
 }
 END_TEST
 
 START_TEST(threads_share_both_tiers_with_write_behind) {
-    share_a_store(FIRN_WRITE_BEHIND, FIRN_BACKPRESSURE_DROP, "behind");
+    share_a_store(FIRN_WRITE_BEHIND, FIRN_BACKPRESSURE_DROP, false, "behind");
 }
 END_TEST
 
 START_TEST(threads_share_both_tiers_with_write_through) {
-    share_a_store(FIRN_WRITE_THROUGH, FIRN_BACKPRESSURE_WRITE, "through");
+    share_a_store(FIRN_WRITE_THROUGH, FIRN_BACKPRESSURE_WRITE, false, "through");
+}
+END_TEST
+
+START_TEST(threads_share_both_tiers_with_policies_of_moves) {
+    share_a_store(FIRN_WRITE_ON_EVICTION, FIRN_BACKPRESSURE_WRITE, true, "moves");
 }
 END_TEST
 
@@ -138,6 +152,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, threads_share_both_tiers);
     tcase_add_test(tcase, threads_share_both_tiers_with_write_behind);
     tcase_add_test(tcase, threads_share_both_tiers_with_write_through);
+    tcase_add_test(tcase, threads_share_both_tiers_with_policies_of_moves);
 }
 
 int main(void) {

@@ -2,10 +2,13 @@
  * often it is wanted, and to what it costs to make.
  *
  * Room is what is expected after compression, so that what compresses well is small. One that is
- * wanted once has to be no larger than others are on the average, of all that were asked about;
- * one that is wanted three times may be three times as large. Where all have one size, all are
+ * wanted once may be half as large again as others are on the average, of all that were asked about;
+ * one that is wanted three times three times as large. Where all have about one size, all are
  * written. */
 #include "tier/policy/policies.h"
+
+/* The size is a guess, from a sample. */
+#define SLACK 1.5
 
 typedef struct state {
     firn_running_mean sizes; /* stored sizes of those that were asked about */
@@ -18,7 +21,7 @@ static int admits(void *memory, const firn_candidate *candidate) {
     firn_running_mean_add(&self->sizes, size);
     double worth = firn_candidate_worth(candidate, &self->costs);
     double cost = self->costs.count > 0 ? self->costs.mean : 1;
-    return worth * self->sizes.mean >= cost * size;
+    return worth * self->sizes.mean * SLACK >= cost * size;
 }
 
 const firn_tier_policy firn_demote_small_policy = {
