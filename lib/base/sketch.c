@@ -44,25 +44,29 @@ static void age(firn_sketch *sketch) {
     sketch->additions /= 2;
 }
 
-void firn_sketch_add(firn_sketch *sketch, uint64_t hash) {
+static void add_to(firn_sketch *sketch, uint64_t hash, unsigned most) {
     uint64_t mix = mixed(hash);
     uint64_t *line = line_of(sketch, mix);
-    unsigned shifts[ROWS];
-    uint64_t *words[ROWS];
-    unsigned counts[ROWS];
-    unsigned least = COUNTER_MAX;
     for (unsigned row = 0; row < ROWS; row++) {
-        words[row] = word_of(line, mix, row, &shifts[row]);
-        counts[row] = (unsigned)(*words[row] >> shifts[row] & COUNTER_MAX);
-        least = counts[row] < least ? counts[row] : least;
-    }
-    for (unsigned row = 0; row < ROWS && least < COUNTER_MAX; row++) {
-        *words[row] += (uint64_t)(counts[row] == least) << shifts[row];
+        unsigned shift;
+        uint64_t *word = word_of(line, mix, row, &shift);
+        if ((*word >> shift & COUNTER_MAX) <= most) {
+            *word += UINT64_C(1) << shift;
+        }
     }
     sketch->additions++;
     if (sketch->additions >= sketch->entries * AGED_AFTER) {
         age(sketch);
     }
+}
+
+void firn_sketch_add(firn_sketch *sketch, uint64_t hash) {
+    add_to(sketch, hash, COUNTER_MAX - 1);
+}
+
+void firn_sketch_add_exactly(firn_sketch *sketch, uint64_t hash) {
+    unsigned least = firn_sketch_estimate(sketch, hash);
+    add_to(sketch, hash, least < COUNTER_MAX ? least : COUNTER_MAX - 1);
 }
 
 void firn_sketch_double(firn_sketch *sketch, uint64_t *words) {

@@ -1,7 +1,5 @@
 /* How often a hash was seen lately: a count-min sketch of 4-bit counters that age by halving
- * (Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", 2017). Only the
- * least of a hash's counters is raised (Estan, Varghese, "New directions in traffic measurement and
- * accounting", 2002), so that others are mistaken for it less often.
+ * (Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", 2017).
  *
  * Four counters a hash, all in one line of 64 bytes; the least of them counts. After ten times as
  * many additions as there are entries, all counters are halved. 8 bytes an entry it is made for.
@@ -32,6 +30,11 @@ static inline void firn_sketch_init(firn_sketch *sketch, uint64_t *words, uint64
 /* 0 to 15. */
 unsigned firn_sketch_estimate(const firn_sketch *sketch, uint64_t hash);
 void firn_sketch_add(firn_sketch *sketch, uint64_t hash);
+/* The same, and raises only the least of the hash's counters, so that others are mistaken for it
+ * less often (Estan, Varghese, "New directions in traffic measurement and accounting", 2002): for
+ * who tells once from twice. Who compares two hashes fares better with the other on loops, where
+ * all are equal and what is mistaken breaks the tie. */
+void firn_sketch_add_exactly(firn_sketch *sketch, uint64_t hash);
 /* Fills a new sketch of twice as many words with what an old one knows. */
 void firn_sketch_double(firn_sketch *sketch, uint64_t *words);
 

@@ -241,7 +241,7 @@ static bool counts_itself(const firn_hot_shard *shard, const firn_hot_part *part
 static void count_locked(firn_hot_shard *shard, const firn_hot_part *part,
                          const firn_object *object) {
     if (counts_itself(shard, part)) {
-        firn_frequencies_add(&shard->frequencies, firn_object_hash(object));
+        firn_frequencies_add_exactly(&shard->frequencies, firn_object_hash(object));
     }
 }
 
@@ -542,7 +542,7 @@ static void count_arrival_locked(firn_hot_shard *shard, const firn_object *objec
         /* Twice as wide as for a comparison of two: here it has to tell one from two. */
         firn_frequencies_fit(&shard->frequencies, 2 * entries);
         firn_frequencies_pace(&shard->frequencies, entries);
-        firn_frequencies_add(&shard->frequencies, firn_object_hash(object));
+        firn_frequencies_add_exactly(&shard->frequencies, firn_object_hash(object));
     }
 }
 
@@ -590,7 +590,7 @@ unsigned firn_hot_frequency_locked(firn_hot_shard *shard, unsigned group, uint64
         return part->policy->frequency(part->state, hash, again);
     }
     if (again) {
-        firn_frequencies_add(&shard->frequencies, hash);
+        firn_frequencies_add_exactly(&shard->frequencies, hash);
     }
     return firn_frequencies_of(&shard->frequencies, hash);
 }

@@ -35,4 +35,11 @@ static inline void firn_frequencies_add(firn_frequencies *self, uint64_t hash) {
     }
 }
 
+/* See firn_sketch_add_exactly. */
+static inline void firn_frequencies_add_exactly(firn_frequencies *self, uint64_t hash) {
+    if (self->words > 0) {
+        firn_sketch_add_exactly(&self->sketch, hash);
+    }
+}
+
 #endif
