@@ -136,10 +136,7 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         if (!tombstone) {
             bool cleared = firn_is_cleared(cache, object);
             firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
-            firn_decide_of(cache, item->hash, object,
-                           cleared ? FIRN_DECISION_INVALIDATE : FIRN_DECISION_EXPIRE,
-                           cleared ? FIRN_REASON_CLEARED : FIRN_REASON_TTL,
-                           cleared ? 0 : item->expires_ms);
+            firn_decide_over(cache, item->hash, object, cleared);
             if (indexed) {
                 firn_links_remove_locked(cache, item->hash);
             }

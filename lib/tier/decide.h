@@ -52,7 +52,7 @@ void firn_decide_of(struct firn_cache *cache, uint64_t hash, struct firn_object 
 bool firn_decide_unreadable(struct firn_cache *cache, uint64_t hash, int result);
 
 /* An entry was found expired, or cleared, and goes. */
-void firn_tell_over(struct firn_cache *cache, uint64_t hash, struct firn_object *object,
+void firn_decide_over(struct firn_cache *cache, uint64_t hash, struct firn_object *object,
                     bool cleared);
 
 /* Calls the listener with what waits for it, unless the thread is within something that must not

@@ -37,7 +37,7 @@ firn_object *firn_expire_locked(firn_cache *cache, firn_hot_shard *shard, uint64
     firn_hot_remove_locked(shard, hash, object, false);
     firn_links_remove_locked(cache, hash);
     bool cleared = firn_is_cleared(cache, object);
-    firn_tell_over(cache, hash, object, cleared);
+    firn_decide_over(cache, hash, object, cleared);
     if (cache->cold == NULL) {
         /* With a cold tier the record is still to be found there, and is counted then. */
         firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
@@ -104,7 +104,7 @@ static void leave_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     if (over) {
         firn_count(cache->counters, cleared ? FIRN_EVENT_CLEARED : FIRN_EVENT_EXPIRED, 1);
         firn_links_remove_locked(cache, hash);
-        firn_tell_over(cache, hash, victim, cleared);
+        firn_decide_over(cache, hash, victim, cleared);
     } else if (lost) {
         firn_count(cache->counters, FIRN_EVENT_DROPPED_MEMORY_ONLY, 1);
         tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_LOST);

@@ -21,7 +21,9 @@ _firn() {
     help) values="compact dump explain get replay stat top trace verify" ;;
     --policy) values="lru slru clock sieve s3fifo arc tinylfu gdsf auto" ;;
     --tier) values="both hot" ;;
-    --promotion) values="always second-hit" ;;
+    --admission) values="always frequency size" ;;
+    --demotion) values="always reject-first frequency size budget" ;;
+    --promotion) values="always kth-hit gain" ;;
     --write-mode) values="on-eviction behind through" ;;
     --durability) values="periodic none commit" ;;
     --threads) values="0 1" ;;
@@ -44,7 +46,7 @@ _firn() {
     top) options="--once --interval --json --prometheus --help" ;;
     get) options="--raw --escape --json --escaped-key --help" ;;
     replay)
-        options="--hot --cold --policy --capacity --jobs --plot --ratio --tier --promotion --write-mode --durability --level --ttl \
+        options="--hot --cold --policy --capacity --jobs --plot --ratio --tier --admission --demotion --demotion-rate --promotion --promotion-hits --miss-cost --cold-cost --pace --write-mode --durability --level --ttl \
             --threads --shards --value-size --restart-at --no-restart --keep --json --quiet --help"
         ;;
     stat) options="--json --help" ;;
