@@ -48,6 +48,7 @@ static enum told told_by(const firn_decision *decision) {
     case FIRN_DECISION_REFUSE: /* if it changed: another brought it up, put it or deleted it */
         return decision->reason == FIRN_REASON_CHANGED ? SILENT : OUT;
     case FIRN_DECISION_EVICT:
+        return decision->reason == FIRN_REASON_ROOM_REFUSED ? GONE : OUT;
     case FIRN_DECISION_DEMOTE:
     case FIRN_DECISION_DAMAGE: /* only what is not in memory is read below */
     case FIRN_DECISION_ERROR:
