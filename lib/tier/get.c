@@ -36,20 +36,12 @@ void firn_removals_bump(firn_cache *cache, uint64_t hash) {
     atomic_fetch_add_explicit(removal_counter(cache, hash), 1, memory_order_relaxed);
 }
 
-static void tell_if_unreadable(firn_cache *cache, uint64_t hash, int result) {
-    if (result == FIRN_ECORRUPT) {
-        firn_decide(cache, hash, 0, FIRN_DECISION_DAMAGE, FIRN_REASON_CHECKSUM, 0);
-    } else if (result == FIRN_EIO) {
-        firn_decide(cache, hash, 0, FIRN_DECISION_ERROR, FIRN_REASON_READ, (uint64_t)-result);
-    }
-}
-
 int firn_read_below(firn_cache *cache, uint64_t hash, const void *key, size_t key_size,
                     firn_object **object) {
     firn_raise self = {.cache = cache};
     int result = firn_cold_read(cache->cold, hash, key, key_size, firn_raise_place, &self, NULL);
     result = firn_raise_finish(&self, key, key_size, result);
-    tell_if_unreadable(cache, hash, result);
+    (void)firn_decide_unreadable(cache, hash, result);
     *object = self.object;
     return result;
 }
@@ -477,7 +469,7 @@ static int read_batch(firn_cache *cache, below_batch *batch, firn_object **objec
     for (size_t i = 0; i < batch->count; i++) {
         int one = firn_raise_finish(&batch->found[i], batch->items[i].key, batch->items[i].key_size,
                                     batch->items[i].result);
-        tell_if_unreadable(cache, batch->items[i].hash, one);
+        (void)firn_decide_unreadable(cache, batch->items[i].hash, one);
         one = miss_if_damaged(one);
         if (one == FIRN_OK) {
             objects[batch->at[i]] = batch->found[i].object;

@@ -7,8 +7,8 @@ and a table.
 
 FIRN is the program, TRACES a folder of NAME.csv.zst, OUT the file of JSON lines; what it has already is
 not run again. The hot tier is a fiftieth of what the trace touches, the cold tier nine times as much, so
-that neither holds all. Values have the trace's sizes, or such that all together come to 64 MiB, and are
-stored as they are: what is written is what a policy chose to write, whatever the codec. --limit: the
+that neither holds all. Values have the trace's sizes, or such that all together come to 64 MiB (of 8 KiB at
+the most), and are stored as they are: what is written is what a policy chose to write, whatever the codec. --limit: the
 first N requests of each trace. --costs: each key has a cost from 0.1 to 100 ms that policies are told;
 else a miss costs 1 ms, and they are not. A cold hit costs 20 us. For "budget" the rate is half of what
 "always" wrote. With one shard and no thread, so that a run gives the same each time.
@@ -24,6 +24,7 @@ import tempfile
 
 PACE = 1000  # requests a second
 FOOTPRINT = 64 << 20
+VALUE_MAX = 8192
 DEMOTIONS = ["always", "reject-first", "frequency", "size", "budget"]
 PROMOTIONS = ["always", "kth-hit", "gain"]
 ADMISSIONS = ["always", "frequency", "size"]
@@ -63,7 +64,7 @@ def run_trace(arguments, name, done, out):
                                          arguments.limit)
     value_size = 1024
     if footprint == 0:
-        value_size = max(64, FOOTPRINT // distinct)
+        value_size = min(VALUE_MAX, max(64, FOOTPRINT // distinct))
         footprint = value_size * distinct
     setting = {"hot": max(65536, footprint // 50), "cold": max(1 << 20, footprint * 9 // 50),
                "value_size": value_size}

@@ -215,6 +215,22 @@ START_TEST(everything_is_cleared_and_the_memory_comes_back) {
 }
 END_TEST
 
+/* Who is evicted before the sweep comes to it is counted for what it is. */
+START_TEST(what_was_cleared_is_not_counted_as_expired_when_it_is_evicted) {
+    firn_options options = clocked();
+    options.hot_bytes = 256 << 10;
+    options.shards = 1;
+    firn_cache *cache = open_with(NULL, &options);
+    put_text(cache, "a", "cleared");
+    ck_assert_int_eq(firn_clear(cache, "a", 1), FIRN_OK);
+    push_out(cache, 400);
+    ck_assert_uint_gt(stats_of(cache).evictions, 0);
+    ck_assert_uint_eq(stats_of(cache).cleared, 1);
+    ck_assert_uint_eq(stats_of(cache).expired, 0);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 START_TEST(a_tag_is_cleared_and_no_older_value_shows) {
     char *path = scratch_path("tag");
     for (unsigned flushed = 0; flushed < 2; flushed++) {
@@ -570,6 +586,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, there_is_a_bound_on_prefixes);
     tcase_add_test(tcase, a_prefix_is_cleared_in_both_tiers_and_for_good);
     tcase_add_test(tcase, everything_is_cleared_and_the_memory_comes_back);
+    tcase_add_test(tcase, what_was_cleared_is_not_counted_as_expired_when_it_is_evicted);
     tcase_add_test(tcase, a_tag_is_cleared_and_no_older_value_shows);
     tcase_add_test(tcase, what_was_cleared_stays_so_after_kill_9);
     tcase_add_test(tcase, a_reader_beside_the_writer_sees_what_is_cleared);

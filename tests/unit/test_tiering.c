@@ -10,6 +10,7 @@
 #include "base/compressible.h"
 #include "base/recent.h"
 #include "tier/policy/policies.h"
+#include "unit/entries.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -320,12 +321,6 @@ END_TEST
 
 enum { HOT_BYTES = 64 << 10, VALUE_SIZE = 1000 };
 
-static firn_stats stats_of(firn_cache *cache) {
-    firn_stats stats = FIRN_STATS_INIT;
-    ck_assert_int_eq(firn_get_stats(cache, &stats), FIRN_OK);
-    return stats;
-}
-
 /* Without a thread, and with an order of eviction that is exact. */
 static firn_options small_options(void) {
     firn_options options = FIRN_OPTIONS_INIT;
@@ -356,7 +351,7 @@ static void expect(firn_cache *cache, unsigned number, const char *text) {
 enum { OTHERS = 100000 };
 
 /* Others come until all that was in memory had to go. */
-static void push_out(firn_cache *cache, unsigned round) {
+static void push_all_out(firn_cache *cache, unsigned round) {
     for (unsigned i = 0; i < 2 * HOT_BYTES / VALUE_SIZE; i++) {
         put(cache, OTHERS + round * 1000 + i, "other");
     }
@@ -377,7 +372,7 @@ START_TEST(what_is_refused_below_is_lost_and_counted) {
     options.demotion = "reject-first";
     firn_cache *cache = open_with(path, &options);
     put(cache, 1, "first");
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     expect(cache, 1, NULL);
     ck_assert_uint_eq(last_reason(cache, 1), FIRN_REASON_ROOM_REFUSED);
     firn_stats stats = stats_of(cache);
@@ -386,11 +381,11 @@ START_TEST(what_is_refused_below_is_lost_and_counted) {
     ck_assert_uint_eq(stats.writes, 0);
     ck_assert_uint_eq(stats.queued_entries, 0); /* nor is a tombstone */
     put(cache, 1, "second");
-    push_out(cache, 2);
+    push_all_out(cache, 2);
     expect(cache, 1, "second");
     ck_assert_uint_eq(stats_of(cache).cold_hits, 1);
     uint64_t writes = stats_of(cache).writes;
-    push_out(cache, 3); /* what is below already is not written, nor asked about */
+    push_all_out(cache, 3); /* what is below already is not written, nor asked about */
     expect(cache, 1, "second");
     ck_assert_uint_eq(stats_of(cache).writes, writes);
     ck_assert_uint_ge(stats_of(cache).clean_demotions, 1);
@@ -406,7 +401,7 @@ START_TEST(a_flush_and_a_close_write_all_that_is_there) {
     firn_cache *cache = open_with(path, &options);
     put(cache, 1, "flushed");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     expect(cache, 1, "flushed");
     put(cache, 2, "closed");
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -428,7 +423,7 @@ START_TEST(what_is_older_does_not_come_back) {
     firn_cache *cache = open_with(path, &options);
     put(cache, 1, "older");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     cache = open_with(path, &options); /* frequencies are forgotten */
     while (firn_run(cache, 1000) == FIRN_AGAIN) {
@@ -468,30 +463,23 @@ START_TEST(hits_in_memory_count_for_frequency) {
         }
     }
     for (unsigned i = 0; i < 40; i++) {
-        push_out(cache, 10 + i);
+        push_all_out(cache, 10 + i);
     }
     expect(cache, 1, "wanted");
     firn_stats stats = stats_of(cache);
-    ck_assert_msg(stats.demotions_refused > 3 * stats.demotions, "%s: %llu, %llu were written", name,
-                  (unsigned long long)stats.demotions_refused, (unsigned long long)stats.demotions);
+    ck_assert_msg(stats.demotions_refused > 3 * stats.demotions, "%s: %llu, %llu were written",
+                  name, (unsigned long long)stats.demotions_refused,
+                  (unsigned long long)stats.demotions);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
 END_TEST
 
-/* What was wanted twice is in front of the queue for the cold tier's room; here that all is counted
- * which is written is looked at: with a flush each time, budget has nothing left. */
-static uint64_t test_now_ms = 1000000;
-
-static uint64_t test_clock(void *context) {
-    (void)context;
-    return test_now_ms;
-}
-
 START_TEST(a_budget_bounds_what_eviction_writes) {
     char *path = scratch_path("budget");
     firn_options options = small_options();
-    options.clock.now_ms = test_clock;
+    options.clock.now_ms = fake_clock;
+    fake_now_ms = 1000000;
     options.demotion = "budget";
     options.demotion_rate = 20000; /* bytes a second */
     options.compression_level = FIRN_COMPRESSION_OFF;
@@ -499,7 +487,7 @@ START_TEST(a_budget_bounds_what_eviction_writes) {
     enum { SECONDS = 40, PUTS_A_SECOND = 100 };
     for (unsigned i = 0; i < SECONDS * PUTS_A_SECOND; i++) {
         put(cache, i, "value");
-        test_now_ms += 1000 / PUTS_A_SECOND;
+        fake_now_ms += 1000 / PUTS_A_SECOND;
         if (i % 10 == 0) {
             ck_assert_int_ge(firn_run(cache, 1), 0);
         }
@@ -521,7 +509,7 @@ START_TEST(a_large_newcomer_gets_no_place_in_memory) {
         firn_options options = small_options();
         options.admission = "size";
         firn_cache *cache = open_with(tiers == 2 ? path : NULL, &options);
-        push_out(cache, 1);
+        push_all_out(cache, 1);
         ck_assert_uint_eq(stats_of(cache).admissions_refused, 0);
         char value[VALUE_SIZE * 8] = "large";
         uint64_t evictions = stats_of(cache).evictions;
@@ -563,7 +551,7 @@ START_TEST(what_is_kept_by_links_is_not_refused) {
     put_options.link_count = 1;
     ck_assert_int_eq(firn_put(cache, "manifest", 8, "m", 1, &put_options), FIRN_OK);
     ck_assert_int_eq(firn_pin(cache, "manifest", 8, NULL), FIRN_OK);
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     expect(cache, 1, "chunk");
     ck_assert_uint_gt(stats_of(cache).demotions_refused, 0);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
@@ -663,7 +651,7 @@ START_TEST(a_program_may_bring_its_own) {
     ck_assert_uint_ge(heard.last.stored_size, sizeof value * 8 / 10);
     ck_assert_uint_eq(heard.last.frequency, 2);
     ck_assert_uint_ne(heard.last.now_ms, 0);
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     ck_assert_uint_ge(heard.evicted, heard.asked);
     ck_assert_uint_eq(heard.written, 0);
     ck_assert_uint_lt(heard.last.stored_size, sizeof value / 2); /* zeros, mostly */
@@ -728,7 +716,7 @@ START_TEST(an_older_policy_is_understood) {
     options.admission_ops = &old.policy;
     memset(&heard, 0, sizeof heard);
     firn_cache *cache = open_with(NULL, &options);
-    push_out(cache, 1);
+    push_all_out(cache, 1);
     ck_assert_uint_gt(heard.asked, 0);
     ck_assert_uint_eq(heard.evicted, 0);
     ck_assert_uint_eq(stats_of(cache).admissions_refused, heard.asked);
