@@ -8,7 +8,7 @@ shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-for name in parsed manifest graph origin; do
+for name in parsed manifest graph origin costly; do
     "$@" -std=c11 -pedantic -Wall -Wextra -Werror "$examples/$name.c" \
         $(pkg-config --cflags --libs firn) -o "$name"
 done
@@ -132,11 +132,23 @@ has "and has never given it: nothing (an error of the program's own), 1 requests
 has "an hour later: nothing (an error of the program's own), 1 requests"
 refuses 2 'usage:' ./origin a
 
+# ---- costly: what was worth it is there at the second pass, and in the next run
+./costly >out
+first=$(sed -n 's/^\([0-9]*\) divisions for the first pass.*/\1/p' out)
+second=$(sed -n 's/^.* first pass, \([0-9]*\) for the second$/\1/p' out)
+[ "$second" -gt 0 ] && [ $((second * 10)) -lt "$first" ] || { echo "FAILED: costs"; cat out; exit 1; }
+grep -q '^[1-9][0-9]* values left memory; [1-9][0-9]* were not worth the disk$' out
+./costly >out
+again=$(sed -n 's/^\([0-9]*\) divisions for the first pass.*/\1/p' out)
+[ $((again * 10)) -lt "$first" ] || { echo "FAILED: costs, again"; cat out; exit 1; }
+refuses 2 'usage:' ./costly many
+
 # A store that cannot be opened is told of by each.
-for name in parsed manifest graph; do
+for name in parsed manifest graph costly; do
     rm -rf "$name-store"
     echo >"$name-store"
 done
 refuses 1 'cannot open the store parsed-store' ./parsed
 refuses 1 'cannot open the store manifest-store' ./manifest
 refuses 1 'cannot open the store graph-store' ./graph
+refuses 1 'cannot open the store' ./costly
