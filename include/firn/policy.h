@@ -78,9 +78,11 @@ typedef struct firn_policy {
     unsigned (*frequency)(void *state, uint64_t hash, int again);
 } firn_policy;
 
-/* The hash of the entry's key, and the bytes it counts for. Only for entries in this state. */
+/* The hash of the entry's key, the bytes it counts for, and what it took to make its value
+ * (microseconds; 0: unknown). Only for entries in this state. */
 FIRN_API uint64_t firn_policy_hash(const firn_policy_host *host, const firn_entry *entry);
 FIRN_API uint64_t firn_policy_charge(const firn_policy_host *host, const firn_entry *entry);
+FIRN_API uint64_t firn_policy_cost(const firn_policy_host *host, const firn_entry *entry);
 
 /* Memory for the policy's own use, aligned to 16 and zeroed, and counted as the hot tier's. NULL:
  * there is none. Give the same size to free. */

@@ -43,6 +43,13 @@ static uint64_t host_charge(const firn_policy_host *host, const firn_entry *entr
     return firn_object_charge(object_of(entry));
 }
 
+static uint64_t host_cost(const firn_policy_host *host, const firn_entry *entry) {
+    (void)host;
+    const firn_object *object = object_of(entry);
+    bool extended = (firn_object_flags(object) & FIRN_OBJECT_EXTENDED) != 0;
+    return extended ? firn_object_extension_of(object)->cost_us : 0;
+}
+
 /* Tells the tier of what the shard did, when it is enough to be worth the shared line. */
 static void tell_locked(firn_hot_shard *shard) {
     firn_hot *hot = shard->hot;
@@ -121,7 +128,8 @@ static int shard_init(firn_hot_shard *shard, firn_hot *hot, const firn_policy *p
         return FIRN_ENOMEM;
     }
     shard->hot = hot;
-    shard->host = (firn_policy_host){host_hash, host_charge, hot->heap, &hot->policy_overhead};
+    shard->host =
+        (firn_policy_host){host_hash, host_charge, host_cost, hot->heap, &hot->policy_overhead};
     STORE(shard->generation, 1);
     if (part_init(shard, 0, policy, LOAD(hot->capacity) / hot->shard_count) == FIRN_OK) {
         tell_locked(shard);

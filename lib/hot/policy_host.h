@@ -15,6 +15,7 @@
 struct firn_policy_host {
     uint64_t (*hash)(const firn_policy_host *host, const firn_entry *entry);
     uint64_t (*charge)(const firn_policy_host *host, const firn_entry *entry);
+    uint64_t (*cost)(const firn_policy_host *host, const firn_entry *entry); /* 0: unknown */
     firn_heap *heap;
     _Atomic uint64_t *overhead; /* bytes given by firn_policy_alloc: a gauge, relaxed */
 };

@@ -9,6 +9,10 @@ uint64_t firn_policy_charge(const firn_policy_host *host, const firn_entry *entr
     return host->charge(host, entry);
 }
 
+uint64_t firn_policy_cost(const firn_policy_host *host, const firn_entry *entry) {
+    return host->cost(host, entry);
+}
+
 void *firn_policy_alloc(const firn_policy_host *host, size_t size) {
     void *memory = firn_heap_zalloc(host->heap, size);
     if (memory != NULL) {

@@ -1,7 +1,9 @@
 /* GDSF, Greedy-Dual-Size-Frequency (Cherkasova, "Improving WWW proxies performance with
- * Greedy-Dual-Size-Frequency caching policy", 1998): each entry has a priority of its hits over its
- * charge, plus an age that rises to the priority of what was evicted last. So many small entries
- * stay rather than one large one, and what was popular long ago goes in the end.
+ * Greedy-Dual-Size-Frequency caching policy", 1998): each entry has a priority of its hits, times
+ * what it cost to make in proportion to what others did, over its charge, plus an age that rises to
+ * the priority of what was evicted last. So many small entries stay rather than one large one, what
+ * is dear rather than what is cheap, and what was popular long ago goes in the end. An entry whose
+ * cost is unknown counts as one of the average.
  *
  * A heap of 16 bytes an entry, its memory the only cost beyond the header; the entry's first link
  * keeps its place in the heap. Entries that no heap could be had for form a list, and go first. A
@@ -12,7 +14,7 @@
 #include "hot/policy/entry_list.h"
 #include "hot/policy/policies.h"
 
-enum { HEAP_MIN = 64, FREQUENCY_MAX = 0x7fff, ORPHAN = 0x8000 };
+enum { HEAP_MIN = 64, FREQUENCY_MAX = 0x7fff, ORPHAN = 0x8000, COSTS_MAX = 256 };
 
 typedef struct node {
     double priority;
@@ -25,6 +27,8 @@ typedef struct gdsf {
     uint64_t count;
     uint64_t room;
     double age;
+    double mean_cost; /* of the last some hundred entries that came with a cost */
+    unsigned costs;   /* so many of them; up to COSTS_MAX */
     firn_entry_list orphans;
 } gdsf;
 
@@ -86,9 +90,31 @@ static void sink(gdsf *self, uint64_t place) {
     set_place(self, place);
 }
 
+static void learn_cost(gdsf *self, const firn_entry *entry) {
+    uint64_t cost = self->host->cost(self->host, entry);
+    if (cost > 0) {
+        self->costs += self->costs < COSTS_MAX;
+        self->mean_cost += ((double)cost - self->mean_cost) / self->costs;
+    }
+}
+
 static double priority_of(const gdsf *self, const firn_entry *entry) {
     double charge = (double)firn_host_charge(self->host, entry);
-    return self->age + (firn_entry_bits(entry) & FREQUENCY_MAX) / (charge > 0 ? charge : 1);
+    uint64_t cost = self->host->cost(self->host, entry);
+    double dear = cost > 0 && self->costs > 0 ? (double)cost / self->mean_cost : 1;
+    return self->age + dear * (firn_entry_bits(entry) & FREQUENCY_MAX) / (charge > 0 ? charge : 1);
+}
+
+/* It may be less than before, for what others cost may have changed. */
+static void set_priority(gdsf *self, uint64_t place) {
+    double priority = priority_of(self, self->heap[place].entry);
+    bool less = priority < self->heap[place].priority;
+    self->heap[place].priority = priority;
+    if (less) {
+        rise(self, place);
+    } else {
+        sink(self, place);
+    }
 }
 
 static bool has_room(gdsf *self) {
@@ -117,6 +143,7 @@ static void gdsf_insert(void *state, firn_entry *entry) {
         return;
     }
     firn_entry_set_bits(entry, 1);
+    learn_cost(self, entry);
     self->heap[self->count] = (node){priority_of(self, entry), entry};
     self->count++;
     rise(self, self->count - 1);
@@ -130,9 +157,7 @@ static void gdsf_hit(void *state, firn_entry *entry) {
     }
     unsigned frequency = firn_entry_bits(entry);
     firn_entry_set_bits(entry, frequency < FREQUENCY_MAX ? frequency + 1 : frequency);
-    uint64_t place = place_of(entry);
-    self->heap[place].priority = priority_of(self, entry);
-    sink(self, place);
+    set_priority(self, place_of(entry));
 }
 
 static void gdsf_replace(void *state, firn_entry *old, firn_entry *entry) {
@@ -146,14 +171,7 @@ static void gdsf_replace(void *state, firn_entry *old, firn_entry *entry) {
     firn_entry_set_mark(entry, firn_entry_mark(old));
     self->heap[place].entry = entry;
     set_place(self, place);
-    double priority = priority_of(self, entry);
-    bool less = priority < self->heap[place].priority;
-    self->heap[place].priority = priority;
-    if (less) {
-        rise(self, place);
-    } else {
-        sink(self, place);
-    }
+    set_priority(self, place);
 }
 
 static void gdsf_remove(void *state, firn_entry *entry, int evicted) {
