@@ -90,6 +90,8 @@ static void scenario(const char *path, faulty *memory, unsigned threads) {
     options.hot_bytes = 64 << 10;
     options.cold_bytes = 2 << 20;
     options.threads = threads;
+    options.admission = "frequency";
+    options.demotion = "size"; /* which wants all of this size */
     options.promotion = "kth-hit";
     options.allocator = (firn_allocator){faulty_alloc, faulty_free, memory};
     firn_cache *cache;
