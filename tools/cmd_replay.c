@@ -112,7 +112,8 @@ static int misuse_policy(const char *text) {
 }
 
 /* One of the policies of what moves between the tiers. */
-static bool choose_mover(const char *text, unsigned question, const char **choice) {
+static bool choose_mover(replay *self, const char *text, unsigned question, const char **choice) {
+    self->moves = true;
     for (unsigned i = 0; firn_tier_policy_name(question, i) != NULL; i++) {
         if (strcmp(firn_tier_policy_name(question, i), text) == 0) {
             *choice = firn_tier_policy_name(question, i);
@@ -185,9 +186,9 @@ static bool read_option(replay *self, int letter, const char *text) {
         self->options.threads = (unsigned)number;
         return good;
     case 'a':
-        return choose_mover(text, FIRN_ADMISSION, &self->options.admission);
+        return choose_mover(self, text, FIRN_ADMISSION, &self->options.admission);
     case 'D':
-        return choose_mover(text, FIRN_DEMOTION, &self->options.demotion);
+        return choose_mover(self, text, FIRN_DEMOTION, &self->options.demotion);
     case 'b':
         return parse_size(text, &self->options.demotion_rate) && self->options.demotion_rate > 0;
     case 'H':
@@ -202,7 +203,7 @@ static bool read_option(replay *self, int letter, const char *text) {
     case 'e':
         return parse_number(text, UINT32_MAX, &self->pace) && self->pace > 0;
     case 'P':
-        return choose_mover(text, FIRN_PROMOTION, &self->options.promotion);
+        return choose_mover(self, text, FIRN_PROMOTION, &self->options.promotion);
     case 'w':
         return choose(text, write_modes, &self->options.write_mode);
     case 'd':
@@ -320,6 +321,15 @@ static int check_options(replay *self) {
     if (self->capacities == NULL &&
         (self->plot_path != NULL || self->jobs != 0 || self->ratio != 1)) {
         return misuse("replay", "--jobs, --plot and --ratio are for simulations: give --capacity");
+    }
+    bool budget = strcmp(self->options.demotion, "budget") == 0;
+    if (budget && self->options.demotion_rate == 0) {
+        return misuse("replay", "--demotion budget needs --demotion-rate: bytes a second");
+    }
+    if (self->capacities != NULL && (self->moves || self->pace > 0)) {
+        return misuse("replay",
+                      "simulations have no policies of admission, demotion and promotion, "
+                      "and no clock: leave out --capacity");
     }
     if (self->capacities == NULL && self->options.hot_policy == NULL) {
         return misuse("replay", "--policy: a real cache has one policy; several can be simulated "

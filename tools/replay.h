@@ -29,6 +29,7 @@ typedef struct replay {
     double ratio;           /* of simulations: by how much values become smaller below */
     unsigned jobs;          /* of simulations: threads; 0: as many as there are cores */
     bool hot_only;
+    bool moves; /* a policy of what moves between the tiers was given */
     bool json;
     bool quiet;
     bool keep;

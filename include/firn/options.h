@@ -153,7 +153,7 @@ typedef struct firn_options {
      * program's own, in place of one by name, which stay valid until firn_close: see
      * firn/tiering.h. */
     const char *admission; /* which new entries get a place in memory: "always" (default),
-                              "frequency", "size" */
+                              "frequency", "size". What is refused goes straight down */
     const char *demotion; /* which of those that leave memory are written below: "always" (default),
                              "reject-first", "frequency", "size", "budget" */
     const char *promotion; /* which of those that are hit below come up: "always" (default),
@@ -162,7 +162,8 @@ typedef struct firn_options {
     const struct firn_tier_policy *demotion_ops;
     const struct firn_tier_policy *promotion_ops;
     uint64_t demotion_rate;  /* for demotion "budget", which needs it: bytes that may be written
-                                below a second */
+                                below a second. Five seconds' worth may be saved up, or owed
+                                after a flush */
     unsigned promotion_hits; /* for promotion "kth-hit": at which hit, up to 255. Default 2 */
 } firn_options;
 

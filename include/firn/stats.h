@@ -44,7 +44,8 @@ typedef struct firn_stats {
     uint64_t warming;             /* entries of the warm list that are still to come */
 
     /* entries that were lost, by cause */
-    uint64_t dropped_memory_only; /* evicted, and there is no cold tier */
+    uint64_t dropped_memory_only; /* evicted or not admitted, and there is no cold tier, or none
+                                     that takes it */
     uint64_t
         dropped_backpressure;   /* evicted while the queue was full, with FIRN_BACKPRESSURE_DROP */
     uint64_t dropped_too_large; /* could not be fitted into the cold tier */
@@ -115,7 +116,8 @@ typedef struct firn_stats {
 
     /* what policies refused: see firn/tiering.h */
     uint64_t admissions_refused; /* new entries that got no place in memory */
-    uint64_t demotions_refused;  /* entries that were evicted and not written below: lost */
+    uint64_t demotions_refused;  /* entries that had to leave memory, or were not admitted to it,
+                                    and were not written below either: lost */
 } firn_stats;
 
 #define FIRN_STATS_INIT                                                                            \

@@ -74,8 +74,8 @@ typedef struct firn_tier_policy {
     size_t state_size; /* bytes; zeroed before init, aligned to 16 */
     unsigned wants;    /* FIRN_WANTS_..., or'ed */
 
-    /* FIRN_OK, FIRN_ENOMEM; or FIRN_EINVAL: an option that it needs is missing, or makes no sense.
-     * May be NULL, as all but state_size may. */
+    /* FIRN_OK; or what firn_open fails with: FIRN_ENOMEM, or FIRN_EINVAL: an option that it needs
+     * is missing, or makes no sense. Then fini is not called. May be NULL, as all that follows. */
     int (*init)(void *state, const firn_tier_host *host);
     void (*fini)(void *state);
     /* The question. Not 0: yes. NULL: always yes. */

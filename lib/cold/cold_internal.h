@@ -96,7 +96,7 @@ struct firn_cold {
     const firn_backend_ops *ops;
     firn_backend *backend;
     firn_journal *journal;
-    firn_lock lock;
+    firn_store_lock lock;
     unsigned durability;
     bool read_only;
     uint64_t filter_bytes_max;

@@ -81,7 +81,7 @@ static firn_cold *new_cold(const firn_cold_config *config) {
     cold->detail = config->detail;
     cold->clock = config->clock;
     cold->ops = config->backend != NULL ? config->backend : firn_backend_find(NULL);
-    cold->lock = (firn_lock)FIRN_LOCK_INIT;
+    cold->lock = (firn_store_lock)FIRN_LOCK_INIT;
     cold->durability = config->durability;
     cold->read_only = config->read_only;
     cold->filter_bytes_max = config->filter_bytes_max;

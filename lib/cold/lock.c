@@ -90,7 +90,8 @@ static int lock_writer(int fd, const char *path, firn_detail *detail) {
     return write_pid(fd) == 0 ? FIRN_OK : failed(detail, path, "write");
 }
 
-static int open_and_lock(firn_lock *lock, const char *path, bool writer, firn_detail *detail) {
+static int open_and_lock(firn_store_lock *lock, const char *path, bool writer,
+                         firn_detail *detail) {
     bool can_write = true;
     int fd = open(path, O_RDWR | O_CLOEXEC | (writer ? O_CREAT : 0), 0666);
     if (fd < 0 && !writer && (errno == EACCES || errno == EROFS || errno == EPERM)) {
@@ -114,7 +115,7 @@ static int open_and_lock(firn_lock *lock, const char *path, bool writer, firn_de
     return FIRN_OK;
 }
 
-int firn_lock_take(firn_lock *lock, const char *directory, bool writer, firn_heap *heap,
+int firn_lock_take(firn_store_lock *lock, const char *directory, bool writer, firn_heap *heap,
                    firn_detail *detail) {
     lock->fd = -1;
     char *path = firn_path_join(heap, directory, FIRN_LOCK_FILE);
@@ -126,7 +127,7 @@ int firn_lock_take(firn_lock *lock, const char *directory, bool writer, firn_hea
     return result;
 }
 
-int firn_lock_exclude(firn_lock *lock, const char *directory, firn_detail *detail) {
+int firn_lock_exclude(firn_store_lock *lock, const char *directory, firn_detail *detail) {
     struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PROCESS_BYTES};
     if (fcntl(lock->fd, F_OFD_SETLK, &all) == 0) {
         return FIRN_OK;
@@ -139,14 +140,14 @@ int firn_lock_exclude(firn_lock *lock, const char *directory, firn_detail *detai
                            directory);
 }
 
-void firn_lock_drop(firn_lock *lock) {
+void firn_lock_drop(firn_store_lock *lock) {
     if (lock->fd >= 0) {
         close(lock->fd);
         lock->fd = -1;
     }
 }
 
-bool firn_lock_has_writer(const firn_lock *lock, uint32_t *pid) {
+bool firn_lock_has_writer(const firn_store_lock *lock, uint32_t *pid) {
     bool held = lock->fd >= 0 && held_by_other(lock->fd, WRITER_BYTE);
     if (pid != NULL) {
         *pid = held ? read_pid(lock->fd) : 0;

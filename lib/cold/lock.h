@@ -15,9 +15,9 @@
 
 #define FIRN_LOCK_FILE "firn.lock"
 
-typedef struct firn_lock {
+typedef struct firn_store_lock {
     int fd; /* -1: not held */
-} firn_lock;
+} firn_store_lock;
 
 #define FIRN_LOCK_INIT                                                                             \
     { -1 }
@@ -31,16 +31,16 @@ typedef struct firn_lock {
  * FIRN_NOT_FOUND  not writer, and there is no lock file
  * FIRN_EREADONLY  writer, and the file cannot be written to
  * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM */
-int firn_lock_take(firn_lock *lock, const char *directory, bool writer, firn_heap *heap,
+int firn_lock_take(firn_store_lock *lock, const char *directory, bool writer, firn_heap *heap,
                    firn_detail *detail);
 /* To be asked of a writer's lock: nobody else has the store open, nor can open it before this lock
  * is dropped. FIRN_OK, FIRN_EBUSY, FIRN_EIO, the last two with words. */
-int firn_lock_exclude(firn_lock *lock, const char *directory, firn_detail *detail);
+int firn_lock_exclude(firn_store_lock *lock, const char *directory, firn_detail *detail);
 /* Lets go of it; harmless when it is not held. */
-void firn_lock_drop(firn_lock *lock);
+void firn_lock_drop(firn_store_lock *lock);
 
 /* Whether somebody else has the store open for writing now, and who (0: unknown). pid may be NULL.
  * To be asked through a lock that is held for reading. */
-bool firn_lock_has_writer(const firn_lock *lock, uint32_t *pid);
+bool firn_lock_has_writer(const firn_store_lock *lock, uint32_t *pid);
 
 #endif

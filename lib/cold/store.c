@@ -75,7 +75,7 @@ static firn_store *new_store(const char *path) {
         return NULL;
     }
     store->heap = heap;
-    store->lock = (firn_lock)FIRN_LOCK_INIT;
+    store->lock = (firn_store_lock)FIRN_LOCK_INIT;
     firn_dictionaries_init(&store->dictionaries, heap);
     store->ops = firn_backend_find(NULL);
     store->path = firn_heap_strdup(heap, path);

@@ -60,7 +60,7 @@ struct firn_store {
     firn_heap *heap;
     firn_detail detail;
     char *path;
-    firn_lock lock;
+    firn_store_lock lock;
     firn_journal *journal; /* NULL: damaged or missing, and opened nevertheless */
     const firn_backend_ops *ops;
     firn_backend *backend; /* NULL: there is no log to speak of, and only a verification may look */

@@ -518,7 +518,8 @@ void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evi
 
 static void arrived_locked(firn_hot_shard *shard, firn_object *object) {
     shard->turnover += firn_object_charge(object);
-    if (part_of(shard, object)->policy->hits != FIRN_HITS_RECENT || firn_hot_is_exact(shard->hot)) {
+    const firn_hot_part *part = part_of(shard, object);
+    if (part->policy->hits != FIRN_HITS_RECENT || firn_hot_is_exact(shard->hot)) {
         return;
     }
     unsigned generation = LOAD(shard->generation);
@@ -527,8 +528,10 @@ static void arrived_locked(firn_hot_shard *shard, firn_object *object) {
         generation = generation == UINT8_MAX ? 1 : generation + 1;
         STORE(shard->generation, (uint8_t)generation);
     }
-    /* It is as recent as can be. */
-    firn_entry_set_mark(&object->entry, generation);
+    /* It is as recent as can be; but its hits are to be heard of where they are counted. */
+    if (!counts_itself(shard, part)) {
+        firn_entry_set_mark(&object->entry, generation);
+    }
 }
 
 /* The policy is told last, when the object is what it will be. */
@@ -686,6 +689,7 @@ void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object) {
         tell_policy_locked(shard, object);
     } else {
         admit_locked(shard, object);
+        count_arrival_locked(shard, object);
     }
 }
 

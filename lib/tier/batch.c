@@ -9,7 +9,7 @@ bool firn_is_alone_locked(const firn_cache *cache, const firn_object *old, uint6
         return true;
     }
     /* What is below, or on its way there while the table has no object, would be known. */
-    return old != NULL ? (firn_object_state(old) & FIRN_ALONE) != 0
+    return old != NULL ? (firn_object_state(old) & (FIRN_ALONE | FIRN_QUEUED)) == FIRN_ALONE
                        : !firn_cold_may_hold(cache->cold, hash);
 }
 
@@ -130,8 +130,9 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
     bool resident = (state & FIRN_RESIDENT) != 0;
     bool indexed = (state & FIRN_INDEXED) != 0;
     bool tombstone = (state & FIRN_TOMBSTONE) != 0;
+    bool asked = (state & FIRN_ASKED) != 0;
     firn_removals_bump(cache, item->hash);
-    firn_hot_change_locked(shard, object, FIRN_QUEUED, 0);
+    firn_hot_change_locked(shard, object, FIRN_QUEUED | FIRN_ASKED, 0);
     if (item->remove) {
         if (!tombstone) {
             bool cleared = firn_is_cleared(cache, object);
@@ -144,7 +145,7 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         resident = false;
     } else if (item->result == FIRN_OK) {
         firn_count(cache->counters, FIRN_EVENT_WRITE, 1);
-        firn_note_written(cache, object, item->stored_size, indexed && !resident);
+        firn_note_written(cache, object, item->stored_size, asked);
         if (indexed) {
             firn_hot_change_locked(shard, object, 0, FIRN_STORED);
         }
@@ -190,7 +191,7 @@ static void settle(firn_cache *cache, firn_object *object, const firn_cold_item 
 /* An object of the batch that had no item: it only leaves the queue. */
 static void release(firn_cache *cache, firn_object *object) {
     firn_hot_shard *shard = firn_hot_lock(cache->hot, firn_object_hash(object));
-    firn_hot_change_locked(shard, object, FIRN_QUEUED, 0);
+    firn_hot_change_locked(shard, object, FIRN_QUEUED | FIRN_ASKED, 0);
     firn_hot_unlock(shard);
 }
 

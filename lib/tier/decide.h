@@ -53,7 +53,7 @@ bool firn_decide_unreadable(struct firn_cache *cache, uint64_t hash, int result)
 
 /* An entry was found expired, or cleared, and goes. */
 void firn_decide_over(struct firn_cache *cache, uint64_t hash, struct firn_object *object,
-                    bool cleared);
+                      bool cleared);
 
 /* Calls the listener with what waits for it, unless the thread is within something that must not
  * be disturbed: then a later call does it. No lock is held that firn_lock does not know of. */

@@ -52,6 +52,9 @@ static bool drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                         firn_object *victim) {
     if ((firn_object_state(victim) & FIRN_ALONE) != 0) {
         firn_hot_remove_locked(shard, hash, victim, true);
+        /* Who got it meanwhile must not take it for one that was read below. Last: until then
+         * somebody may look at the counter, and find the object after that. */
+        firn_removals_bump(cache, hash);
         firn_queue_release(&cache->queue);
     } else {
         size_t key_size;
@@ -116,7 +119,7 @@ static void leave_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
 }
 
 /* What becomes of a victim that the cold tier does not have, or not as it is. */
-enum fate { TO_WRITE, TO_REFUSE, TO_DROP };
+enum fate { TO_WRITE, TO_WRITE_AS_ASKED, TO_REFUSE, TO_DROP };
 
 static enum fate fate_of(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                          firn_object *victim) {
@@ -124,26 +127,29 @@ static enum fate fate_of(firn_cache *cache, firn_hot_shard *shard, uint64_t hash
         return TO_DROP;
     }
     /* What others keep must not be lost by a policy. */
-    if (!firn_asks(&cache->moving, FIRN_DEMOTION) || firn_links_keep(cache, hash) ||
-        firn_demotes_locked(cache, shard, hash, victim)) {
+    if (!firn_asks(&cache->moving, FIRN_DEMOTION) || firn_links_keep(cache, hash)) {
         return TO_WRITE;
     }
-    return TO_REFUSE;
+    return firn_demotes_locked(cache, shard, hash, victim) ? TO_WRITE_AS_ASKED : TO_REFUSE;
 }
 
 /* A place in the queue is reserved. True: the caller drops the index's reference. */
 static bool write_or_drop_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim) {
     uint64_t hash = firn_object_hash(victim);
     enum fate fate = fate_of(cache, shard, hash, victim);
-    if (fate != TO_WRITE && (firn_object_state(victim) & FIRN_STORED) != 0) {
+    bool writes = fate == TO_WRITE || fate == TO_WRITE_AS_ASKED;
+    if (!writes && (firn_object_state(victim) & FIRN_STORED) != 0) {
         /* Below it expires sooner than it should. That is little to lose. */
         firn_queue_release(&cache->queue);
         leave_locked(cache, shard, victim, false);
         return true;
     }
-    if (fate == TO_WRITE || !drop_locked(cache, shard, hash, victim)) {
+    if (writes || !drop_locked(cache, shard, hash, victim)) {
         firn_hot_retire_locked(shard, victim, true);
         firn_enqueue_locked(cache, shard, victim);
+        if (fate == TO_WRITE_AS_ASKED) {
+            firn_hot_change_locked(shard, victim, 0, FIRN_ASKED);
+        }
         tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_QUEUED);
         return false;
     }

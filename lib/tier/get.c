@@ -65,7 +65,7 @@ void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32
     uint64_t charge = firn_object_charge(found);
     bool fits = !cache->options.read_only && charge <= firn_resident_max(cache);
     bool admitted = fits && wants_promotion(cache, hash, found);
-    unsigned why_not = fits ? FIRN_REASON_FIRST_HIT : FIRN_REASON_NO_ROOM;
+    unsigned why_not = fits ? firn_why_not_promoted(cache) : FIRN_REASON_NO_ROOM;
     if (admitted) {
         firn_make_resident_room(cache, charge);
         admitted = firn_has_room(cache, charge);

@@ -47,11 +47,12 @@ static int begin_policy(firn_cache *cache, unsigned question, const firn_tier_po
         self->states[question] = NULL;
         policy->fini = NULL;
     }
-    if (result == FIRN_EINVAL) {
+    if (result != FIRN_OK && result != FIRN_ENOMEM) {
         return firn_detail_set(&cache->detail, result,
-                               "options.%s: the policy '%.64s' refuses the options: see what it "
-                               "needs in firn/options.h",
-                               names[question], policy->name != NULL ? policy->name : "");
+                               "options.%s: the policy '%.64s' does not begin with these options: "
+                               "%s: see what it needs in firn/options.h",
+                               names[question], policy->name != NULL ? policy->name : "",
+                               firn_strerror(result));
     }
     return result;
 }
@@ -186,6 +187,11 @@ bool firn_promotes(firn_cache *cache, uint64_t hash, const firn_object *found) {
     return yes;
 }
 
+unsigned firn_why_not_promoted(const firn_cache *cache) {
+    bool counts = cache->moving.policies[FIRN_PROMOTION].admits == firn_promote_kth_policy.admits;
+    return counts ? FIRN_REASON_FIRST_HIT : FIRN_REASON_POLICY;
+}
+
 void firn_note_evicted_locked(firn_cache *cache, firn_hot_shard *shard, const firn_object *victim) {
     firn_moving *self = &cache->moving;
     unsigned wants = 0;
@@ -204,10 +210,10 @@ void firn_note_evicted_locked(firn_cache *cache, firn_hot_shard *shard, const fi
 }
 
 void firn_note_written(firn_cache *cache, const firn_object *object, uint64_t stored_size,
-                       bool demoted) {
+                       bool asked) {
     firn_moving *self = &cache->moving;
-    bool learns = demoted && (self->policies[FIRN_DEMOTION].wants & FIRN_WANTS_STORED_SIZE) != 0;
-    bool tells = !demoted && self->hears_writes;
+    bool learns = asked && (self->policies[FIRN_DEMOTION].wants & FIRN_WANTS_STORED_SIZE) != 0;
+    bool tells = !asked && self->hears_writes;
     if (!learns && !tells) {
         return;
     }

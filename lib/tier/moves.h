@@ -49,11 +49,14 @@ bool firn_demotes_locked(struct firn_cache *cache, firn_hot_shard *shard, uint64
                          const firn_object *victim);
 /* Whether what was hit below comes up. No shard is locked. */
 bool firn_promotes(struct firn_cache *cache, uint64_t hash, const firn_object *found);
+/* Why firn_promotes says no: FIRN_REASON_... */
+unsigned firn_why_not_promoted(const struct firn_cache *cache);
 /* An entry leaves memory to make room. */
 void firn_note_evicted_locked(struct firn_cache *cache, firn_hot_shard *shard,
                               const firn_object *victim);
-/* A value was written below, and took so many bytes there. demoted: demotion was asked. */
+/* A value was written below, and took so many bytes there. asked: because the demotion policy said
+ * so. */
 void firn_note_written(struct firn_cache *cache, const firn_object *object, uint64_t stored_size,
-                       bool demoted);
+                       bool asked);
 
 #endif

@@ -11,17 +11,19 @@ enum {
     DISK_CACHE_QUEUE = 1 << 20,
 };
 
-/* Told by the cold tier, after the commit: an entry is no longer below. */
-/* The shard is locked. */
+/* Told by the cold tier, after the commit: an entry is no longer below. The shard is locked. */
 static void lift(firn_cache *cache, firn_hot_shard *shard, firn_object *object, uint64_t hash) {
     firn_hot_change_locked(shard, object, FIRN_STORED, 0);
     firn_cursors_note_lifted(cache, hash);
     firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
 }
 
-/* The counters first: what is promoted by a read that began before is seen by the walk or refused.
+/* It is not known what was lost: all is written again. Until it is, what may still be below counts
+ * as being on its way there, so that a change voids it.
+ *
+ * The counters first: what is promoted by a read that began before is seen by the walk or refused.
  */
-static void lift_all(firn_cache *cache) {
+static void write_all_again(firn_cache *cache) {
     for (unsigned i = 0; i < FIRN_REMOVAL_COUNTERS; i++) {
         firn_removals_bump(cache, i);
     }
@@ -29,8 +31,10 @@ static void lift_all(firn_cache *cache) {
         firn_hot_shard *shard = firn_hot_lock_number(cache->hot, i);
         firn_object *object = NULL;
         while ((object = firn_hot_walk_locked(shard, object, FIRN_COLDEST_FIRST)) != NULL) {
-            if ((firn_object_state(object) & FIRN_STORED) != 0) {
-                lift(cache, shard, object, firn_object_hash(object));
+            unsigned state = firn_object_state(object) & (FIRN_STORED | FIRN_QUEUED);
+            if (state == FIRN_STORED && firn_queue_reserve(&cache->queue) == FIRN_OK) {
+                firn_enqueue_locked(cache, shard, object);
+                firn_cursors_note_lifted(cache, firn_object_hash(object));
             }
         }
         firn_hot_unlock(shard);
@@ -44,7 +48,7 @@ static void on_reclaimed(void *context, uint64_t hash, uint64_t version) {
     }
     if (version == 0) {
         firn_decide(cache, 0, 0, FIRN_DECISION_DAMAGE, FIRN_REASON_CHECKSUM, 0);
-        lift_all(cache);
+        write_all_again(cache);
         return;
     }
     /* Not if it was an older record of an entry that is there. */
@@ -209,7 +213,7 @@ static int open_parts(firn_cache *cache, const char *path, const struct firn_bac
         result = firn_moving_init(cache);
     }
     result = result == FIRN_OK ? firn_sampling_init(cache) : result;
-    if (result == FIRN_EINVAL) {
+    if (result != FIRN_OK && result != FIRN_ENOMEM) {
         return result; /* it was told */
     }
     if (result != FIRN_OK) {

@@ -24,8 +24,8 @@ int firn_read_sized(void *full, size_t full_size, const void *given, const char 
     memcpy(&size, given, sizeof size);
     if (size < sizeof size || size > 4096) {
         return firn_detail_set(detail, FIRN_EINVAL,
-                               "%s: the first field must be the size of the struct: begin with "
-                               "its _INIT macro",
+                               "%s: the first field must be the size of the struct, which its "
+                               "_INIT macro, where there is one, fills in",
                                what);
     }
     const unsigned char *bytes = given;

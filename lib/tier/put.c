@@ -151,30 +151,55 @@ static uint64_t bytes_to_find(const firn_object *object, const firn_object *old)
     return charge > freed ? charge - freed : 0;
 }
 
-/* Where a newcomer goes that is to be resident, if the admission policy does not want it there.
- * Only what is surely new is asked about: what takes the place of an entry has its place. And what
- * others keep, or keeps others, must not be lost by a policy. */
-static enum destination admitted_locked(firn_cache *cache, firn_hot_shard *shard, const change *put,
-                                        const firn_object *object, bool is_new) {
-    if (!is_new || !firn_asks(&cache->moving, FIRN_ADMISSION) || put->plan != NULL ||
-        firn_links_keep(cache, put->hash) || firn_admits_locked(cache, shard, put->hash, object)) {
-        return TO_RESIDENTS;
-    }
+/* Where a newcomer goes. */
+typedef struct fate {
+    enum destination to; /* TO_RESIDENTS, TO_QUEUE or TO_NOWHERE */
+    bool unadmitted;     /* the admission policy did not want it in memory */
+    bool asked;          /* and the demotion policy was asked whether it goes below */
+} fate;
+
+static bool may_go_below(const firn_cache *cache, const change *put) {
     if (cache->cold == NULL) {
-        return TO_NOWHERE;
+        return false;
     }
-    bool demoted = writes_at_put(cache) || !firn_asks(&cache->moving, FIRN_DEMOTION) ||
-                   firn_demotes_locked(cache, shard, put->hash, object);
-    return demoted ? TO_QUEUE : TO_NOWHERE;
+    return put->type != NULL ? put->type->encode != NULL
+                             : put->value_size <= firn_cold_value_max(cache->cold, put->key_size);
 }
 
-static void tell_unadmitted(firn_cache *cache, const change *put, firn_object *object, bool lost) {
+/* Asks the policies about one that is to be resident. Only what is surely new is asked about: what
+ * takes the place of an entry has its place, and what is put on a condition is put. And what others
+ * keep, or keeps others, must not be lost by a policy. */
+static fate admitted_locked(firn_cache *cache, firn_hot_shard *shard, const change *put,
+                            const firn_object *object, bool is_new) {
+    fate here = {.to = TO_RESIDENTS};
+    if (!is_new || put->condition != ALWAYS || put->plan != NULL ||
+        !firn_asks(&cache->moving, FIRN_ADMISSION) || firn_links_keep(cache, put->hash) ||
+        firn_admits_locked(cache, shard, put->hash, object)) {
+        return here;
+    }
+    here.unadmitted = true;
+    here.to = may_go_below(cache, put) ? TO_QUEUE : TO_NOWHERE;
+    if (here.to == TO_QUEUE && !writes_at_put(cache) && firn_asks(&cache->moving, FIRN_DEMOTION)) {
+        here.asked = true;
+        here.to = firn_demotes_locked(cache, shard, put->hash, object) ? TO_QUEUE : TO_NOWHERE;
+    }
+    return here;
+}
+
+/* A newcomer that was not admitted. */
+static void settle_unadmitted_locked(firn_cache *cache, firn_hot_shard *shard, const change *put,
+                                     firn_object *object, const fate *here) {
     firn_count(cache->counters, FIRN_EVENT_ADMISSION_REFUSED, 1);
     firn_decide_of(cache, put->hash, object, FIRN_DECISION_REFUSE, FIRN_REASON_POLICY,
                    firn_object_charge(object));
-    if (lost) {
+    if (here->to == TO_NOWHERE) {
+        firn_count(cache->counters,
+                   here->asked ? FIRN_EVENT_DEMOTION_REFUSED : FIRN_EVENT_DROPPED_MEMORY_ONLY, 1);
         firn_decide_of(cache, put->hash, object, FIRN_DECISION_DROP, FIRN_REASON_POLICY,
                        put->value_size);
+        firn_links_lose_locked(cache, put->hash, put->version);
+    } else if (here->asked) {
+        firn_hot_change_locked(shard, object, 0, FIRN_ASKED);
     }
 }
 
@@ -189,22 +214,24 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
         return result;
     }
     bool alone = firn_is_alone_locked(cache, old, put->hash);
-    enum destination to =
-        resident ? admitted_locked(cache, shard, put, object, old == NULL && alone) : TO_QUEUE;
-    bool unadmitted = resident && to != TO_RESIDENTS;
-    resident = to == TO_RESIDENTS;
+    fate where = {.to = TO_QUEUE};
+    if (resident) {
+        where = admitted_locked(cache, shard, put, object, old == NULL && alone);
+        resident = where.to == TO_RESIDENTS;
+    }
     if (resident) {
         uint64_t needed = bytes_to_find(object, old);
         if (firn_evict_locked(cache, shard, needed, victims) && old != NULL) {
             /* It may have been the very one that was overwritten. */
             old = firn_hot_find_locked(shard, put->hash, put->key, put->key_size);
+            alone = firn_is_alone_locked(cache, old, put->hash);
         }
     }
     result = old == NULL ? firn_hot_reserve_locked(shard, put->hash) : FIRN_OK;
     if (result != FIRN_OK) {
         return result;
     }
-    bool queued = to == TO_QUEUE || writes_at_put(cache);
+    bool queued = where.to == TO_QUEUE || (resident && writes_at_put(cache));
     if (queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return FIRN_ENOMEM;
     }
@@ -230,7 +257,7 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     }
     put->version = version;
     firn_object_set_version(object, version);
-    if (to != TO_NOWHERE) {
+    if (where.to != TO_NOWHERE) {
         firn_hot_insert_locked(shard, put->hash, object, old,
                                (resident ? FIRN_RESIDENT : 0) | (alone ? FIRN_ALONE : 0));
     }
@@ -244,12 +271,12 @@ static int publish_locked(firn_cache *cache, firn_hot_shard *shard, change *put,
     if (queued) {
         *ticket = firn_enqueue_locked(cache, shard, object);
     }
-    if (unadmitted) {
-        tell_unadmitted(cache, put, object, to == TO_NOWHERE);
-    }
-    if (cache->deciding.listens) {
+    if (cache->deciding.listens && where.to != TO_NOWHERE) {
         firn_decide_of(cache, put->hash, object, FIRN_DECISION_INSERT, FIRN_REASON_PROGRAM,
                        put->value_size);
+    }
+    if (where.unadmitted) {
+        settle_unadmitted_locked(cache, shard, put, object, &where);
     }
     if (old != NULL) {
         firn_victims_add(victims, old);
@@ -285,7 +312,8 @@ static int publish(firn_cache *cache, change *put, firn_object *object, bool res
 static int put_in_memory(firn_cache *cache, change *put, firn_object *object, bool resident) {
     uint64_t charge = firn_object_charge(object);
     int result = firn_make_room(cache, charge);
-    if (result == FIRN_OK && resident && charge >= FIRN_LARGE_CHARGE) {
+    bool is_sure = resident && !firn_asks(&cache->moving, FIRN_ADMISSION);
+    if (result == FIRN_OK && is_sure && charge >= FIRN_LARGE_CHARGE) {
         firn_make_resident_room(cache, charge);
     }
     if (result != FIRN_OK) {

@@ -12,6 +12,8 @@
 
 #include <firn/firn.h>
 
+#include "cold/cold_internal.h"
+#include "tier/cache.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -202,10 +204,45 @@ START_TEST(the_same_where_most_is_refused_below) {
 }
 END_TEST
 
+/* The cold tier tells that it cannot say what it lost. What it has after all must not show once it
+ * was overwritten. */
+START_TEST(what_may_be_lost_below_does_not_come_back) {
+    char *path = scratch_path("crash-lost");
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        firn_options options = FIRN_OPTIONS_INIT;
+        options.threads = 0;
+        firn_cache *cache;
+        if (firn_open(&cache, path, &options) != FIRN_OK ||
+            firn_put(cache, "k", 1, "older", 5, NULL) != FIRN_OK || firn_flush(cache) != FIRN_OK) {
+            _exit(3);
+        }
+        cache->cold->reclaimed(cache->cold->reclaimed_context, 0, 0);
+        if (firn_put(cache, "k", 1, "newer", 5, NULL) != FIRN_OK) {
+            _exit(4);
+        }
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    firn_cache *cache = open_with(path, &(firn_options)FIRN_OPTIONS_INIT);
+    firn_object *object;
+    if (firn_get(cache, "k", 1, &object) == FIRN_OK) {
+        ck_assert_mem_eq(firn_object_data(object), "newer", 5);
+        firn_object_unref(object);
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_test(tcase, a_killed_program_finds_its_store_sound_and_nothing_stale);
     tcase_add_test(tcase, the_same_with_write_behind_and_without_a_thread);
     tcase_add_test(tcase, the_same_where_most_is_refused_below);
+    tcase_add_test(tcase, what_may_be_lost_below_does_not_come_back);
 }
 
 int main(void) {

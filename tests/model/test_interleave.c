@@ -405,6 +405,11 @@ static void write(void) {
     require(result == FIRN_OK || result == FIRN_EIO, "a batch failed");
 }
 
+static void put_a_and_evict(void) {
+    put(A, 2);
+    evict();
+}
+
 static void evict_and_write(void) {
     evict();
     write();
@@ -766,6 +771,10 @@ static const scenario scenarios[] = {
      .bodies = {flush, put_and_get_a, evict}},
     {"refused below, delete, write", COLD, .bound = 2, .refuses = true, .setup = newer_a,
      .bodies = {evict, delete_and_get_a, write}},
+    {"refused below, pin", COLD, .bound = 2, .refuses = true, .setup = resident_a,
+     .bodies = {pin, evict}},
+    {"refused below after an overwrite, pin", COLD, .bound = 2, .refuses = true,
+     .setup = resident_a, .bodies = {pin, put_a_and_evict}},
     {"writes fail, overwrite", COLD, .setup = failing_writes, .bodies = {write, put_and_get_a},
      .check = check_writes_again},
     {"writes fail, delete, get", COLD, .setup = failing_writes, .bodies = {write, delete_a, get_a},

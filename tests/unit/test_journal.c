@@ -246,7 +246,7 @@ static int take_elsewhere(bool writer, int wanted) {
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
-        firn_lock lock;
+        firn_store_lock lock;
         _exit(firn_lock_take(&lock, path, writer, heap, NULL) == wanted ? 0 : 1);
     }
     int status;
@@ -255,7 +255,7 @@ static int take_elsewhere(bool writer, int wanted) {
 }
 
 START_TEST(one_process_writes_while_others_may_read) {
-    firn_lock writer = FIRN_LOCK_INIT;
+    firn_store_lock writer = FIRN_LOCK_INIT;
     ck_assert_int_eq(firn_lock_take(&writer, path, false, heap, NULL), FIRN_NOT_FOUND);
     ck_assert_int_eq(firn_lock_take(&writer, path, true, heap, NULL), FIRN_OK);
     ck_assert_int_eq(take_elsewhere(true, FIRN_EBUSY), 0);
@@ -266,8 +266,8 @@ START_TEST(one_process_writes_while_others_may_read) {
 END_TEST
 
 START_TEST(one_process_has_one_handle) {
-    firn_lock first = FIRN_LOCK_INIT;
-    firn_lock second = FIRN_LOCK_INIT;
+    firn_store_lock first = FIRN_LOCK_INIT;
+    firn_store_lock second = FIRN_LOCK_INIT;
     ck_assert_int_eq(firn_lock_take(&first, path, true, heap, NULL), FIRN_OK);
     ck_assert_int_eq(firn_lock_take(&second, path, false, heap, NULL), FIRN_EBUSY);
     ck_assert_int_eq(firn_lock_take(&second, path, true, heap, NULL), FIRN_EBUSY);
@@ -288,13 +288,13 @@ START_TEST(a_reader_sees_who_writes) {
     ck_assert_int_ge(child, 0);
     char byte = 0;
     if (child == 0) {
-        firn_lock lock;
+        firn_store_lock lock;
         byte = (char)firn_lock_take(&lock, path, true, heap, NULL);
         _exit(write(ready[1], &byte, 1) == 1 && read(done[0], &byte, 1) == 1 ? 0 : 1);
     }
     ck_assert_int_eq((int)read(ready[0], &byte, 1), 1);
     ck_assert_int_eq(byte, FIRN_OK);
-    firn_lock lock = FIRN_LOCK_INIT;
+    firn_store_lock lock = FIRN_LOCK_INIT;
     uint32_t pid;
     ck_assert_int_eq(firn_lock_take(&lock, path, false, heap, NULL), FIRN_OK);
     ck_assert(firn_lock_has_writer(&lock, &pid));

@@ -255,6 +255,29 @@ START_TEST(a_budget_is_kept_to_and_spent_on_what_is_worth_most) {
 }
 END_TEST
 
+START_TEST(a_budget_pays_for_what_is_large_and_forgets_old_debts) {
+    bench self;
+    bench_open(&self, FIRN_DEMOTION, "budget");
+    uint64_t rate = self.host.demotion_rate;
+    firn_candidate large = {.hash = 1, .stored_size = rate * 8, .frequency = 1, .now_ms = 1000000};
+    unsigned let_through = 0;
+    for (unsigned i = 0; i < 20; i++) { /* one in eighty seconds: a tenth of the rate */
+        large.now_ms += 80000;
+        let_through += ask(&self, &large);
+    }
+    ck_assert_uint_ge(let_through, 19);
+    uint64_t now_ms = large.now_ms;
+    uint64_t worthy = 0;
+    self.policy->written(self.state, rate * 100000, now_ms); /* a day's worth at once */
+    uint64_t written = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        written += offer(&self, &now_ms, 2000, &worthy);
+    }
+    ck_assert_uint_ge(written, rate * 15);
+    bench_close(&self);
+}
+END_TEST
+
 START_TEST(the_kth_hit_is_counted_and_begun_anew) {
     bench self;
     bench_open(&self, FIRN_PROMOTION, "kth-hit");
@@ -365,6 +388,74 @@ static unsigned last_reason(firn_cache *cache, unsigned number) {
     return told.decision_count > 0 ? told.decisions[told.decision_count - 1].reason
                                    : FIRN_REASON_NONE;
 }
+
+/* ---- a program's own ---- */
+
+typedef struct own {
+    const firn_tier_host *host;
+    void *memory;
+} own;
+
+static struct {
+    unsigned begun;
+    unsigned ended;
+    unsigned asked;
+    unsigned evicted;
+    uint64_t written;
+    uint64_t hot_bytes; /* expected */
+    firn_candidate last;
+} heard;
+
+static int own_init(void *state, const firn_tier_host *host) {
+    own *self = state;
+    ck_assert_uint_eq(host->hot_bytes, heard.hot_bytes);
+    ck_assert_uint_eq(host->cold_bytes, 16 << 20);
+    ck_assert_uint_eq(host->demotion_rate, 77);
+    ck_assert_uint_eq(host->promotion_hits, 2);
+    self->host = host;
+    self->memory = host->alloc(host, 1000);
+    heard.begun++;
+    return self->memory != NULL ? FIRN_OK : FIRN_ENOMEM;
+}
+
+static void own_fini(void *state) {
+    own *self = state;
+    self->host->free(self->host, self->memory, 1000);
+    heard.ended++;
+}
+
+static int own_admits(void *state, const firn_candidate *candidate) {
+    (void)state;
+    heard.asked++;
+    heard.last = *candidate;
+    return candidate->cost_us > 0;
+}
+
+static void own_evicted(void *state, const firn_candidate *candidate) {
+    (void)state;
+    (void)candidate;
+    heard.evicted++;
+}
+
+static void own_written(void *state, uint64_t bytes, uint64_t now_ms) {
+    (void)state;
+    (void)now_ms;
+    heard.written += bytes;
+}
+
+static const firn_tier_policy own_policy = {
+    .size = sizeof(firn_tier_policy),
+    .name = "own-dear",
+    .state_size = sizeof(own),
+    .wants = FIRN_WANTS_FREQUENCY | FIRN_WANTS_STORED_SIZE,
+    .init = own_init,
+    .fini = own_fini,
+    .admits = own_admits,
+    .evicted = own_evicted,
+    .written = own_written,
+};
+
+/* ---- what the cache makes of it ---- */
 
 START_TEST(what_is_refused_below_is_lost_and_counted) {
     char *path = scratch_path("refused");
@@ -503,6 +594,178 @@ START_TEST(a_budget_bounds_what_eviction_writes) {
 }
 END_TEST
 
+/* A value that goes straight down says nothing of how small others become, and is paid for. */
+START_TEST(a_budget_is_not_led_astray_by_a_large_value) {
+    char *path = scratch_path("budget-large");
+    firn_options options = small_options();
+    options.clock.now_ms = fake_clock;
+    fake_now_ms = 1000000;
+    options.demotion = "budget";
+    options.demotion_rate = 1 << 20;
+    firn_cache *cache = open_with(path, &options);
+    size_t size = 3 << 20;
+    unsigned char *large = malloc(size);
+    ck_assert_ptr_nonnull(large);
+    fill_random(large, size);
+    ck_assert_int_eq(firn_put(cache, "large", 5, large, size, NULL), FIRN_OK);
+    free(large);
+    fake_now_ms += 60000;
+    for (unsigned i = 0; i < 2000; i++) {
+        put(cache, i, "value");
+        fake_now_ms += 10; /* a tenth of the rate, uncompressed */
+        ck_assert_int_ge(firn_run(cache, 1), 0);
+    }
+    firn_stats stats = stats_of(cache);
+    ck_assert_msg(stats.demotions > 10 * stats.demotions_refused, "%llu, %llu were refused",
+                  (unsigned long long)stats.demotions, (unsigned long long)stats.demotions_refused);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+/* A disk cache has its values written because there is no memory, and not because it was asked. */
+START_TEST(what_is_written_unasked_is_told) {
+    char *path = scratch_path("unasked");
+    for (unsigned i = 0; i < 3; i++) {
+        firn_options options = small_options();
+        options.demotion_ops = &own_policy;
+        options.demotion_rate = 77;
+        options.write_mode = i == 1 ? FIRN_WRITE_THROUGH : FIRN_WRITE_ON_EVICTION;
+        memset(&heard, 0, sizeof heard);
+        heard.hot_bytes = options.hot_bytes = i == 0 ? 0 : HOT_BYTES;
+        firn_cache *cache = open_with(path, &options);
+        put(cache, 1, "value");
+        if (i == 2) {
+            ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+        }
+        while (firn_run(cache, 1000) == FIRN_AGAIN) {
+        }
+        ck_assert_uint_eq(heard.asked, 0);
+        ck_assert_uint_gt(heard.written, 0);
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+        clear_tree(path);
+    }
+    remove_tree(path);
+}
+END_TEST
+
+/* The hits of newcomers count, also where the eviction policy need not hear of them. */
+START_TEST(hits_count_with_several_shards) {
+    const char *name = firn_policy_name((unsigned)_i);
+    char *path = scratch_path("shards");
+    firn_options options = small_options();
+    options.demotion = "frequency";
+    options.hot_policy = name;
+    options.hot_bytes = 4 << 20;
+    options.shards = 4;
+    firn_cache *cache = open_with(path, &options);
+    enum { WANTED = 500, OTHER = 12000 };
+    for (unsigned i = 0; i < WANTED; i++) {
+        put(cache, i, "wanted");
+        for (unsigned hit = 0; hit < 5; hit++) {
+            expect(cache, i, "wanted");
+        }
+    }
+    for (unsigned i = 0; i < OTHER; i++) {
+        put(cache, OTHERS + i, "other");
+        ck_assert_int_ge(firn_run(cache, 1), 0);
+    }
+    unsigned left = 0;
+    for (unsigned i = 0; i < WANTED; i++) {
+        left += firn_contains(cache, &i, sizeof i) == FIRN_OK;
+    }
+    ck_assert_msg(left > WANTED * 9 / 10, "%s: %u", name, left);
+    ck_assert_uint_gt(stats_of(cache).demotions_refused, OTHER / 4);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+static unsigned told[FIRN_DECISION_COUNT];
+
+static void note_told(void *context, const firn_notice *notice) {
+    (void)context;
+    told[notice->decision.kind]++;
+}
+
+static int refuse_all(void *state, const firn_candidate *candidate) {
+    (void)state;
+    (void)candidate;
+    return 0;
+}
+
+static const firn_tier_policy never = {
+    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
+
+START_TEST(what_nobody_wants_is_counted_and_told_of_once) {
+    char *path = scratch_path("unwanted");
+    for (unsigned tiers = 1; tiers <= 2; tiers++) {
+        firn_options options = small_options();
+        options.admission_ops = &never;
+        options.demotion_ops = &never;
+        options.listener.tell = note_told;
+        memset(told, 0, sizeof told);
+        firn_cache *cache = open_with(tiers == 2 ? path : NULL, &options);
+        put(cache, 1, "value");
+        expect(cache, 1, NULL);
+        firn_stats stats = stats_of(cache);
+        ck_assert_uint_eq(stats.admissions_refused, 1);
+        ck_assert_uint_eq(stats.dropped_memory_only, tiers == 1 ? 1 : 0);
+        ck_assert_uint_eq(stats.demotions_refused, tiers == 2 ? 1 : 0);
+        ck_assert_uint_eq(stats.puts, 1);
+        ck_assert_uint_eq(told[FIRN_DECISION_INSERT], 0);
+        ck_assert_uint_eq(told[FIRN_DECISION_REFUSE], 1);
+        ck_assert_uint_eq(told[FIRN_DECISION_DROP], 1);
+        /* On a condition it is put, or the condition would mean nothing. */
+        ck_assert_int_eq(firn_add(cache, "lock", 4, "v", 1, NULL), FIRN_OK);
+        ck_assert_int_eq(firn_add(cache, "lock", 4, "v", 1, NULL), FIRN_EXISTS);
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    }
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(what_the_cold_tier_cannot_take_is_not_sent_there) {
+    char *path = scratch_path("nowhere");
+    firn_options options = small_options();
+    options.hot_bytes = 8 << 20;
+    options.cold_bytes = FIRN_COLD_BYTES_MIN;
+    options.admission_ops = &never;
+    firn_cache *cache = open_with(path, &options);
+    size_t size = 1 << 20; /* more than a quarter of it */
+    void *value = calloc(1, size);
+    ck_assert_ptr_nonnull(value);
+    ck_assert_int_eq(firn_put(cache, "k", 1, value, size, NULL), FIRN_OK);
+    free(value);
+    ck_assert_uint_eq(stats_of(cache).queued_entries, 0);
+    ck_assert_uint_eq(stats_of(cache).admissions_refused, 1);
+    ck_assert_uint_eq(stats_of(cache).dropped_memory_only, 1);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
+START_TEST(a_very_large_newcomer_pushes_nobody_out_before_it_is_refused) {
+    firn_options options = small_options();
+    options.hot_bytes = 4 << 20;
+    options.admission = "size";
+    firn_cache *cache = open_with(NULL, &options);
+    for (unsigned i = 0; i < 6000; i++) {
+        put(cache, i, "small");
+    }
+    uint64_t evictions = stats_of(cache).evictions;
+    ck_assert_uint_gt(evictions, 0);
+    size_t size = 1 << 20;
+    void *value = calloc(1, size);
+    ck_assert_ptr_nonnull(value);
+    ck_assert_int_eq(firn_put(cache, "k", 1, value, size, NULL), FIRN_OK);
+    free(value);
+    ck_assert_uint_eq(stats_of(cache).admissions_refused, 1);
+    ck_assert_uint_eq(stats_of(cache).evictions, evictions);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 START_TEST(a_large_newcomer_gets_no_place_in_memory) {
     char *path = scratch_path("admission");
     for (unsigned tiers = 1; tiers <= 2; tiers++) {
@@ -580,77 +843,13 @@ START_TEST(what_is_kept_by_links_is_not_refused) {
 }
 END_TEST
 
-/* ---- a program's own ---- */
-
-typedef struct own {
-    const firn_tier_host *host;
-    void *memory;
-} own;
-
-static struct {
-    unsigned begun;
-    unsigned ended;
-    unsigned asked;
-    unsigned evicted;
-    uint64_t written;
-    firn_candidate last;
-} heard;
-
-static int own_init(void *state, const firn_tier_host *host) {
-    own *self = state;
-    ck_assert_uint_eq(host->hot_bytes, HOT_BYTES);
-    ck_assert_uint_eq(host->cold_bytes, 16 << 20);
-    ck_assert_uint_eq(host->demotion_rate, 77);
-    ck_assert_uint_eq(host->promotion_hits, 2);
-    self->host = host;
-    self->memory = host->alloc(host, 1000);
-    heard.begun++;
-    return self->memory != NULL ? FIRN_OK : FIRN_ENOMEM;
-}
-
-static void own_fini(void *state) {
-    own *self = state;
-    self->host->free(self->host, self->memory, 1000);
-    heard.ended++;
-}
-
-static int own_admits(void *state, const firn_candidate *candidate) {
-    (void)state;
-    heard.asked++;
-    heard.last = *candidate;
-    return candidate->cost_us > 0;
-}
-
-static void own_evicted(void *state, const firn_candidate *candidate) {
-    (void)state;
-    (void)candidate;
-    heard.evicted++;
-}
-
-static void own_written(void *state, uint64_t bytes, uint64_t now_ms) {
-    (void)state;
-    (void)now_ms;
-    heard.written += bytes;
-}
-
-static const firn_tier_policy own_policy = {
-    .size = sizeof(firn_tier_policy),
-    .name = "own-dear",
-    .state_size = sizeof(own),
-    .wants = FIRN_WANTS_FREQUENCY | FIRN_WANTS_STORED_SIZE,
-    .init = own_init,
-    .fini = own_fini,
-    .admits = own_admits,
-    .evicted = own_evicted,
-    .written = own_written,
-};
-
 START_TEST(a_program_may_bring_its_own) {
     char *path = scratch_path("own");
     firn_options options = small_options();
     options.demotion_ops = &own_policy;
     options.demotion_rate = 77;
     memset(&heard, 0, sizeof heard);
+    heard.hot_bytes = options.hot_bytes;
     firn_cache *cache = open_with(path, &options);
     ck_assert_uint_eq(heard.begun, 1);
     firn_put_options dear = FIRN_PUT_OPTIONS_INIT;
@@ -752,6 +951,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, frequency_wants_what_was_seen_twice);
     tcase_add_test(tcase, size_wants_what_is_small_for_its_worth);
     tcase_add_test(tcase, a_budget_is_kept_to_and_spent_on_what_is_worth_most);
+    tcase_add_test(tcase, a_budget_pays_for_what_is_large_and_forgets_old_debts);
     tcase_add_test(tcase, the_kth_hit_is_counted_and_begun_anew);
     tcase_add_test(tcase, gain_compares_with_what_has_to_go);
     tcase_add_test(tcase, admission_compares_with_what_has_to_go);
@@ -760,6 +960,12 @@ static void add(TCase *tcase) {
     tcase_add_loop_test(tcase, what_is_older_does_not_come_back, 0, 2);
     tcase_add_loop_test(tcase, hits_in_memory_count_for_frequency, 0, 9);
     tcase_add_test(tcase, a_budget_bounds_what_eviction_writes);
+    tcase_add_test(tcase, a_budget_is_not_led_astray_by_a_large_value);
+    tcase_add_test(tcase, what_is_written_unasked_is_told);
+    tcase_add_loop_test(tcase, hits_count_with_several_shards, 0, 9);
+    tcase_add_test(tcase, what_nobody_wants_is_counted_and_told_of_once);
+    tcase_add_test(tcase, what_the_cold_tier_cannot_take_is_not_sent_there);
+    tcase_add_test(tcase, a_very_large_newcomer_pushes_nobody_out_before_it_is_refused);
     tcase_add_test(tcase, a_large_newcomer_gets_no_place_in_memory);
     tcase_add_test(tcase, gdsf_keeps_what_is_dear);
     tcase_add_test(tcase, what_is_kept_by_links_is_not_refused);

@@ -1,6 +1,6 @@
 /* How often keys were seen lately, for a policy or a shard: a sketch (see base/sketch.h) that grows
  * with the entries it is to know, and whose memory counts as the hot tier's: 8 to 16 bytes for
- * each. Knows no policy. */
+ * each of those. Knows no policy. */
 #ifndef FIRN_HOT_POLICY_FREQUENCIES_H
 #define FIRN_HOT_POLICY_FREQUENCIES_H
 

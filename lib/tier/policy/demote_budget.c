@@ -15,7 +15,7 @@ enum {
     CLASSES = 128,
     CLASS_OF_ONE = 64,  /* that of a worth of 1 a byte */
     PERIOD_MS = 1000,   /* between two looks at where the bar should be */
-    BURST_SECONDS = 5,  /* that tokens may be saved up for */
+    BURST_MS = 5000,    /* that tokens may be saved up for, and that may be owed */
     PERIODS_SAVED = 16, /* what was saved is spent in so many periods */
 };
 
@@ -73,7 +73,7 @@ static void pass_time(state *self, uint64_t now_ms) {
         self->filled_ms = self->counted_ms = now_ms;
         return;
     }
-    double most = self->rate * BURST_SECONDS * 1000;
+    double most = self->rate * BURST_MS;
     self->tokens += self->rate * (double)(now_ms - self->filled_ms);
     self->tokens = self->tokens < most ? self->tokens : most;
     self->filled_ms = now_ms;
@@ -89,6 +89,12 @@ static void pass_time(state *self, uint64_t now_ms) {
     }
 }
 
+/* A large flush is not to be paid off for hours. */
+static void spend(state *self, double bytes) {
+    double least = -self->rate * BURST_MS;
+    self->tokens = self->tokens - bytes > least ? self->tokens - bytes : least;
+}
+
 static int admits(void *memory, const firn_candidate *candidate) {
     state *self = memory;
     double size = (double)candidate->stored_size;
@@ -97,17 +103,19 @@ static int admits(void *memory, const firn_candidate *candidate) {
     self->offered[class] += size;
     double luck = (double)(candidate->hash >> 40 & 0xffff) / 0x10000;
     bool wanted = class > self->bar || (class == self->bar && luck < self->part);
-    if (!wanted || size > self->tokens) {
+    /* What is larger than all that can be saved up for waits for that, and is paid off after. */
+    double most = self->rate * BURST_MS;
+    if (!wanted || self->tokens < (size < most ? size : most)) {
         return 0;
     }
-    self->tokens -= size;
+    spend(self, size);
     return 1;
 }
 
 static void written(void *memory, uint64_t bytes, uint64_t now_ms) {
     state *self = memory;
     pass_time(self, now_ms);
-    self->tokens -= (double)bytes;
+    spend(self, (double)bytes);
 }
 
 const firn_tier_policy firn_demote_budget_policy = {

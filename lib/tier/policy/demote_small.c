@@ -2,9 +2,9 @@
  * often it is wanted, and to what it costs to make.
  *
  * Room is what is expected after compression, so that what compresses well is small. One that is
- * wanted once may be half as large again as others are on the average, of all that were asked about;
- * one that is wanted three times three times as large. Where all have about one size, all are
- * written. */
+ * wanted once may be half as large again as others are on the average, of all that were asked
+ * about; one that is wanted three times three times as large. Where all have about one size, all
+ * are written. */
 #include "tier/policy/policies.h"
 
 /* The size is a guess, from a sample. */

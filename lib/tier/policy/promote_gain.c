@@ -1,7 +1,7 @@
 /* Promotion "gain": an entry comes up if what it brings there, for the memory it takes, is not much
  * less than what has to go for it brought: how often it is wanted, times its cost, over its charge,
- * against the same of all together that was evicted lately. The sketch of frequencies remembers what
- * was refused, as ghosts do: each hit below counts. */
+ * against the same of all together that was evicted lately. The sketch of frequencies remembers
+ * what was refused, as ghosts do: each hit below counts. */
 #include "tier/policy/policies.h"
 
 /* What is wanted now is wanted again sooner than what was wanted as often, but long ago. */
