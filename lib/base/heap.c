@@ -53,11 +53,19 @@ void firn_heap_unref(firn_heap *heap) {
     }
 }
 
+bool firn_heap_is_users(const firn_heap *heap) {
+    return heap->functions.alloc != system_alloc;
+}
+
 void *firn_heap_alloc(firn_heap *heap, size_t size) {
     return heap->functions.alloc(heap->functions.context, size);
 }
 
+/* The system knows what of its memory is zero already, and so need not be touched. */
 void *firn_heap_zalloc(firn_heap *heap, size_t size) {
+    if (!firn_heap_is_users(heap)) {
+        return calloc(1, size);
+    }
     void *memory = firn_heap_alloc(heap, size);
     if (memory != NULL) {
         memset(memory, 0, size);
@@ -91,10 +99,6 @@ void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size) {
         memcpy(&block, (unsigned char *)memory - sizeof(void *), sizeof(void *));
         firn_heap_free(heap, block, size + LINE + sizeof(void *));
     }
-}
-
-bool firn_heap_is_users(const firn_heap *heap) {
-    return heap->functions.alloc != system_alloc;
 }
 
 /* The user's memory, cut to where it is aligned; its address stands behind what is given out. */

@@ -425,7 +425,11 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     if (result == FIRN_OK) {
         result = firn_replay(backend, powerless, firn_checkpoint, recovery);
     }
-    if (result == FIRN_OK && (recovery->replayed > 0 || meta.merging != 0)) {
+    /* What was replayed stays in the delta, as it was there before the end, and comes to the index
+     * with a later checkpoint: requests need not wait for it. Not if the log was cut: the index is
+     * not to know anything behind that. */
+    bool cut = powerless && recovery->replayed > 0;
+    if (result == FIRN_OK && (cut || meta.merging != 0)) {
         backend->meta_dirty = true;
         result = firn_checkpoint(backend);
     }

@@ -244,14 +244,17 @@ static int take_over(firn_cold *cold, const firn_journal_header *header, bool re
 }
 
 /* What a crash left in the journal is applied before anybody can read, and is on the device before
- * the journal forgets it. */
-static int replay_journal(firn_cold *cold) {
+ * the journal forgets it; unless neither the last writer nor this one promises anything for the
+ * time after a power loss. */
+static int replay_journal(firn_cold *cold, const firn_journal_header *header) {
     firn_journal_scan scan;
     firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     int result = FIRN_OK;
     if (scan.entries > 0) {
+        bool promised =
+            header->durability != FIRN_DURABILITY_NONE || cold->durability != FIRN_DURABILITY_NONE;
         result = firn_cold_replay_journal(cold);
-        if (result == FIRN_OK) {
+        if (result == FIRN_OK && promised) {
             result = cold->ops->sync(cold->backend, true);
         }
     }
@@ -261,11 +264,12 @@ static int replay_journal(firn_cold *cold) {
     return result;
 }
 
-static int begin_writing(firn_cold *cold) {
+/* header: as the last writer left it. */
+static int begin_writing(firn_cold *cold, const firn_journal_header *header) {
     firn_journal_set_dirty(cold->journal, cold->durability);
     cold->meta.budget = cold->budget_bytes;
     int result = firn_cold_survey_dictionaries(cold);
-    return result == FIRN_OK ? replay_journal(cold) : result;
+    return result == FIRN_OK ? replay_journal(cold, header) : result;
 }
 
 static void close_backend(firn_cold *cold) {
@@ -309,7 +313,7 @@ static int open_present(firn_cold *cold, bool *expendable) {
     if (result == FIRN_ECORRUPT && !cold->read_only) {
         result = rebuild(cold, &header);
     }
-    return result == FIRN_OK && !cold->read_only ? begin_writing(cold) : result;
+    return result == FIRN_OK && !cold->read_only ? begin_writing(cold, &header) : result;
 }
 
 /* ---- making a store ---- */

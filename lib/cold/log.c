@@ -495,7 +495,7 @@ int firn_log_identify(const char *directory, firn_log_identity *identity, firn_h
 /* ---- which segment lies where ---- */
 
 int firn_log_place(firn_log *log, uint64_t number, uint32_t slot) {
-    if (number < LOAD(log->tail) || number >= head_after(log) || slot >= slots_in_file(log) ||
+    if (number < LOAD(log->tail) || number >= head_after(log) || slot >= log->slots ||
         log->used[slot] != 0 || ring_get(log, number) != FIRN_LOG_NO_SLOT) {
         return FIRN_ECORRUPT;
     }
