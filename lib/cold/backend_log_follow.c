@@ -126,6 +126,11 @@ static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sou
     if (frame->identity.version > recovery->version_max) {
         recovery->version_max = frame->identity.version;
     }
+    /* The next checkpoint takes the frame out of further replays, and is to say what it said. */
+    if (frame->identity.version >= backend->meta.version_next) {
+        backend->meta.version_next = frame->identity.version + 1;
+        backend->meta_dirty = true;
+    }
     return result;
 }
 

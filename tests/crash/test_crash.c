@@ -39,15 +39,15 @@ static size_t make_value(unsigned char *value, unsigned key, uint64_t change) {
     return size;
 }
 
-/* refuses: what was refused below before is not there to be flushed. */
-static void flush(firn_cache *cache, ledger *shared, bool refuses) {
+/* lossy: what was refused below before, or lost, is not there to be flushed. */
+static void flush(firn_cache *cache, ledger *shared, bool lossy) {
     uint64_t done[KEYS];
     for (unsigned i = 0; i < KEYS; i++) {
         done[i] = atomic_load(&shared->done[i]);
     }
     if (firn_flush(cache) == FIRN_OK) {
         for (unsigned i = 0; i < KEYS; i++) {
-            if (!refuses || firn_contains(cache, &i, sizeof i) == FIRN_OK) {
+            if (!lossy || firn_contains(cache, &i, sizeof i) == FIRN_OK) {
                 atomic_store(&shared->flushed[i], done[i]);
             }
         }
@@ -55,7 +55,7 @@ static void flush(firn_cache *cache, ledger *shared, bool refuses) {
 }
 
 _Noreturn static void child(const char *path, const firn_options *options, ledger *shared,
-                            uint64_t seed) {
+                            uint64_t seed, bool lossy) {
     unsigned char value[2048];
     firn_cache *cache;
     if (firn_open(&cache, path, options) != FIRN_OK) {
@@ -77,7 +77,7 @@ _Noreturn static void child(const char *path, const firn_options *options, ledge
         }
         atomic_store(&shared->done[key], change);
         if (next(&seed) % 400 == 0) {
-            flush(cache, shared, options->demotion != NULL);
+            flush(cache, shared, lossy);
         }
     }
 }
@@ -134,25 +134,34 @@ static void settle(firn_cache *cache, ledger *shared) {
     }
 }
 
-static void crash_loop(const firn_options *options, const char *name) {
+static void run_and_kill(const char *path, const firn_options *options, ledger *shared,
+                         uint64_t seed, long us, bool lossy) {
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        child(path, options, shared, seed, lossy);
+    }
+    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+    kill(pid, SIGKILL);
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+                  "the child ended by itself: status %x", (unsigned)status);
+}
+
+/* in_a_row: of kills, before the store is looked at. */
+static void crash_loop(const firn_options *options, const char *name, unsigned in_a_row) {
     char *path = scratch_path(name);
     ledger *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(shared, MAP_FAILED);
     uint64_t seed = 4711;
+    bool lossy = options->demotion != NULL || in_a_row > 1;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        pid_t pid = fork();
-        ck_assert_int_ge(pid, 0);
-        if (pid == 0) {
-            child(path, options, shared, next(&seed) + round);
+        for (unsigned i = 0; i < in_a_row; i++) {
+            long us = (long)(next(&seed) % (round % 2 == 0 ? 20000 : 3000));
+            run_and_kill(path, options, shared, next(&seed) + round, us, lossy);
         }
-        long us = (long)(next(&seed) % (round % 2 == 0 ? 20000 : 3000));
-        nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
-        kill(pid, SIGKILL);
-        int status;
-        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-                      "the child ended by itself: status %x", (unsigned)status);
         if (file_size(path, "firn.journal") > 0 && file_size(path, "data.mdb") > 0 &&
             round % 3 == 0) {
             char why[300];
@@ -178,7 +187,7 @@ START_TEST(a_killed_program_finds_its_store_sound_and_nothing_stale) {
     firn_options options = FIRN_OPTIONS_INIT;
     options.hot_bytes = 64 << 10;
     options.cold_bytes = 16 << 20;
-    crash_loop(&options, "crash");
+    crash_loop(&options, "crash", 1);
 }
 END_TEST
 
@@ -189,7 +198,7 @@ START_TEST(the_same_with_write_behind_and_without_a_thread) {
     options.write_mode = FIRN_WRITE_BEHIND;
     options.write_behind_ms = 1;
     options.threads = 0;
-    crash_loop(&options, "crash-behind");
+    crash_loop(&options, "crash-behind", 1);
 }
 END_TEST
 
@@ -200,7 +209,77 @@ START_TEST(the_same_where_most_is_refused_below) {
     options.cold_bytes = 16 << 20;
     options.demotion = "reject-first";
     options.promotion = "kth-hit";
-    crash_loop(&options, "crash-refused");
+    crash_loop(&options, "crash-refused", 1);
+}
+END_TEST
+
+/* All stays in memory, and comes below only because it is hot. */
+START_TEST(the_same_while_what_is_hot_is_written) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 1 << 20;
+    options.cold_bytes = 16 << 20;
+    options.warm_save_ms = 1;
+    crash_loop(&options, "crash-hot", 1);
+}
+END_TEST
+
+/* What was replayed is not in the index yet when the next is killed. */
+START_TEST(the_same_where_one_is_killed_soon_after_the_other) {
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 64 << 10;
+    options.cold_bytes = 16 << 20;
+    options.durability = FIRN_DURABILITY_NONE;
+    crash_loop(&options, "crash-row", 3);
+}
+END_TEST
+
+/* ---- versions ---- */
+
+static void put_all(firn_cache *cache) {
+    for (unsigned key = 0; key < KEYS; key++) {
+        ck_assert_int_eq(firn_put(cache, &key, sizeof key, "value", 5, NULL), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(cache), FIRN_OK);
+}
+
+static void idle(firn_cache *cache) {
+    while (firn_run(cache, 0) == FIRN_AGAIN) {
+    }
+}
+
+static void delete_last(firn_cache *cache) {
+    unsigned key = KEYS - 1;
+    ck_assert_int_eq(firn_delete(cache, &key, sizeof key), FIRN_OK);
+}
+
+/* The second writes nothing, but makes a checkpoint behind what the first wrote. What the third
+ * deletes is younger all the same. */
+START_TEST(versions_go_on_where_one_is_killed_soon_after_the_other) {
+    char *path = scratch_path("crash-versions");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.threads = 0;
+    firn_cache *cache = open_with(path, &options);
+    put_all(cache);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    void (*const steps[])(firn_cache *) = {put_all, idle, delete_last};
+    for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
+        pid_t pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+            steps[i](open_with(path, &options));
+            raise(SIGKILL);
+        }
+        int status;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    }
+    cache = open_with(path, &options);
+    for (unsigned key = 0; key < KEYS; key++) {
+        ck_assert_int_eq(firn_contains(cache, &key, sizeof key),
+                         key < KEYS - 1 ? FIRN_OK : FIRN_NOT_FOUND);
+    }
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
 }
 END_TEST
 
@@ -243,6 +322,9 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, the_same_with_write_behind_and_without_a_thread);
     tcase_add_test(tcase, the_same_where_most_is_refused_below);
     tcase_add_test(tcase, what_may_be_lost_below_does_not_come_back);
+    tcase_add_test(tcase, the_same_while_what_is_hot_is_written);
+    tcase_add_test(tcase, the_same_where_one_is_killed_soon_after_the_other);
+    tcase_add_test(tcase, versions_go_on_where_one_is_killed_soon_after_the_other);
 }
 
 int main(void) {
