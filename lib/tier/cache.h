@@ -147,6 +147,12 @@ struct firn_cache {
                                   read by anybody */
         uint64_t saved_ns;     /* worker_lock; when it was recorded last while running, monotonic */
         uint64_t saved_arrived; /* worker_lock; entries that had come to memory by then */
+        /* What has been hot for long is written as well, shard by shard. worker_lock. */
+        uint64_t seen_version;    /* what came before the last time is older than this */
+        uint64_t written_version; /* what is older than this is written */
+        unsigned writing;         /* the shard whose turn it is; behind the last: none */
+        uint64_t writing_bytes;   /* that may still be queued of that shard */
+        bool unwritten;           /* there was more in some shard */
     } warm;
 
     firn_collector collector; /* has a lock of its own, of which no other is held when it is waited
@@ -511,9 +517,9 @@ void firn_warm_begin(firn_cache *cache);
 /* Brings up to a few hundred entries back. True: more are left. worker_lock is held. */
 bool firn_warm_step(firn_cache *cache);
 int firn_warm_save(firn_cache *cache);
-/* Records what is hot if it is time to. worker_lock is held. Else *wait_ns is lowered to when it
- * will be. */
-void firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns);
+/* Records what is hot if it is time to, and queues some of it that is not below. worker_lock is
+ * held. True: there is something to write. Else *wait_ns is lowered to when it is time again. */
+bool firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns);
 void firn_warm_end(firn_cache *cache);
 
 /* page.c */

@@ -8,7 +8,8 @@
 enum {
     STEP_ENTRIES = 128,
     HOTTEST = 16384, /* of a shard, that are recorded while the cache is used: a hold of its lock */
-    CHANGED_SHARE = 16 /* what is recorded is worth anew when that part of the residents changed */
+    CHANGED_SHARE = 16, /* what is recorded is worth anew when that part of the residents changed */
+    WRITTEN_BYTES = 64 << 20 /* of what is hot, at a time */
 };
 
 static void count_left(firn_cache *cache) {
@@ -23,6 +24,7 @@ void firn_warm_begin(firn_cache *cache) {
     if (cache->cold == NULL || cache->options.read_only || firn_resident_max(cache) == 0) {
         return;
     }
+    cache->warm.writing = firn_hot_shard_count(cache->hot);
     /* No list, or a bad one, makes for a cold start and no more. */
     if (firn_warm_list_open(&cache->warm.list, firn_cold_path(cache->cold),
                             firn_cold_store_id(cache->cold), cache->heap) != FIRN_OK) {
@@ -193,26 +195,115 @@ static int save_hottest(firn_cache *cache) {
     return result;
 }
 
-void firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
+/* ---- writing what is hot ---- */
+
+/* A process that is killed must not lose what was hottest only because it never left memory. What a
+ * demotion policy is asked about is its to decide, when it leaves. */
+static bool writes_hottest(const firn_cache *cache) {
+    return cache->options.write_mode == FIRN_WRITE_ON_EVICTION &&
+           !firn_asks(&cache->moving, FIRN_DEMOTION);
+}
+
+/* Whether the cold tier lacks it, and would take it. What was put since the last time may soon be
+ * overwritten again, and waits for the next. */
+static bool is_due_locked(firn_cache *cache, const firn_object *object) {
+    const unsigned settled = FIRN_STORED | FIRN_QUEUED | FIRN_TOMBSTONE;
+    if ((firn_object_state(object) & settled) != 0 ||
+        firn_object_version(object) >= cache->warm.written_version) {
+        return false;
+    }
+    size_t key_size;
+    firn_object_key(object, &key_size);
+    const firn_type *type = firn_object_type(object);
+    return (type == NULL || type->encode != NULL) && !firn_is_expired(cache, object) &&
+           firn_object_value_size(object) <= firn_cold_value_max(cache->cold, key_size);
+}
+
+/* Queues what is due of the hottest of the shard whose turn it is, until the queue has got `most`
+ * bytes more. Returns how many it got; with fewer than `most`, the shard is done with. */
+static uint64_t queue_hottest(firn_cache *cache, uint64_t most) {
+    uint64_t bytes = 0;
+    firn_object *object = NULL;
+    firn_hot_shard *shard = firn_hot_lock_number(cache->hot, cache->warm.writing);
+    for (unsigned i = 0; i < HOTTEST && bytes < most; i++) {
+        object = firn_hot_walk_locked(shard, object, FIRN_HOTTEST_FIRST);
+        if (object == NULL) {
+            break;
+        }
+        if (is_due_locked(cache, object)) {
+            if (firn_queue_reserve(&cache->queue) != FIRN_OK) {
+                break;
+            }
+            firn_enqueue_locked(cache, shard, object);
+            bytes += firn_object_charge(object);
+        }
+    }
+    firn_hot_unlock(shard);
+    return bytes;
+}
+
+static void begin_shard(firn_cache *cache, unsigned number) {
+    cache->warm.writing = number;
+    cache->warm.writing_bytes = WRITTEN_BYTES / firn_hot_shard_count(cache->hot);
+}
+
+/* A batch of what is due, behind all that waits to be written. True: there was some. */
+static bool write_some(firn_cache *cache) {
+    uint64_t left = cache->batch_ready_bytes;
+    while (left > 0 && cache->warm.writing < firn_hot_shard_count(cache->hot)) {
+        uint64_t most = left < cache->warm.writing_bytes ? left : cache->warm.writing_bytes;
+        uint64_t bytes = queue_hottest(cache, most);
+        left -= bytes < left ? bytes : left;
+        bool spent = bytes >= cache->warm.writing_bytes;
+        cache->warm.unwritten = cache->warm.unwritten || spent;
+        cache->warm.writing_bytes -= spent ? 0 : bytes;
+        if (spent || bytes < most) {
+            begin_shard(cache, cache->warm.writing + 1);
+        }
+    }
+    return left < cache->batch_ready_bytes;
+}
+
+static void begin_writing(firn_cache *cache, uint64_t version) {
+    cache->warm.written_version = cache->warm.seen_version;
+    cache->warm.seen_version = version;
+    cache->warm.unwritten = false;
+    begin_shard(cache, 0);
+}
+
+bool firn_warm_save_step(firn_cache *cache, uint64_t now_ns, uint64_t *wait_ns) {
     uint64_t interval_ms = cache->options.warm_save_ms;
     if (interval_ms == FIRN_WARM_SAVE_OFF || cache->warm.list != NULL ||
         firn_resident_max(cache) == 0) {
-        return;
+        return false;
+    }
+    if (write_some(cache)) {
+        return true;
     }
     uint64_t arrived = firn_counted(cache->counters, FIRN_EVENT_PUT) +
                        firn_counted(cache->counters, FIRN_EVENT_PROMOTION);
-    if (arrived - cache->warm.saved_arrived <=
-        firn_hot_total(cache->hot).resident_entries / CHANGED_SHARE) {
-        return;
+    uint64_t version = atomic_load_explicit(&cache->version, memory_order_relaxed);
+    bool changed = arrived - cache->warm.saved_arrived >
+                   firn_hot_total(cache->hot).resident_entries / CHANGED_SHARE;
+    bool unwritten =
+        writes_hottest(cache) && (cache->warm.unwritten || cache->warm.written_version < version);
+    if (!changed && !unwritten) {
+        return false;
     }
     uint64_t interval_ns = firn_ns_of_ms(interval_ms);
     uint64_t since_ns = now_ns - cache->warm.saved_ns;
-    if (since_ns >= interval_ns) {
+    if (since_ns < interval_ns) {
+        firn_wait_at_most(wait_ns, interval_ns - since_ns);
+        return false;
+    }
+    cache->warm.saved_ns = now_ns;
+    if (changed) {
         /* An error makes a start after a crash colder, and loses nothing. */
         (void)save_hottest(cache);
-        cache->warm.saved_ns = now_ns;
         cache->warm.saved_arrived = arrived;
-    } else {
-        firn_wait_at_most(wait_ns, interval_ns - since_ns);
     }
+    if (unwritten) {
+        begin_writing(cache, version);
+    }
+    return write_some(cache);
 }

@@ -98,7 +98,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
     if (firn_warm_step(cache)) {
         return FIRN_AGAIN;
     }
-    firn_warm_save_step(cache, now_ns, wait_ns);
+    more = firn_warm_save_step(cache, now_ns, wait_ns) || more;
     int tidied = tidy(cache);
     if (tidied != FIRN_OK) {
         return tidied;
