@@ -35,6 +35,7 @@ static void write_all_again(firn_cache *cache) {
             if (state == FIRN_STORED && firn_queue_reserve(&cache->queue) == FIRN_OK) {
                 firn_enqueue_locked(cache, shard, object);
                 firn_cursors_note_lifted(cache, firn_object_hash(object));
+                firn_count(cache->counters, FIRN_EVENT_RECLAIMED_HOT, 1);
             }
         }
         firn_hot_unlock(shard);
