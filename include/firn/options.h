@@ -148,7 +148,9 @@ typedef struct firn_options {
     uint64_t warm_save_ms; /* what is hot is recorded at firn_close, and so often before, for a warm
                               start after kill -9: the hottest 16,384 of each shard, if a 16th of
                               what is in memory is new. Default 30000; FIRN_WARM_SAVE_OFF: at
-                              firn_close only */
+                              firn_close only. What is among these since the last time and is
+                              not below is written then too, up to 64 MiB at a time, with
+                              write-on-eviction and without a demotion policy */
     /* What moves between the tiers: policies by name, see firn_tier_policy_name; or of the
      * program's own, in place of one by name, which stay valid until firn_close: see
      * firn/tiering.h. */
