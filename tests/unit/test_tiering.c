@@ -455,31 +455,63 @@ static const firn_tier_policy own_policy = {
     .written = own_written,
 };
 
+static int refuse_all(void *state, const firn_candidate *candidate) {
+    (void)state;
+    (void)candidate;
+    return 0;
+}
+
+static const firn_tier_policy never = {
+    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
+
 /* ---- what the cache makes of it ---- */
+
+enum { TRIED = 8 }; /* now and then a ghost gives way before its time */
+
+static void put_tried(firn_cache *cache, const char *text) {
+    for (unsigned i = 1; i <= TRIED; i++) {
+        put(cache, i, text);
+    }
+}
+
+/* How many are there, with that value. */
+static unsigned count_tried(firn_cache *cache, const char *text) {
+    unsigned found = 0;
+    for (unsigned i = 1; i <= TRIED; i++) {
+        firn_object *object;
+        if (firn_get(cache, &i, sizeof i, &object) == FIRN_OK) {
+            ck_assert_str_eq(firn_object_data(object), text);
+            firn_object_unref(object);
+            found++;
+        }
+    }
+    return found;
+}
 
 START_TEST(what_is_refused_below_is_lost_and_counted) {
     char *path = scratch_path("refused");
     firn_options options = small_options();
     options.demotion = "reject-first";
     firn_cache *cache = open_with(path, &options);
-    put(cache, 1, "first");
+    put_tried(cache, "first");
     push_all_out(cache, 1);
-    expect(cache, 1, NULL);
+    ck_assert_uint_eq(count_tried(cache, "first"), 0);
     ck_assert_uint_eq(last_reason(cache, 1), FIRN_REASON_ROOM_REFUSED);
     firn_stats stats = stats_of(cache);
     ck_assert_uint_gt(stats.demotions_refused, 0);
     ck_assert_uint_eq(stats.demotions_refused, stats.evictions);
     ck_assert_uint_eq(stats.writes, 0);
     ck_assert_uint_eq(stats.queued_entries, 0); /* nor is a tombstone */
-    put(cache, 1, "second");
+    put_tried(cache, "second");
     push_all_out(cache, 2);
-    expect(cache, 1, "second");
-    ck_assert_uint_eq(stats_of(cache).cold_hits, 1);
+    unsigned found = count_tried(cache, "second");
+    ck_assert_uint_ge(found, TRIED - 3);
+    ck_assert_uint_eq(stats_of(cache).cold_hits, found);
     uint64_t writes = stats_of(cache).writes;
     push_all_out(cache, 3); /* what is below already is not written, nor asked about */
-    expect(cache, 1, "second");
+    ck_assert_uint_eq(count_tried(cache, "second"), found);
     ck_assert_uint_eq(stats_of(cache).writes, writes);
-    ck_assert_uint_ge(stats_of(cache).clean_demotions, 1);
+    ck_assert_uint_ge(stats_of(cache).clean_demotions, found);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     remove_tree(path);
 }
@@ -509,14 +541,14 @@ END_TEST
 START_TEST(what_is_older_does_not_come_back) {
     char *path = scratch_path("refused-older");
     firn_options options = small_options();
-    options.demotion = "frequency";
+    options.demotion_ops = &never;
     options.filter_bytes = _i == 0 ? 0 : FIRN_FILTER_OFF;
     firn_cache *cache = open_with(path, &options);
     put(cache, 1, "older");
     ck_assert_int_eq(firn_flush(cache), FIRN_OK);
     push_all_out(cache, 1);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
-    cache = open_with(path, &options); /* frequencies are forgotten */
+    cache = open_with(path, &options);
     while (firn_run(cache, 1000) == FIRN_AGAIN) {
     }
     uint64_t before = stats_of(cache).demotions_refused;
@@ -687,15 +719,6 @@ static void note_told(void *context, const firn_notice *notice) {
     (void)context;
     told[notice->decision.kind]++;
 }
-
-static int refuse_all(void *state, const firn_candidate *candidate) {
-    (void)state;
-    (void)candidate;
-    return 0;
-}
-
-static const firn_tier_policy never = {
-    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
 
 START_TEST(what_nobody_wants_is_counted_and_told_of_once) {
     char *path = scratch_path("unwanted");
@@ -869,7 +892,9 @@ START_TEST(a_program_may_bring_its_own) {
     ck_assert_uint_eq(heard.last.value_size, sizeof value);
     ck_assert_uint_ge(heard.last.charge, sizeof value + 4);
     ck_assert_uint_ge(heard.last.stored_size, sizeof value * 8 / 10);
-    ck_assert_uint_eq(heard.last.frequency, 2);
+    ck_assert_uint_ge(heard.last.frequency,
+                      2); /* a sketch may tell too much, and never too little */
+    ck_assert_uint_le(heard.last.frequency, 3);
     ck_assert_uint_ne(heard.last.now_ms, 0);
     push_all_out(cache, 1);
     ck_assert_uint_ge(heard.evicted, heard.asked);
