@@ -11,10 +11,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/running_mean.h"
 #include "hot/policy/entry_list.h"
 #include "hot/policy/policies.h"
 
-enum { HEAP_MIN = 64, FREQUENCY_MAX = 0x7fff, ORPHAN = 0x8000, COSTS_MAX = 256 };
+enum { HEAP_MIN = 64, FREQUENCY_MAX = 0x7fff, ORPHAN = 0x8000 };
 
 typedef struct node {
     double priority;
@@ -27,8 +28,7 @@ typedef struct gdsf {
     uint64_t count;
     uint64_t room;
     double age;
-    double mean_cost; /* of the last some hundred entries that came with a cost */
-    unsigned costs;   /* so many of them; up to COSTS_MAX */
+    firn_running_mean costs; /* of entries that came with one */
     firn_entry_list orphans;
 } gdsf;
 
@@ -93,15 +93,14 @@ static void sink(gdsf *self, uint64_t place) {
 static void learn_cost(gdsf *self, const firn_entry *entry) {
     uint64_t cost = self->host->cost(self->host, entry);
     if (cost > 0) {
-        self->costs += self->costs < COSTS_MAX;
-        self->mean_cost += ((double)cost - self->mean_cost) / self->costs;
+        firn_running_mean_add(&self->costs, (double)cost);
     }
 }
 
 static double priority_of(const gdsf *self, const firn_entry *entry) {
     double charge = (double)firn_host_charge(self->host, entry);
     uint64_t cost = self->host->cost(self->host, entry);
-    double dear = cost > 0 && self->costs > 0 ? (double)cost / self->mean_cost : 1;
+    double dear = cost > 0 && self->costs.count > 0 ? (double)cost / self->costs.mean : 1;
     return self->age + dear * (firn_entry_bits(entry) & FREQUENCY_MAX) / (charge > 0 ? charge : 1);
 }
 

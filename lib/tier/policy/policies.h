@@ -8,6 +8,7 @@
 #include <firn/tiering.h>
 
 #include "base/recent.h"
+#include "base/running_mean.h"
 
 extern const firn_tier_policy firn_always_policy;
 extern const firn_tier_policy firn_admit_frequent_policy;
@@ -25,18 +26,6 @@ const firn_tier_policy *firn_tier_policy_by_name(unsigned question, const char *
 /* ghosts.c: as many as a 64th of hot_bytes holds, from 64 to a million. FIRN_OK or FIRN_ENOMEM. */
 int firn_ghosts_begin(firn_recent *ghosts, const firn_tier_host *host);
 void firn_ghosts_end(firn_recent *ghosts, const firn_tier_host *host);
-
-/* A running mean of the last some hundred numbers. Zeros: of none yet. */
-typedef struct firn_running_mean {
-    double mean;
-    unsigned count; /* up to that of which it is the mean */
-} firn_running_mean;
-
-static inline void firn_running_mean_add(firn_running_mean *self, double number) {
-    enum { OF = 256 };
-    self->count += self->count < OF;
-    self->mean += (number - self->mean) / self->count;
-}
 
 /* How much an entry is worth to a policy: how often it is wanted, times what it costs to make. An
  * entry whose cost is unknown costs what others do. costs: of the known ones; is updated. */
