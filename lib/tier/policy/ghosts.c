@@ -7,14 +7,17 @@ static size_t bytes_of(size_t lines) {
     return lines * FIRN_RECENT_LINE * sizeof(uint32_t);
 }
 
-int firn_ghosts_begin(firn_recent *ghosts, const firn_tier_host *host) {
+int firn_ghost_state_init(void *state, const firn_tier_host *host) {
+    firn_ghost_state *self = state;
     uint64_t lines = host->hot_bytes / SHARE / bytes_of(1);
     lines = lines < LINES_MIN ? LINES_MIN : lines > LINES_MAX ? LINES_MAX : lines;
-    ghosts->ghosts = host->alloc(host, bytes_of(lines));
-    ghosts->lines = ghosts->ghosts != NULL ? lines : 0;
-    return ghosts->ghosts != NULL ? FIRN_OK : FIRN_ENOMEM;
+    self->host = host;
+    self->ghosts.ghosts = host->alloc(host, bytes_of(lines));
+    self->ghosts.lines = self->ghosts.ghosts != NULL ? lines : 0;
+    return self->ghosts.ghosts != NULL ? FIRN_OK : FIRN_ENOMEM;
 }
 
-void firn_ghosts_end(firn_recent *ghosts, const firn_tier_host *host) {
-    host->free(host, ghosts->ghosts, bytes_of(ghosts->lines));
+void firn_ghost_state_fini(void *state) {
+    firn_ghost_state *self = state;
+    self->host->free(self->host, self->ghosts.ghosts, bytes_of(self->ghosts.lines));
 }

@@ -23,9 +23,14 @@ extern const firn_tier_policy firn_promote_gain_policy;
 /* NULL: there is none of that name. name NULL: the default. */
 const firn_tier_policy *firn_tier_policy_by_name(unsigned question, const char *name);
 
-/* ghosts.c: as many as a 64th of hot_bytes holds, from 64 to a million. FIRN_OK or FIRN_ENOMEM. */
-int firn_ghosts_begin(firn_recent *ghosts, const firn_tier_host *host);
-void firn_ghosts_end(firn_recent *ghosts, const firn_tier_host *host);
+/* ghosts.c: the state of a policy that has ghosts and nothing else, and its init and fini: as many
+ * as a 64th of hot_bytes holds, from 64 to a million. */
+typedef struct firn_ghost_state {
+    const firn_tier_host *host;
+    firn_recent ghosts;
+} firn_ghost_state;
+int firn_ghost_state_init(void *state, const firn_tier_host *host);
+void firn_ghost_state_fini(void *state);
 
 /* How much an entry is worth to a policy: how often it is wanted, times what it costs to make. An
  * entry whose cost is unknown costs what others do. costs: of the known ones; is updated. */
