@@ -22,12 +22,42 @@ static void host_free(const firn_tier_host *host, void *memory, size_t size) {
     firn_hot_release(cache->hot, memory, size);
 }
 
-static int begin_policy(firn_cache *cache, unsigned question, const firn_tier_policy *given) {
-    static const char *const names[FIRN_QUESTIONS] = {
-        [FIRN_ADMISSION] = "admission",
-        [FIRN_DEMOTION] = "demotion",
-        [FIRN_PROMOTION] = "promotion",
+static const char *const questions[FIRN_QUESTIONS] = {
+    [FIRN_ADMISSION] = "admission",
+    [FIRN_DEMOTION] = "demotion",
+    [FIRN_PROMOTION] = "promotion",
+};
+
+/* The policy that the options want; NULL: there is none of that name, which is *name. */
+static const firn_tier_policy *wanted(const firn_options *options, unsigned question,
+                                      const char **name) {
+    const struct {
+        const char *name;
+        const firn_tier_policy *ops;
+    } asked[FIRN_QUESTIONS] = {
+        [FIRN_ADMISSION] = {options->admission, options->admission_ops},
+        [FIRN_DEMOTION] = {options->demotion, options->demotion_ops},
+        [FIRN_PROMOTION] = {options->promotion, options->promotion_ops},
     };
+    *name = asked[question].name;
+    return asked[question].ops != NULL ? asked[question].ops
+                                       : firn_tier_policy_by_name(question, *name);
+}
+
+int firn_moving_check(const firn_options *options, firn_detail *detail) {
+    for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
+        const char *name;
+        if (wanted(options, i, &name) == NULL) {
+            return firn_detail_set(detail, FIRN_EINVAL,
+                                   "options.%s: there is no policy named '%.64s' (see "
+                                   "firn_tier_policy_name)",
+                                   questions[i], name);
+        }
+    }
+    return FIRN_OK;
+}
+
+static int begin_policy(firn_cache *cache, unsigned question, const firn_tier_policy *given) {
     firn_moving *self = &cache->moving;
     firn_tier_policy *policy = &self->policies[question];
     int result = firn_read_sized(policy, sizeof *policy, given, "firn_tier_policy", &cache->detail);
@@ -51,7 +81,7 @@ static int begin_policy(firn_cache *cache, unsigned question, const firn_tier_po
         return firn_detail_set(&cache->detail, result,
                                "options.%s: the policy '%.64s' does not begin with these options: "
                                "%s: see what it needs in firn/options.h",
-                               names[question], policy->name != NULL ? policy->name : "",
+                               questions[question], policy->name != NULL ? policy->name : "",
                                firn_strerror(result));
     }
     return result;
@@ -59,16 +89,6 @@ static int begin_policy(firn_cache *cache, unsigned question, const firn_tier_po
 
 int firn_moving_init(firn_cache *cache) {
     const firn_options *options = &cache->options;
-    const firn_tier_policy *given[FIRN_QUESTIONS] = {
-        [FIRN_ADMISSION] = options->admission_ops,
-        [FIRN_DEMOTION] = options->demotion_ops,
-        [FIRN_PROMOTION] = options->promotion_ops,
-    };
-    const char *names[FIRN_QUESTIONS] = {
-        [FIRN_ADMISSION] = options->admission,
-        [FIRN_DEMOTION] = options->demotion,
-        [FIRN_PROMOTION] = options->promotion,
-    };
     firn_moving *self = &cache->moving;
     self->host = (firn_tier_host){
         .size = sizeof(firn_tier_host),
@@ -82,9 +102,8 @@ int firn_moving_init(firn_cache *cache) {
     };
     int result = FIRN_OK;
     for (unsigned i = 0; i < FIRN_QUESTIONS && result == FIRN_OK; i++) {
-        const firn_tier_policy *policy =
-            given[i] != NULL ? given[i] : firn_tier_policy_by_name(i, names[i]);
-        result = begin_policy(cache, i, policy);
+        const char *name;
+        result = begin_policy(cache, i, wanted(options, i, &name));
         self->keeps_frequencies |= (self->policies[i].wants & FIRN_WANTS_FREQUENCY) != 0;
         self->hears_evictions |= self->policies[i].evicted != NULL;
         self->hears_writes |= self->policies[i].written != NULL;

@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <firn/options.h>
 #include <firn/tiering.h>
 
+#include "base/detail.h"
 #include "hot/hot.h"
 
 struct firn_cache;
@@ -30,6 +32,8 @@ typedef struct firn_moving {
     } sizes;
 } firn_moving;
 
+/* FIRN_OK, or FIRN_EINVAL with the detail set: the options name a policy that is not there. */
+int firn_moving_check(const firn_options *options, firn_detail *detail);
 /* Takes the policies that the options name, which are known to be there. The hot tier is made, and
  * nobody uses it yet. FIRN_OK, FIRN_ENOMEM, or FIRN_EINVAL with the detail set. */
 int firn_moving_init(struct firn_cache *cache);

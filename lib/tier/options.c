@@ -4,7 +4,6 @@
 
 #include "hot/policy_host.h"
 #include "tier/cache.h"
-#include "tier/policy/policies.h"
 
 enum {
     HOT_BYTES_MIN = 64 << 10,
@@ -105,27 +104,6 @@ static int check_budgets(const firn_options *options, const char *path, firn_det
     return FIRN_OK;
 }
 
-static int check_moves(const firn_options *options, firn_detail *detail) {
-    const struct {
-        const char *what;
-        const char *name;
-        const firn_tier_policy *ops;
-    } asked[FIRN_QUESTIONS] = {
-        [FIRN_ADMISSION] = {"admission", options->admission, options->admission_ops},
-        [FIRN_DEMOTION] = {"demotion", options->demotion, options->demotion_ops},
-        [FIRN_PROMOTION] = {"promotion", options->promotion, options->promotion_ops},
-    };
-    for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
-        if (asked[i].ops == NULL && firn_tier_policy_by_name(i, asked[i].name) == NULL) {
-            return firn_detail_set(detail, FIRN_EINVAL,
-                                   "options.%s: there is no policy named '%.64s' (see "
-                                   "firn_tier_policy_name)",
-                                   asked[i].what, asked[i].name);
-        }
-    }
-    return FIRN_OK;
-}
-
 static int check_others(const firn_options *options, firn_detail *detail) {
     if (options->hot_policy_ops == NULL && firn_policy_by_name(options->hot_policy) == NULL) {
         return firn_detail_set(detail, FIRN_EINVAL,
@@ -199,7 +177,7 @@ int firn_options_read(firn_options *full, const firn_options *given, const char 
         result = check_others(full, detail);
     }
     if (result == FIRN_OK) {
-        result = check_moves(full, detail);
+        result = firn_moving_check(full, detail);
     }
     if (full->shards == 0) {
         full->shards = default_shards(full->hot_bytes);
