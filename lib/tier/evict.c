@@ -98,8 +98,8 @@ static void tell_evicted(firn_cache *cache, uint64_t hash, firn_object *victim, 
 }
 
 /* Out of the table, for nothing is to be written. lost: nor is it below. */
-static void leave_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim, bool lost) {
-    uint64_t hash = firn_object_hash(victim);
+static void leave_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                         firn_object *victim, bool lost) {
     firn_decisions_prefetch(cache->deciding.last, hash);
     bool over = lost && firn_is_expired(cache, victim);
     bool cleared = over && firn_is_cleared(cache, victim);
@@ -134,14 +134,14 @@ static enum fate fate_of(firn_cache *cache, firn_hot_shard *shard, uint64_t hash
 }
 
 /* A place in the queue is reserved. True: the caller drops the index's reference. */
-static bool write_or_drop_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *victim) {
-    uint64_t hash = firn_object_hash(victim);
+static bool write_or_drop_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                                 firn_object *victim) {
     enum fate fate = fate_of(cache, shard, hash, victim);
     bool writes = fate == TO_WRITE || fate == TO_WRITE_AS_ASKED;
     if (!writes && (firn_object_state(victim) & FIRN_STORED) != 0) {
         /* Below it expires sooner than it should. That is little to lose. */
         firn_queue_release(&cache->queue);
-        leave_locked(cache, shard, victim, false);
+        leave_locked(cache, shard, hash, victim, false);
         return true;
     }
     if (writes || !drop_locked(cache, shard, hash, victim)) {
@@ -175,16 +175,17 @@ static bool evict_locked(firn_cache *cache, firn_hot_shard *shard, firn_object *
     if (!clean && !queued && firn_queue_reserve(&cache->queue) != FIRN_OK) {
         return false;
     }
+    uint64_t hash = firn_object_hash(victim);
     if (cache->moving.hears_evictions) {
-        firn_note_evicted_locked(cache, shard, victim);
+        firn_note_evicted_locked(cache, shard, hash, victim);
     }
     if (clean) {
-        leave_locked(cache, shard, victim, cache->cold == NULL);
+        leave_locked(cache, shard, hash, victim, cache->cold == NULL);
         *gone = victim;
     } else if (queued) {
         firn_hot_retire_locked(shard, victim, true);
-        tell_evicted(cache, firn_object_hash(victim), victim, FIRN_REASON_ROOM_QUEUED);
-    } else if (write_or_drop_locked(cache, shard, victim)) {
+        tell_evicted(cache, hash, victim, FIRN_REASON_ROOM_QUEUED);
+    } else if (write_or_drop_locked(cache, shard, hash, victim)) {
         *gone = victim;
     }
     firn_count_of(cache, group, FIRN_EVENT_EVICTION);

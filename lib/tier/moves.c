@@ -211,14 +211,14 @@ unsigned firn_why_not_promoted(const firn_cache *cache) {
     return counts ? FIRN_REASON_FIRST_HIT : FIRN_REASON_POLICY;
 }
 
-void firn_note_evicted_locked(firn_cache *cache, firn_hot_shard *shard, const firn_object *victim) {
+void firn_note_evicted_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
+                              const firn_object *victim) {
     firn_moving *self = &cache->moving;
     unsigned wants = 0;
     for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
         wants |= self->policies[i].evicted != NULL ? self->policies[i].wants : 0;
     }
-    firn_candidate candidate =
-        candidate_of(cache, shard, firn_object_hash(victim), victim, wants, false);
+    firn_candidate candidate = candidate_of(cache, shard, hash, victim, wants, false);
     pthread_mutex_lock(&self->lock);
     for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
         if (self->policies[i].evicted != NULL) {

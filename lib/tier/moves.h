@@ -56,7 +56,7 @@ bool firn_promotes(struct firn_cache *cache, uint64_t hash, const firn_object *f
 /* Why firn_promotes says no: FIRN_REASON_... */
 unsigned firn_why_not_promoted(const struct firn_cache *cache);
 /* An entry leaves memory to make room. */
-void firn_note_evicted_locked(struct firn_cache *cache, firn_hot_shard *shard,
+void firn_note_evicted_locked(struct firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                               const firn_object *victim);
 /* A value was written below, and took so many bytes there. asked: because the demotion policy said
  * so. */
