@@ -71,7 +71,8 @@ void firn_hot_remove_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
 void firn_hot_hit_locked(firn_hot_shard *shard, firn_object *object);
 /* Takes the object out of the policy; it stays indexed. */
 void firn_hot_retire_locked(firn_hot_shard *shard, firn_object *object, bool evicted);
-/* Sets and clears FIRN_QUEUED, FIRN_STORED, FIRN_TOMBSTONE and FIRN_ALONE, keeping the accounts. */
+/* Sets and clears FIRN_QUEUED, FIRN_STORED, FIRN_TOMBSTONE, FIRN_ALONE and FIRN_ASKED, keeping the
+ * accounts. */
 void firn_hot_change_locked(firn_hot_shard *shard, firn_object *object, unsigned clear,
                             unsigned set);
 /* Changes when an indexed object expires; see firn_object_set_expiry_locked. */

@@ -50,8 +50,8 @@
  *      delete:           a new object INDEXED|QUEUED|TOMBSTONE takes the place of the old
  *      overwrite:        the old one loses INDEXED|RESIDENT at once, QUEUED when the writer sees it
  *      reclaim below:    STORED is cleared: the entry is written again when it leaves
- *      evicted, and refused below: leaves the index; unless it is ALONE, a tombstone takes its
- * place
+ *      refused below:    an evicted one leaves the index; unless it is ALONE, a tombstone takes
+ * over
  *
  * With none set an object is detached: only handles keep it. */
 enum {
@@ -64,10 +64,11 @@ enum {
     FIRN_PINNED = 32,    /* resident, but no business of the policy's: see hot/pins.h */
     FIRN_WATCHED = 64,   /* weak references know its address: see weak.h. Set by one who holds a
                             reference, and for ever */
-    FIRN_ASKED = 128,    /* of one that is QUEUED: the demotion policy said that it be written */
-    FIRN_ALONE =
-        128, /* of one that is not QUEUED: there is nothing of the key below, nor on its way
-                there, so that the object may go without a trace. Not set: there may be */
+    /* One bit, for they are never needed together. Of one that is QUEUED: */
+    FIRN_ASKED = 128, /* the demotion policy said that it be written */
+    /* Of one that is not: there is nothing of the key below, nor on its way there, so that the
+     * object may go without a trace. Not set: there may be. */
+    FIRN_ALONE = 128,
     FIRN_FIXED = FIRN_PINNED | FIRN_WATCHED, /* it must stay at its address */
 };
 

@@ -42,6 +42,11 @@ static int init(void *memory, const firn_tier_host *host) {
     return FIRN_OK;
 }
 
+/* The most tokens there may be, and that may be owed. */
+static double burst_of(const state *self) {
+    return self->rate * BURST_MS;
+}
+
 /* The power of two below it. */
 static unsigned class_of(double worth_of_byte) {
     unsigned at = CLASS_OF_ONE;
@@ -68,12 +73,12 @@ static void lay_bar(state *self) {
 }
 
 static void pass_time(state *self, uint64_t now_ms) {
-    if (self->filled_ms == 0 ||
-        now_ms < self->filled_ms) { /* it began, or the clock was set back */
+    bool begins = self->filled_ms == 0 || now_ms < self->filled_ms; /* or the clock was set back */
+    if (begins) {
         self->filled_ms = self->counted_ms = now_ms;
         return;
     }
-    double most = self->rate * BURST_MS;
+    double most = burst_of(self);
     self->tokens += self->rate * (double)(now_ms - self->filled_ms);
     self->tokens = self->tokens < most ? self->tokens : most;
     self->filled_ms = now_ms;
@@ -91,7 +96,7 @@ static void pass_time(state *self, uint64_t now_ms) {
 
 /* A large flush is not to be paid off for hours. */
 static void spend(state *self, double bytes) {
-    double least = -self->rate * BURST_MS;
+    double least = -burst_of(self);
     self->tokens = self->tokens - bytes > least ? self->tokens - bytes : least;
 }
 
@@ -104,7 +109,7 @@ static int admits(void *memory, const firn_candidate *candidate) {
     double luck = (double)(candidate->hash >> 40 & 0xffff) / 0x10000;
     bool wanted = class > self->bar || (class == self->bar && luck < self->part);
     /* What is larger than all that can be saved up for waits for that, and is paid off after. */
-    double most = self->rate * BURST_MS;
+    double most = burst_of(self);
     if (!wanted || self->tokens < (size < most ? size : most)) {
         return 0;
     }
