@@ -50,8 +50,7 @@
  *      delete:           a new object INDEXED|QUEUED|TOMBSTONE takes the place of the old
  *      overwrite:        the old one loses INDEXED|RESIDENT at once, QUEUED when the writer sees it
  *      reclaim below:    STORED is cleared: the entry is written again when it leaves
- *      refused below:    an evicted one leaves the index; unless it is ALONE, a tombstone takes
- * over
+ *      refused below:    it leaves the index; unless it is ALONE, a tombstone takes its place
  *
  * With none set an object is detached: only handles keep it. */
 enum {

@@ -134,6 +134,14 @@ static void settle(firn_cache *cache, ledger *shared) {
     }
 }
 
+/* Waits for a child that is killed, by us or by itself. */
+static void expect_killed(pid_t pid) {
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+                  "the child ended by itself: status %x", (unsigned)status);
+}
+
 static void run_and_kill(const char *path, const firn_options *options, ledger *shared,
                          uint64_t seed, long us, bool lossy) {
     pid_t pid = fork();
@@ -143,10 +151,7 @@ static void run_and_kill(const char *path, const firn_options *options, ledger *
     }
     nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
     kill(pid, SIGKILL);
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-                  "the child ended by itself: status %x", (unsigned)status);
+    expect_killed(pid);
 }
 
 /* in_a_row: of kills, before the store is looked at. */
@@ -269,9 +274,7 @@ START_TEST(versions_go_on_where_one_is_killed_soon_after_the_other) {
             steps[i](open_with(path, &options));
             raise(SIGKILL);
         }
-        int status;
-        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        expect_killed(pid);
     }
     cache = open_with(path, &options);
     for (unsigned key = 0; key < KEYS; key++) {
@@ -303,9 +306,7 @@ START_TEST(what_may_be_lost_below_does_not_come_back) {
         }
         kill(getpid(), SIGKILL);
     }
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    expect_killed(pid);
     firn_cache *cache = open_with(path, &(firn_options)FIRN_OPTIONS_INIT);
     firn_object *object;
     if (firn_get(cache, "k", 1, &object) == FIRN_OK) {

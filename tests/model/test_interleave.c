@@ -18,6 +18,7 @@
 #include "model/interleave/doubles.h"
 #include "model/interleave/explorer.h"
 #include "tier/cache.h"
+#include "unit/never.h"
 #include "unit/suite.h"
 
 enum {
@@ -589,15 +590,6 @@ static void flushed_a(void) {
     put(A, 1);
     flush();
 }
-
-static int refuse_all(void *state, const firn_candidate *candidate) {
-    (void)state;
-    (void)candidate;
-    return 0;
-}
-
-static const firn_tier_policy never = {
-    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
 
 static void failing_writes(void) {
     queued_a();

@@ -11,6 +11,7 @@
 #include "base/recent.h"
 #include "tier/policy/policies.h"
 #include "unit/entries.h"
+#include "unit/never.h"
 #include "unit/suite.h"
 #include "unit/support.h"
 
@@ -454,15 +455,6 @@ static const firn_tier_policy own_policy = {
     .evicted = own_evicted,
     .written = own_written,
 };
-
-static int refuse_all(void *state, const firn_candidate *candidate) {
-    (void)state;
-    (void)candidate;
-    return 0;
-}
-
-static const firn_tier_policy never = {
-    .size = sizeof(firn_tier_policy), .name = "never", .admits = refuse_all};
 
 /* ---- what the cache makes of it ---- */
 
