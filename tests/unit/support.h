@@ -96,4 +96,10 @@ __attribute__((unused)) static firn_cache *open_with(const char *path,
     return cache;
 }
 
+/* Does what there is to do in the background, of a cache without a thread. */
+__attribute__((unused)) static void work_off(firn_cache *cache) {
+    while (firn_run(cache, 1000) == FIRN_AGAIN) {
+    }
+}
+
 #endif

@@ -379,8 +379,7 @@ static void push_all_out(firn_cache *cache, unsigned round) {
     for (unsigned i = 0; i < 2 * HOT_BYTES / VALUE_SIZE; i++) {
         put(cache, OTHERS + round * 1000 + i, "other");
     }
-    while (firn_run(cache, 1000) == FIRN_AGAIN) {
-    }
+    work_off(cache);
 }
 
 static unsigned last_reason(firn_cache *cache, unsigned number) {
@@ -541,8 +540,7 @@ START_TEST(what_is_older_does_not_come_back) {
     push_all_out(cache, 1);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     cache = open_with(path, &options);
-    while (firn_run(cache, 1000) == FIRN_AGAIN) {
-    }
+    work_off(cache);
     uint64_t before = stats_of(cache).demotions_refused;
     put(cache, 1, "newer");
     for (unsigned i = 0; i < 2 * HOT_BYTES / VALUE_SIZE; i++) {
@@ -550,8 +548,7 @@ START_TEST(what_is_older_does_not_come_back) {
     }
     ck_assert_uint_gt(stats_of(cache).demotions_refused, before);
     expect(cache, 1, NULL);
-    while (firn_run(cache, 1000) == FIRN_AGAIN) {
-    }
+    work_off(cache);
     expect(cache, 1, NULL);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     cache = open_with(path, &options);
@@ -662,8 +659,7 @@ START_TEST(what_is_written_unasked_is_told) {
         if (i == 2) {
             ck_assert_int_eq(firn_flush(cache), FIRN_OK);
         }
-        while (firn_run(cache, 1000) == FIRN_AGAIN) {
-        }
+        work_off(cache);
         ck_assert_uint_eq(heard.asked, 0);
         ck_assert_uint_gt(heard.written, 0);
         ck_assert_int_eq(firn_close(cache), FIRN_OK);

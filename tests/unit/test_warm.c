@@ -21,11 +21,6 @@ static firn_options quiet(void) {
     return options;
 }
 
-static void work(firn_cache *cache) {
-    while (firn_run(cache, 0) == FIRN_AGAIN) {
-    }
-}
-
 /* Many entries, of which the first are hot at the end. */
 static firn_cache *fill(const char *path, const firn_options *options) {
     firn_cache *cache = open_with(path, options);
@@ -39,17 +34,17 @@ static firn_cache *fill(const char *path, const firn_options *options) {
             ck_assert_int_eq(firn_get(cache, &i, sizeof i, &object), FIRN_OK);
             firn_object_unref(object);
         }
-        work(cache);
+        work_off(cache);
     }
     usleep(5000); /* more than warm_save_ms, however quick all was */
-    work(cache);
+    work_off(cache);
     return cache;
 }
 
 /* How many of those that were hot are in memory, once what comes back has come. */
 static unsigned count_hot(const char *path, const firn_options *options) {
     firn_cache *cache = open_with(path, options);
-    work(cache);
+    work_off(cache);
     firn_stats before = FIRN_STATS_INIT;
     firn_stats after = FIRN_STATS_INIT;
     ck_assert_int_eq(firn_get_stats(cache, &before), FIRN_OK);
@@ -100,18 +95,18 @@ START_TEST(nothing_is_recorded_while_nothing_changes) {
     firn_options options = quiet();
     firn_cache *cache = fill(path, &options);
     usleep(5000);
-    work(cache);
+    work_off(cache);
     char *file = join(path, "firn.hot");
     ck_assert_int_eq(unlink(file), 0);
     usleep(5000);
-    work(cache);
+    work_off(cache);
     ck_assert_int_ne(access(file, F_OK), 0);
     char value[300] = "";
     for (unsigned i = 0; i < ENTRIES; i++) {
         ck_assert_int_eq(firn_put(cache, &i, sizeof i, value, sizeof value, NULL), FIRN_OK);
     }
     usleep(5000);
-    work(cache);
+    work_off(cache);
     ck_assert_int_eq(access(file, F_OK), 0);
     free(file);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
