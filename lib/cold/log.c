@@ -77,7 +77,8 @@ struct firn_log {
 
     /* The slot of segment N stands at N & ring_mask. Written by the writer; readers read without a
      * lock, with acquire, so that what was written to a slot before it was named here is seen. A
-     * reader that is late gets another segment's slot and finds out by what it reads. In a
+     * reader that is late gets another segment's slot and finds out by what it reads. Its size is
+     * that of the limit from the open on, for readers are there before the first write. In a
      * read-only handle it may become larger, under the lock of whoever follows and scans. */
     _Atomic uint32_t *ring;
     uint64_t ring_mask;
@@ -444,7 +445,8 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     map_file(log, config->read_only || bytes > config->limit_bytes ? bytes : config->limit_bytes);
     result = reserve_used(log, (uint32_t)slots);
     if (result == FIRN_OK) {
-        result = reserve_ring(log, slots);
+        uint64_t most = config->read_only ? 0 : config->limit_bytes / log->segment_bytes;
+        result = reserve_ring(log, slots > most ? slots : most);
     }
     return result == FIRN_OK && config->create ? firn_log_publish(log) : result;
 }
@@ -945,10 +947,8 @@ static int punch(firn_log *log) {
 }
 
 int firn_log_set_slots(firn_log *log, uint32_t slots) {
+    slots = slots < log->ring_mask ? slots : (uint32_t)log->ring_mask - 1;
     int result = reserve_used(log, slots);
-    if (result == FIRN_OK) {
-        result = reserve_ring(log, slots);
-    }
     if (result != FIRN_OK) {
         return result;
     }

@@ -145,8 +145,9 @@ int firn_log_publish_dropped(firn_log *log);
 void firn_log_drop(firn_log *log);
 /* [writer] Gives up all segments; positions go on. */
 void firn_log_clear(firn_log *log);
-/* [writer] The file may have that many slots. Segments behind are moved in front as far as there
- * are free slots, and space behind is given back. FIRN_OK, FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
+/* [writer] The file may have that many slots, as far as limit_bytes goes. Segments behind are moved
+ * in front as far as there are free slots, and space behind is given back. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_log_set_slots(firn_log *log, uint32_t slots);
 /* [writer] Cuts the file behind the last segment, when no other process has it open. */
 int firn_log_cut(firn_log *log);

@@ -1,6 +1,7 @@
 /* The cold tier: records survive, the newest wins, nothing void returns, the budget holds. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 
@@ -1300,9 +1301,11 @@ END_TEST
 /* ---- threads ---- */
 
 static atomic_bool stop;
+static atomic_uint reading; /* threads that do */
 
 static void *read_all_the_time(void *context) {
     uint64_t *reads = context;
+    atomic_fetch_add(&reading, 1);
     while (!atomic_load(&stop)) {
         char key[32];
         snprintf(key, sizeof key, "key-%llu", (unsigned long long)(mix(*reads) % 3000));
@@ -1323,22 +1326,69 @@ static void *read_all_the_time(void *context) {
     return NULL;
 }
 
-START_TEST(readers_go_on_while_the_file_grows_and_is_reclaimed) {
-    enum { THREADS = 6 };
+enum { THREADS = 6 };
+
+typedef struct crowd {
     pthread_t threads[THREADS];
-    uint64_t reads[THREADS] = {1, 10000, 20000, 30000, 40000, 50000};
-    open_budget(4 * MIB);
+    uint64_t reads[THREADS]; /* how many, from a number of each one's own on */
+} crowd;
+
+static void let_read(crowd *self) {
     atomic_store(&stop, false);
-    for (int i = 0; i < THREADS; i++) {
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, read_all_the_time, &reads[i]), 0);
+    atomic_store(&reading, 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        self->reads[i] = 1 + i * 10000;
+        ck_assert_int_eq(
+            pthread_create(&self->threads[i], NULL, read_all_the_time, &self->reads[i]), 0);
     }
-    flood what = {4 * MIB, 200 * KIB, false, 10};
-    flood_store(&what);
+    while (atomic_load(&reading) < THREADS) {
+        sched_yield();
+    }
+}
+
+static void end_reads(crowd *self) {
     atomic_store(&stop, true);
-    for (int i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(self->threads[i], NULL);
     }
     ck_assert_uint_eq(stats().read_errors, 0);
+    ck_assert_uint_eq(stats().damaged, 0);
+}
+
+START_TEST(readers_go_on_while_the_file_grows_and_is_reclaimed) {
+    crowd readers;
+    open_budget(4 * MIB);
+    let_read(&readers);
+    flood what = {4 * MIB, 200 * KIB, false, 10};
+    flood_store(&what);
+    end_reads(&readers);
+}
+END_TEST
+
+static void put_number(unsigned number) {
+    char key[32];
+    unsigned char value[100];
+    snprintf(key, sizeof key, "key-%u", number);
+    fill_value(value, sizeof value, number, false);
+    ck_assert_int_eq(put_result(key, value, sizeof value), FIRN_OK);
+}
+
+/* What the first write sets up must not be taken from under those who read before it. */
+START_TEST(readers_come_before_the_first_write_to_a_large_store) {
+    enum { TIMES = 20 };
+    for (unsigned i = 0; i < TIMES; i++) {
+        crowd readers;
+        open_budget(64 * MIB);
+        for (unsigned n = 0; n < 3000 && i == 0; n++) {
+            put_number(n);
+        }
+        close_store();
+        open_budget(64 * MIB);
+        let_read(&readers);
+        put_number(i);
+        end_reads(&readers);
+        close_store();
+    }
 }
 END_TEST
 
@@ -1391,11 +1441,13 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, reclaim_passes_over_damaged_records);
     tcase_add_loop_test(tcase, any_call_of_the_backend_may_fail_and_nothing_void_returns, 0, 4);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
+    tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
 }
 
 static void add_thread_tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
+    tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
 }
 
 /* The tests of threads by themselves, for the thread sanitizer. */
