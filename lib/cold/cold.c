@@ -96,7 +96,14 @@ static const char *check_record(const firn_bytes *bytes, uint64_t sequence, bool
                                                  record->payload_size, record->value_size);
 }
 
-static bool is_wanted(firn_cold *cold, const read_request *request, const firn_record *record) {
+/* What is stored of the hash counts from this version on, as far as the lines say that a killed
+ * process left in the journal. */
+static uint64_t void_below(const firn_cold_reader *reader, uint64_t hash) {
+    return reader->voids != NULL ? firn_voids_below(reader->voids, hash) : 0;
+}
+
+static bool is_wanted(firn_cold *cold, const firn_cold_reader *reader, const read_request *request,
+                      const firn_record *record) {
     if (request->key != NULL && (record->key_size != request->key_size ||
                                  memcmp(record->key, request->key, request->key_size) != 0)) {
         return false;
@@ -111,6 +118,9 @@ static bool is_wanted(firn_cold *cold, const read_request *request, const firn_r
         }
         /* The writer may have cleared something since. */
         (void)firn_clears_file_read(&cold->clears_file, cold->store_id);
+    }
+    if (record->version < void_below(reader, request->hash)) {
+        return false;
     }
     if (firn_record_cleared(record, cold->clears)) {
         firn_cold_count(&cold->counters.cleared, request->quiet ? 0 : 1);
@@ -173,7 +183,7 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     if ((record.part == FIRN_PART_PIECE) != request->piece) {
         return request->quiet ? FIRN_EXISTS : FIRN_NOT_FOUND;
     }
-    if (!is_wanted(cold, request, &record)) {
+    if (!is_wanted(cold, reader, request, &record)) {
         return FIRN_NOT_FOUND;
     }
     firn_cold_meta meta = {
@@ -222,6 +232,7 @@ static int read_in_session(firn_cold *cold, firn_cold_reader *reader, const read
 }
 
 static int begin_session(firn_cold *cold, firn_cold_reader *reader) {
+    reader->voids = atomic_load_explicit(&cold->voids, memory_order_acquire);
     if (reader->session == NULL) {
         int result = cold->ops->session_new(cold->backend, &reader->session);
         if (result != FIRN_OK) {
@@ -272,15 +283,18 @@ int firn_cold_read_piece(firn_cold *cold, uint64_t hash, const void *key, size_t
 
 int firn_cold_locate(firn_cold *cold, uint64_t hash) {
     uint64_t sequence;
+    read_request request = {.hash = hash, .quiet = true};
     firn_cold_reader *reader = take_reader(cold);
     int result = begin_session(cold, reader);
     if (result == FIRN_OK) {
-        result = cold->ops->locate(reader->session, hash, &sequence);
+        /* With a line that may mean the record, that has to be looked at. */
+        result = void_below(reader, hash) == 0 ? cold->ops->locate(reader->session, hash, &sequence)
+                                               : read_in_session(cold, reader, &request);
         cold->ops->read_end(reader->session);
     }
     give_reader(cold, reader);
     count_read_error(cold, result);
-    return result;
+    return result == FIRN_EXISTS ? FIRN_OK : result; /* a piece */
 }
 
 int firn_cold_visit(firn_cold *cold, uint64_t hash, firn_cold_place place, void *place_context) {
@@ -387,6 +401,10 @@ void firn_cold_read_many(firn_cold *cold, firn_cold_read_item *items, size_t cou
 
 bool firn_cold_may_hold(const firn_cold *cold, uint64_t hash) {
     return cold->ops->may_hold(cold->backend, hash);
+}
+
+bool firn_cold_has_old_lines(const firn_cold *cold) {
+    return atomic_load_explicit(&cold->voids, memory_order_relaxed) != NULL;
 }
 
 /* ---- invalidation ---- */

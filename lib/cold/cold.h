@@ -129,8 +129,12 @@ void firn_cold_batch_limits(const firn_cold *cold, size_t *items, size_t *bytes)
  * are applied in order of version whatever their place.
  *
  * FIRN_OK: committed, see each item's result. FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM, FIRN_ECORRUPT:
- * nothing was changed. */
+ * no item was written. */
 int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64_t version_next);
+
+/* Whether there are lines in the journal that a killed process left: a firn_cold_write applies
+ * them. Until then they are heeded by every read. */
+bool firn_cold_has_old_lines(const firn_cold *cold);
 
 /* [writer] A piece of the writer's work that can wait. FIRN_OK: nothing is left; FIRN_AGAIN: there
  * is more; or an error as of firn_cold_write. */

@@ -17,6 +17,7 @@
 #include "cold/journal.h"
 #include "cold/lock.h"
 #include "cold/record.h"
+#include "cold/voids.h"
 
 enum {
     FIRN_COLD_READERS = 64,        /* reads at one time; more of them wait */
@@ -29,6 +30,7 @@ enum {
 typedef struct firn_cold_reader {
     _Alignas(64) atomic_uint taken;
     firn_backend_session *session; /* made by the first read */
+    const firn_voids *voids; /* the cold tier's, as of before anything was looked up; may be NULL */
     firn_decoders decoders;
 } firn_cold_reader;
 
@@ -129,8 +131,15 @@ struct firn_cold {
     uint64_t commits_noted; /* of the index, in the journal's fingerprint; UINT64_MAX: unknown */
     unsigned cleaned;       /* segments in a row whose valid records were all kept */
     firn_cold_tally tally;
+    uint64_t adopted_end;   /* of the journal's lines that the open found there */
+    bool adopted_is_synced; /* before they go, what they did must be on the device */
+    firn_voids *old_voids;  /* to be freed when no reader is taken */
 
     /* Shared. */
+    /* What those lines say, until they are applied: then NULL. Set by the open, before there are
+     * readers. Acquire and release: whoever sees it gone, and then looks, sees that they are
+     * applied. So readers take it first, and it is theirs while they are taken. */
+    _Atomic(firn_voids *) voids;
     sem_t readers_free; /* counts readers that are not taken */
     firn_cold_reader *readers;
     /* A byte a hash, by its low bits: a tag of the hash that was hit there last. What was hit since
@@ -176,10 +185,6 @@ int firn_cold_each_oldest(firn_cold *cold, firn_cold_each one, void *context, si
  * FIRN_ECORRUPT: it cannot be decoded; FIRN_ENOMEM, FIRN_EIO. */
 int firn_cold_copy_forward(firn_cold *cold, uint64_t hash, const firn_record *record,
                            firn_bytes bytes);
-
-/* [writer] Applies what the open found in the journal, in as many commits as it takes. The slots
- * are left as they are. */
-int firn_cold_replay_journal(firn_cold *cold);
 
 /* [writer] Makes the next open quick. */
 int firn_cold_conclude(firn_cold *cold);

@@ -60,6 +60,7 @@ static void free_cold(firn_cold *cold) {
     firn_heap_free(cold->heap, cold->recoding, cold->recoding_size);
     firn_heap_free(cold->heap, cold->arena, cold->arena_size);
     firn_heap_free(cold->heap, cold->losses, cold->losses_size * sizeof *cold->losses);
+    firn_voids_free(cold->old_voids);
     if (cold->hit_marks != NULL) {
         firn_heap_free(cold->heap, cold->hit_marks, cold->hit_marks_mask + 1);
     }
@@ -120,6 +121,17 @@ static firn_cold *new_cold(const firn_cold_config *config) {
 
 /* ---- may it be trusted? ---- */
 
+/* What the journal tells of those who had the store open before. */
+typedef struct past {
+    firn_journal_header header;
+    firn_journal_scan scan;
+} past;
+
+static void look_back(const firn_cold *cold, past *last) {
+    firn_journal_get_header(cold->journal, &last->header);
+    firn_journal_scan_all(cold->journal, &last->scan, NULL, NULL);
+}
+
 /* The machine may have gone down with something that was not on the device. */
 static bool lost_power(const firn_journal_header *header) {
     return !header->clean && !firn_journal_is_of_this_boot(header);
@@ -127,16 +139,15 @@ static bool lost_power(const firn_journal_header *header) {
 
 /* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that
  * there is a store. */
-static int check_data(firn_cold *cold, const firn_journal_header *header) {
-    firn_journal_scan scan;
-    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
+static int check_data(firn_cold *cold, const past *last) {
+    const firn_journal_header *header = &last->header;
     uint32_t writer;
     bool live = cold->read_only && firn_lock_has_writer(&cold->lock, &writer);
-    bool thorough = !live && (scan.damaged > 0 || lost_power(header) ||
+    bool thorough = !live && (last->scan.damaged > 0 || lost_power(header) ||
                               !firn_store_files_data_is(cold->path, header->fingerprint.file_bytes,
                                                         header->fingerprint.mtime_ns, cold->heap));
     if (!cold->read_only) {
-        firn_cold_count(&cold->counters.damaged, scan.damaged);
+        firn_cold_count(&cold->counters.damaged, last->scan.damaged);
     }
     int result = cold->ops->check(cold->path, thorough, cold->heap, cold->detail);
     return result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE ? FIRN_ECORRUPT : result;
@@ -194,20 +205,18 @@ static void take_version(firn_cold *cold, uint64_t above) {
     }
 }
 
-static int recover(firn_cold *cold, const firn_journal_header *header) {
+static int recover(firn_cold *cold, const past *last) {
     firn_backend_recovery recovery;
-    int result = cold->ops->recover(cold->backend, lost_power(header), &recovery);
+    int result = cold->ops->recover(cold->backend, lost_power(&last->header), &recovery);
     if (result != FIRN_OK) {
         return result;
     }
     if (!cold->read_only) {
         firn_cold_count(&cold->counters.damaged, recovery.lost);
     }
-    firn_journal_scan scan;
-    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
     cold->version_next = cold->meta.version_next;
     take_version(cold, recovery.version_max);
-    take_version(cold, scan.version_max);
+    take_version(cold, last->scan.version_max);
     result = firn_clears_file_read(&cold->clears_file, cold->store_id);
     if (result != FIRN_OK) {
         return result;
@@ -219,20 +228,20 @@ static int recover(firn_cold *cold, const firn_journal_header *header) {
     return FIRN_OK;
 }
 
-static int take_over(firn_cold *cold, const firn_journal_header *header, bool rebuild) {
+static int take_over(firn_cold *cold, const past *last, bool rebuild) {
     firn_backend_config config = backend_config(cold);
     config.rebuild = rebuild;
-    config.clean = header->clean;
+    config.clean = last->header.clean;
     int result = cold->ops->open(&cold->backend, &config);
     cold->commits_noted = UINT64_MAX;
     if (result == FIRN_OK) {
         result = cold->ops->read_meta(cold->backend, &cold->meta);
     }
     if (result == FIRN_OK) {
-        result = check_meta(cold, header);
+        result = check_meta(cold, &last->header);
     }
     if (result == FIRN_OK && !rebuild) {
-        result = check_transaction(cold, header);
+        result = check_transaction(cold, &last->header);
     }
     if (result != FIRN_OK) {
         return result;
@@ -240,36 +249,42 @@ static int take_over(firn_cold *cold, const firn_journal_header *header, bool re
     cold->store_id = cold->meta.store_id;
     cold->seed = cold->meta.seed;
     cold->created_ms = cold->meta.created_ms;
-    return recover(cold, header);
+    return recover(cold, last);
 }
 
-/* What a crash left in the journal is applied before anybody can read, and is on the device before
- * the journal forgets it; unless neither the last writer nor this one promises anything for the
- * time after a power loss. */
-static int replay_journal(firn_cold *cold, const firn_journal_header *header) {
-    firn_journal_scan scan;
-    firn_journal_scan_all(cold->journal, &scan, NULL, NULL);
-    int result = FIRN_OK;
-    if (scan.entries > 0) {
-        bool promised =
-            header->durability != FIRN_DURABILITY_NONE || cold->durability != FIRN_DURABILITY_NONE;
-        result = firn_cold_replay_journal(cold);
-        if (result == FIRN_OK && promised) {
-            result = cold->ops->sync(cold->backend, true);
+/* What a crash left in the journal is heeded from here on, and applied with the next batch. It is
+ * on the device before the journal forgets it; unless neither the last writer nor this one promises
+ * anything for the time after a power loss. */
+static int adopt_journal(firn_cold *cold, const past *last) {
+    uint64_t begin;
+    firn_journal_adopt(cold->journal);
+    firn_journal_range(cold->journal, &begin, &cold->adopted_end);
+    if (last->scan.entries == 0) {
+        return FIRN_OK;
+    }
+    firn_voids *voids = firn_voids_new(cold->heap, last->scan.entries);
+    if (voids == NULL) {
+        return firn_detail_set(cold->detail, FIRN_ENOMEM, "%s: no memory for its journal",
+                               cold->path);
+    }
+    for (uint64_t i = begin; i < cold->adopted_end; i++) {
+        firn_journal_entry entry = firn_journal_at(cold->journal, i);
+        if (entry.version != 0) { /* else it is damaged */
+            firn_voids_add(voids, entry.hash, entry.version);
         }
     }
-    if (result == FIRN_OK) {
-        firn_journal_reset(cold->journal);
-    }
-    return result;
+    cold->old_voids = voids;
+    cold->adopted_is_synced =
+        last->header.durability != FIRN_DURABILITY_NONE || cold->durability != FIRN_DURABILITY_NONE;
+    atomic_init(&cold->voids, voids);
+    return FIRN_OK;
 }
 
-/* header: as the last writer left it. */
-static int begin_writing(firn_cold *cold, const firn_journal_header *header) {
+static int begin_writing(firn_cold *cold, const past *last) {
     firn_journal_set_dirty(cold->journal, cold->durability);
     cold->meta.budget = cold->budget_bytes;
     int result = firn_cold_survey_dictionaries(cold);
-    return result == FIRN_OK ? replay_journal(cold, header) : result;
+    return result == FIRN_OK ? adopt_journal(cold, last) : result;
 }
 
 static void close_backend(firn_cold *cold) {
@@ -280,11 +295,11 @@ static void close_backend(firn_cold *cold) {
 }
 
 /* What is damaged is made anew from what is not, as far as that is sure to be valid. */
-static int rebuild(firn_cold *cold, const firn_journal_header *header) {
+static int rebuild(firn_cold *cold, const past *last) {
     char cause[300];
     firn_detail_get(cold->detail, cause, sizeof cause);
     close_backend(cold);
-    int result = take_over(cold, header, true);
+    int result = take_over(cold, last, true);
     if (result == FIRN_OK) {
         uint64_t entries = atomic_load_explicit(&cold->counters.entries, memory_order_relaxed);
         firn_detail_set(cold->detail, FIRN_OK,
@@ -303,17 +318,17 @@ static int open_present(firn_cold *cold, bool *expendable) {
     if (result != FIRN_OK) {
         return result;
     }
-    firn_journal_header header;
-    firn_journal_get_header(cold->journal, &header);
-    *expendable = lost_power(&header);
-    result = check_data(cold, &header);
+    past last;
+    look_back(cold, &last);
+    *expendable = lost_power(&last.header);
+    result = check_data(cold, &last);
     if (result == FIRN_OK) {
-        result = take_over(cold, &header, false);
+        result = take_over(cold, &last, false);
     }
     if (result == FIRN_ECORRUPT && !cold->read_only) {
-        result = rebuild(cold, &header);
+        result = rebuild(cold, &last);
     }
-    return result == FIRN_OK && !cold->read_only ? begin_writing(cold, &header) : result;
+    return result == FIRN_OK && !cold->read_only ? begin_writing(cold, &last) : result;
 }
 
 /* ---- making a store ---- */
@@ -457,12 +472,12 @@ int firn_cold_open(firn_cold **out, const firn_cold_config *config) {
 }
 
 int firn_cold_reopen(firn_cold *cold, int (*between)(firn_cold *cold)) {
-    firn_journal_header header;
-    firn_journal_get_header(cold->journal, &header);
+    past last;
+    look_back(cold, &last);
     free_sessions(cold);
     close_backend(cold);
     int result = between(cold);
-    int opened = take_over(cold, &header, false);
+    int opened = take_over(cold, &last, false);
     return result != FIRN_OK ? result : opened;
 }
 

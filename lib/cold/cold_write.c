@@ -494,6 +494,38 @@ static int write_all(firn_cold *cold, work *self, size_t count) {
     return result;
 }
 
+/* Who reads looks at the voids with a reader taken, so that with all of them here nobody does. Not
+ * now is as good as now: there are only addresses at stake. */
+static void free_voids(firn_cold *cold) {
+    unsigned taken = 0;
+    while (taken < FIRN_COLD_READERS && sem_trywait(&cold->readers_free) == 0) {
+        taken++;
+    }
+    if (taken == FIRN_COLD_READERS) {
+        firn_voids_free(cold->old_voids);
+        cold->old_voids = NULL;
+    }
+    while (taken > 0) {
+        sem_post(&cold->readers_free);
+        taken--;
+    }
+}
+
+/* Lines from begin to end are applied and committed, and go. */
+static int release_journal(firn_cold *cold, uint64_t begin, uint64_t end) {
+    if (begin < cold->adopted_end && cold->adopted_is_synced) {
+        int result = firn_cold_sync(cold, true);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    firn_journal_release(cold->journal, end);
+    if (end >= cold->adopted_end) {
+        atomic_store_explicit(&cold->voids, NULL, memory_order_release);
+    }
+    return FIRN_OK;
+}
+
 static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded *encoded,
                        size_t count) {
     work self = {.items = items, .encoded = encoded};
@@ -508,7 +540,12 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     }
     firn_cold_trim_arena(cold);
     if (self.journal_at > journal_begin) {
-        firn_journal_release(cold->journal, self.journal_at);
+        /* The items are written all the same. Lines that stay are applied once more. */
+        int released = release_journal(cold, journal_begin, self.journal_at);
+        result = result == FIRN_OK && count == 0 ? released : result;
+    }
+    if (cold->old_voids != NULL && !firn_cold_has_old_lines(cold)) {
+        free_voids(cold);
     }
     if (result == FIRN_OK && count > 0) {
         /* Under a steady load nothing else would come to it. What fails here is tried again, and
@@ -534,11 +571,6 @@ int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64
         firn_cold_count(&cold->counters.write_errors, 1);
     }
     return result;
-}
-
-int firn_cold_replay_journal(firn_cold *cold) {
-    work self = {.journal_end = FIRN_JOURNAL_SLOTS};
-    return write_all(cold, &self, 0);
 }
 
 int firn_cold_conclude(firn_cold *cold) {

@@ -470,18 +470,46 @@ static void empty_slots(firn_journal *journal, uint64_t begin, uint64_t end) {
     }
 }
 
-void firn_journal_reset(firn_journal *journal) {
-    bool whole = is_whole(journal);
-    /* Only what is not empty is written: pages of an empty journal stay untouched. */
-    for (uint64_t i = 0; whole && i < FIRN_JOURNAL_SLOTS; i++) {
-        slot *one = &journal->slots[i];
-        if (atomic_load_explicit(&one->word, memory_order_relaxed) != 0 ||
-            atomic_load_explicit(&one->hash, memory_order_relaxed) != 0) {
-            empty_slots(journal, i, i + 1);
+static bool is_empty(const firn_journal *journal, uint64_t position) {
+    const slot *one = &journal->slots[position % FIRN_JOURNAL_SLOTS];
+    return atomic_load_explicit(&one->word, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&one->hash, memory_order_relaxed) == 0;
+}
+
+/* A slot that somebody claimed and did not live to fill would be waited for: it gets an entry that
+ * voids nothing. */
+static void fill_claimed(firn_journal *journal, uint64_t begin, uint64_t end) {
+    uint64_t word = UINT64_C(1) << CHECK_BITS | check_of(journal->store_id, 0, 1);
+    for (uint64_t i = begin; i < end; i++) {
+        slot *one = &journal->slots[i % FIRN_JOURNAL_SLOTS];
+        if (atomic_load_explicit(&one->word, memory_order_relaxed) == 0) {
+            atomic_store_explicit(&one->hash, 0, memory_order_relaxed);
+            atomic_store_explicit(&one->word, htole64(word), memory_order_release);
         }
     }
-    atomic_store_explicit(&journal->tail, 0, memory_order_relaxed);
-    atomic_store_explicit(&journal->head, 0, memory_order_release);
+}
+
+/* Where the ring began is not written down: it is behind the longest stretch of empty slots. */
+void firn_journal_adopt(firn_journal *journal) {
+    uint64_t begin = 0;
+    uint64_t longest = 0;
+    uint64_t stretch = 0;
+    bool whole = is_whole(journal);
+    for (uint64_t i = 0; i < 2 * (uint64_t)FIRN_JOURNAL_SLOTS && whole; i++) {
+        stretch = is_empty(journal, i) ? stretch + 1 : 0;
+        if (stretch > longest) {
+            longest = stretch;
+            begin = i + 1;
+        }
+        if (longest == FIRN_JOURNAL_SLOTS || (stretch == 0 && i >= FIRN_JOURNAL_SLOTS)) {
+            break; /* all are empty, or the stretch that ends the first turn was seen whole */
+        }
+    }
+    begin %= FIRN_JOURNAL_SLOTS;
+    uint64_t end = begin + (whole ? FIRN_JOURNAL_SLOTS - longest : 0);
+    fill_claimed(journal, begin, end);
+    atomic_store_explicit(&journal->tail, begin, memory_order_relaxed);
+    atomic_store_explicit(&journal->head, end, memory_order_release);
 }
 
 int firn_journal_append(firn_journal *journal, uint64_t hash, uint64_t version) {

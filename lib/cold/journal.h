@@ -106,8 +106,9 @@ void firn_journal_set_fingerprint(firn_journal *journal, const firn_fingerprint 
 /* Marks it as in use by this boot, not clean. */
 void firn_journal_set_dirty(firn_journal *journal, uint32_t durability);
 void firn_journal_set_clean(firn_journal *journal);
-/* [writer] Empties all slots, before any append. */
-void firn_journal_reset(firn_journal *journal);
+/* [writer] Before any append: takes what the slots hold for entries that were appended and not
+ * released. */
+void firn_journal_adopt(firn_journal *journal);
 
 /* Adds an entry. Lock-free, safe from any thread. FIRN_OK; FIRN_EBUSY: full; FIRN_EIO: the file was
  * cut and cannot be made whole. version must be below 2^48 and not 0. */

@@ -86,7 +86,7 @@ static int step(firn_cache *cache, bool eager, uint64_t *wait_ns) {
         return FIRN_AGAIN;
     }
     uint64_t queue_ns = queue_waits(cache, eager, now_ns);
-    if (queue_ns == 0 || journal_is_half_full(cache)) {
+    if (queue_ns == 0 || journal_is_half_full(cache) || firn_cold_has_old_lines(cache->cold)) {
         int result = firn_write_batch(cache);
         return result == FIRN_OK ? FIRN_AGAIN : result;
     }

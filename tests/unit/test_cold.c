@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "cold/backend.h"
 #include "cold/cold.h"
+#include "cold/cold_internal.h"
 #include "cold/expiry.h"
 #include "cold/journal.h"
 #include "suite.h"
@@ -479,8 +480,44 @@ START_TEST(an_invalidation_survives_a_crash) {
     open_budget(MIB);
     ck_assert_uint_gt(firn_cold_version_next(at.cold), version);
     expect_none("gone");
+    ck_assert_int_eq(firn_cold_locate(at.cold, hash_of("gone")), FIRN_NOT_FOUND);
     expect("kept", "1");
+    ck_assert_int_eq(firn_cold_locate(at.cold, hash_of("kept")), FIRN_OK);
+}
+END_TEST
+
+/* Requests need not wait for the lines to be applied, and are not told otherwise meanwhile. */
+START_TEST(lines_of_a_killed_process_hold_until_they_are_applied) {
+    open_budget(MIB);
+    put("gone", "1");
+    put("anew", "1");
+    put("twice", "1");
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("gone"), at.version++), FIRN_OK);
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("anew"), at.version++), FIRN_OK);
+    ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("twice"), at.version++), FIRN_OK);
+    for (unsigned i = 0; i < 3; i++) { /* however often it is killed */
+        crash_store();
+        open_budget(MIB);
+        ck_assert(firn_cold_has_old_lines(at.cold));
+        ck_assert_uint_eq(stats().journal_entries, 3 + i);
+        ck_assert_uint_eq(stats().entries, 3);
+        expect_none("gone");
+        expect_none("anew");
+        ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of("twice"), at.version++), FIRN_OK);
+    }
+    ck_assert_ptr_nonnull(at.cold->old_voids);
+    put("anew", "2");
+    ck_assert(!firn_cold_has_old_lines(at.cold));
+    ck_assert_ptr_null(at.cold->old_voids);
     ck_assert_uint_eq(stats().journal_entries, 0);
+    ck_assert_uint_eq(stats().entries, 1);
+    expect_none("gone");
+    expect_none("twice");
+    expect("anew", "2");
+    crash_store();
+    open_budget(MIB);
+    ck_assert(!firn_cold_has_old_lines(at.cold));
+    expect("anew", "2");
 }
 END_TEST
 
@@ -530,6 +567,11 @@ START_TEST(a_journal_that_voids_a_whole_small_store_is_applied) {
     }
     crash_store();
     open_budget(MIB);
+    for (unsigned i = 0; i < MANY; i += 7) {
+        snprintf(keys[0], sizeof keys[0], "k%u", i);
+        expect_none(keys[0]);
+    }
+    ck_assert_int_eq(firn_cold_write(at.cold, NULL, 0, at.version), FIRN_OK);
     ck_assert_uint_eq(stats().entries, 0);
     ck_assert_uint_le(files_size(), MIB);
 }
@@ -1075,6 +1117,8 @@ START_TEST(a_torn_slot_of_the_journal_is_dropped_and_counted) {
     open_budget(MIB);
     ck_assert_uint_eq(stats().damaged, 1);
     expect("key", "value");
+    ck_assert(!firn_cold_has_old_lines(at.cold));
+    ck_assert_int_eq(firn_cold_write(at.cold, NULL, 0, at.version), FIRN_OK);
     ck_assert_uint_eq(stats().journal_entries, 0);
 }
 END_TEST
@@ -1392,6 +1436,59 @@ START_TEST(readers_come_before_the_first_write_to_a_large_store) {
 }
 END_TEST
 
+static void *look_for_what_is_void(void *context) {
+    uint64_t *found = context;
+    atomic_fetch_add(&reading, 1);
+    while (!atomic_load(&stop)) {
+        for (unsigned n = 0; n < 500; n++) {
+            char key[32];
+            snprintf(key, sizeof key, "key-%u", n);
+            *found += firn_cold_locate(at.cold, hash_of(key)) == FIRN_OK;
+            *found += head(key) == FIRN_OK;
+        }
+    }
+    return NULL;
+}
+
+/* A reader that met a record must not believe it because the line that voids it was applied and
+ * went meanwhile. */
+START_TEST(what_is_void_is_not_seen_while_the_lines_are_applied) {
+    enum { TIMES = 20, MANY = 500 };
+    for (unsigned i = 0; i < TIMES; i++) {
+        pthread_t threads[THREADS];
+        uint64_t found[THREADS] = {0};
+        open_budget(MIB);
+        for (unsigned n = 0; n < MANY; n++) {
+            put_number(n);
+        }
+        for (unsigned n = 0; n < MANY; n++) {
+            char key[32];
+            snprintf(key, sizeof key, "key-%u", n);
+            ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of(key), at.version++), FIRN_OK);
+        }
+        crash_store();
+        open_budget(MIB);
+        atomic_store(&stop, false);
+        atomic_store(&reading, 0);
+        for (unsigned t = 0; t < THREADS; t++) {
+            ck_assert_int_eq(pthread_create(&threads[t], NULL, look_for_what_is_void, &found[t]),
+                             0);
+        }
+        while (atomic_load(&reading) < THREADS) {
+            sched_yield();
+        }
+        ck_assert_int_eq(firn_cold_write(at.cold, NULL, 0, at.version), FIRN_OK);
+        ck_assert(!firn_cold_has_old_lines(at.cold));
+        atomic_store(&stop, true);
+        for (unsigned t = 0; t < THREADS; t++) {
+            pthread_join(threads[t], NULL);
+            ck_assert_uint_eq(found[t], 0);
+        }
+        close_store();
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, what_was_written_is_read_after_a_reopening);
@@ -1410,6 +1507,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_filter_that_is_too_small_denies_nothing);
     tcase_add_test(tcase, an_invalidation_removes_what_is_older_with_the_next_batch);
     tcase_add_test(tcase, an_invalidation_survives_a_crash);
+    tcase_add_test(tcase, lines_of_a_killed_process_hold_until_they_are_applied);
     tcase_add_test(tcase, a_clean_close_applies_the_journal);
     tcase_add_test(tcase, a_full_journal_says_so_and_a_write_empties_it);
     tcase_add_test(tcase, a_journal_that_voids_a_whole_small_store_is_applied);
@@ -1442,12 +1540,14 @@ static void add_tests(TCase *tcase) {
     tcase_add_loop_test(tcase, any_call_of_the_backend_may_fail_and_nothing_void_returns, 0, 4);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
     tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
+    tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
 }
 
 static void add_thread_tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
     tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
+    tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
 }
 
 /* The tests of threads by themselves, for the thread sanitizer. */

@@ -90,7 +90,75 @@ START_TEST(entries_outlive_the_handle_and_are_forgotten_when_released) {
     ck_assert(firn_journal_voids(journal, 5000, 4));
     ck_assert(!firn_journal_voids(journal, 5000, 5));
     ck_assert(!firn_journal_voids(journal, 5001, 1));
-    firn_journal_reset(journal);
+}
+END_TEST
+
+static void append(uint64_t from, uint64_t to) {
+    for (uint64_t i = from; i < to; i++) {
+        ck_assert_int_eq(firn_journal_append(journal, i, i), FIRN_OK);
+    }
+}
+
+/* The entries after it are `from` up to `to`; of a full ring it cannot be told where it began. */
+static void expect_adopted(uint64_t from, uint64_t to) {
+    uint64_t begin;
+    uint64_t end;
+    reopen();
+    firn_journal_adopt(journal);
+    firn_journal_range(journal, &begin, &end);
+    ck_assert_uint_eq(end - begin, to - from);
+    ck_assert_uint_eq(firn_journal_room(journal), FIRN_JOURNAL_SLOTS - (to - from));
+    uint64_t first = from < to ? firn_journal_at(journal, begin).hash : from;
+    ck_assert(first == from || to - from == FIRN_JOURNAL_SLOTS);
+    for (uint64_t i = 0; i < to - from; i++, begin++) {
+        uint64_t wanted = from + (first - from + i) % (to - from);
+        ck_assert_uint_eq(firn_journal_at(journal, begin).hash, wanted);
+        ck_assert_uint_eq(firn_journal_at(journal, begin).version, wanted);
+    }
+}
+
+START_TEST(what_was_left_is_found_wherever_the_ring_stood) {
+    static const uint64_t counts[] = {0, 1, 255, 40000, FIRN_JOURNAL_SLOTS - 1, FIRN_JOURNAL_SLOTS};
+    uint64_t next = 1;
+    for (size_t i = 0; i < 3 * sizeof counts / sizeof counts[0]; i++) {
+        uint64_t count = counts[i % (sizeof counts / sizeof counts[0])];
+        append(next, next + count);
+        expect_adopted(next, next + count);
+        next += count;
+        uint64_t begin;
+        uint64_t end;
+        firn_journal_range(journal, &begin, &end);
+        firn_journal_release(journal, end);
+        ck_assert_uint_eq(scan().entries, 0);
+        append(next, next + 10007); /* so that the ring stands elsewhere the next time */
+        firn_journal_range(journal, &begin, &end);
+        firn_journal_release(journal, end);
+        next += 10007;
+    }
+}
+END_TEST
+
+START_TEST(a_slot_that_was_claimed_and_not_filled_voids_nothing) {
+    append(1, 6);
+    unsigned char nothing[16] = {0};
+    uint64_t hash_only[2] = {99, 0};
+    spoil(FIRN_JOURNAL_HEADER_SIZE + 16, nothing, sizeof nothing);
+    spoil(FIRN_JOURNAL_HEADER_SIZE + 48, hash_only, sizeof hash_only);
+    reopen();
+    firn_journal_adopt(journal);
+    uint64_t begin;
+    uint64_t end;
+    firn_journal_range(journal, &begin, &end);
+    ck_assert_uint_eq(end - begin, 5);
+    ck_assert_uint_eq(firn_journal_at(journal, begin).version, 1);
+    ck_assert_uint_eq(firn_journal_at(journal, begin + 1).hash, 0);
+    ck_assert_uint_eq(firn_journal_at(journal, begin + 2).version, 3);
+    ck_assert_uint_eq(firn_journal_at(journal, begin + 3).hash, 0);
+    ck_assert_uint_eq(scan().damaged, 0);
+    ck_assert(!firn_journal_voids(journal, 0, 1));
+    ck_assert(!firn_journal_voids(journal, 99, 0));
+    append(6, 7);
+    firn_journal_release(journal, end + 1);
     ck_assert_uint_eq(scan().entries, 0);
 }
 END_TEST
@@ -312,6 +380,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_new_journal_is_empty_and_being_made);
     tcase_add_test(tcase, the_header_keeps_what_it_is_told);
     tcase_add_test(tcase, entries_outlive_the_handle_and_are_forgotten_when_released);
+    tcase_add_test(tcase, what_was_left_is_found_wherever_the_ring_stood);
+    tcase_add_test(tcase, a_slot_that_was_claimed_and_not_filled_voids_nothing);
     tcase_add_test(tcase, the_ring_turns_and_keeps_its_order);
     tcase_add_test(tcase, a_full_ring_takes_no_more);
     tcase_add_test(tcase, a_torn_slot_shows);
