@@ -151,6 +151,23 @@ void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size) {
     }
 }
 
+static bool is_in_huge_pages(const firn_heap *heap, size_t size) {
+    return size >= FIRN_HEAP_HUGE && !firn_heap_is_users(heap);
+}
+
+void *firn_heap_alloc_table(firn_heap *heap, size_t size) {
+    return is_in_huge_pages(heap, size) ? firn_heap_alloc_aligned(heap, size, true)
+                                        : firn_heap_zalloc(heap, size);
+}
+
+void firn_heap_free_table(firn_heap *heap, void *memory, size_t size) {
+    if (is_in_huge_pages(heap, size)) {
+        firn_heap_free_aligned(heap, memory, size);
+    } else {
+        firn_heap_free(heap, memory, size);
+    }
+}
+
 void *firn_heap_alloc_sparse(firn_heap *heap, size_t size) {
     if (firn_heap_is_users(heap)) {
         return firn_heap_alloc_lines(heap, size);

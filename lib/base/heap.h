@@ -34,6 +34,10 @@ void firn_heap_free_lines(firn_heap *heap, void *memory, size_t size);
 #define FIRN_HEAP_HUGE ((size_t)2 << 20)
 void *firn_heap_alloc_aligned(firn_heap *heap, size_t size, bool huge);
 void firn_heap_free_aligned(firn_heap *heap, void *memory, size_t size);
+/* Zeroed memory of a power of two of bytes, for a table that is used all over: in huge pages if it
+ * is large enough for them and the system's. */
+void *firn_heap_alloc_table(firn_heap *heap, size_t size);
+void firn_heap_free_table(firn_heap *heap, void *memory, size_t size);
 /* Zeroed memory of which the most will not be used: from the system, so that only the pages that
  * are touched are there, or the user's allocator. Aligned to a cache line. */
 void *firn_heap_alloc_sparse(firn_heap *heap, size_t size);

@@ -45,6 +45,8 @@ static int log_check(const char *directory, bool thorough, firn_heap *heap, firn
 
 static void log_close(firn_backend *backend) {
     firn_heap *heap = backend->heap;
+    bool is_current = backend->log != NULL && backend->checkpoint == firn_log_end(backend->log);
+    firn_delta_file_close(backend->delta_file, is_current);
     firn_filter_close(backend);
     firn_session_free(backend->own);
     firn_staging_fini(backend);
@@ -101,7 +103,7 @@ static int first_commit(firn_backend *backend) {
         firn_index_abort(backend->index);
         return result;
     }
-    backend->checkpoint = backend->known = meta.checkpoint;
+    backend->checkpoint = backend->known = backend->noted = meta.checkpoint;
     return firn_index_commit(backend->index);
 }
 
@@ -192,6 +194,8 @@ static int open_parts(firn_backend *backend, const firn_backend_config *config) 
             init_deltas(backend, config->read_only ? backend->meta.budget : config->limit_bytes);
     }
     if (result == FIRN_OK && !config->read_only) {
+        backend->delta_file =
+            firn_delta_file_open(config->directory, backend->meta.store_id, backend->heap);
         result = firn_staging_init(backend);
     }
     if (result == FIRN_OK && !config->read_only) {
@@ -402,7 +406,7 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     if (result != FIRN_OK) {
         return result;
     }
-    backend->checkpoint = backend->known = meta.checkpoint;
+    backend->checkpoint = backend->known = backend->noted = meta.checkpoint;
     if (backend->read_only) {
         backend->known = 0; /* nothing is followed yet */
         pthread_rwlock_wrlock(&backend->follow_lock);
@@ -417,10 +421,16 @@ static int log_recover(firn_backend *backend, bool powerless, firn_backend_recov
     }
     if (result == FIRN_OK) {
         result = load_lives(backend);
-        firn_fit_delta(backend, &backend->deltas[0], backend->index_entries);
+    }
+    if (result == FIRN_OK) {
+        result = firn_begin_delta(backend);
     }
     if (result == FIRN_OK && backend->index_entries == 0) {
         firn_filter_empty(backend); /* what comes from here on it is told */
+    }
+    /* In a checkpoint that was broken off, the index is ahead of what is noted. */
+    if (result == FIRN_OK && !powerless && meta.merging == 0) {
+        result = firn_recall_changes(backend, recovery);
     }
     if (result == FIRN_OK) {
         result = firn_replay(backend, powerless, firn_checkpoint, recovery);

@@ -33,6 +33,7 @@
 #include "base/filter.h"
 #include "cold/backend.h"
 #include "cold/delta.h"
+#include "cold/delta_file.h"
 #include "cold/expiry.h"
 #include "cold/filter_file.h"
 #include "cold/index.h"
@@ -42,8 +43,8 @@
 enum {
     FIRN_FRAME_HEAD = 4,
     FIRN_FRAME_REMOVAL_SIZE = 28,
-    FIRN_CHANGES_MAX = 4096, /* in one transaction */
-    FIRN_DELTA_MIN = 8192,   /* entries: twice that */
+    FIRN_CHANGES_MAX = FIRN_DELTA_FILE_CHANGES_MAX, /* in one transaction */
+    FIRN_DELTA_MIN = 8192,                          /* entries: twice that */
     FIRN_DELTA_MAX = 131072,
 };
 
@@ -72,14 +73,6 @@ typedef struct firn_live {
     uint64_t bytes;
     firn_expiry expiry; /* of all records that were written to it */
 } firn_live;
-
-typedef struct firn_change {
-    uint64_t hash;
-    uint64_t place;      /* 0: removed */
-    uint64_t old;        /* 0: there was none */
-    uint64_t expires_ms; /* of the record; 0: never */
-    bool dead_before;    /* but one whose segment is gone: the filter holds the hash still */
-} firn_change;
 
 /* The transaction. */
 typedef struct firn_staging {
@@ -131,9 +124,11 @@ struct firn_backend {
     uint64_t expiry_from_s; /* nothing that is there expires before; 0: not known */
     firn_backend_meta meta;
     bool meta_dirty;
-    uint64_t checkpoint;   /* position up to which the stored index knows the log */
-    uint64_t moves_stored; /* of segments, as of the checkpoint */
-    uint64_t known;        /* and up to which index and deltas know it */
+    uint64_t checkpoint;         /* position up to which the stored index knows the log */
+    uint64_t moves_stored;       /* of segments, as of the checkpoint */
+    uint64_t known;              /* and up to which index and deltas know it */
+    uint64_t noted;              /* and up to which delta_file tells of the deltas */
+    firn_delta_file *delta_file; /* NULL: there is none */
     firn_staging staging;
     firn_backend_session *own;     /* for find, oldest and recover */
     uint64_t sweep_from;           /* hash */
@@ -174,6 +169,15 @@ static inline uint64_t firn_index_hash(uint64_t hash) {
 static inline bool firn_identify(const firn_backend *backend, uint64_t sequence,
                                  const firn_bytes *record, firn_backend_identity *identity) {
     return backend->identify(backend->identify_context, sequence, record, identity);
+}
+
+/* More, or by wrapping around less, is valid. Only the writer changes the two, or who follows one,
+ * so that this needs no atomic addition. */
+static inline void firn_add_valid(firn_backend *backend, uint64_t entries, uint64_t bytes) {
+    entries += atomic_load_explicit(&backend->entries, memory_order_relaxed);
+    bytes += atomic_load_explicit(&backend->live_bytes, memory_order_relaxed);
+    atomic_store_explicit(&backend->entries, entries, memory_order_relaxed);
+    atomic_store_explicit(&backend->live_bytes, bytes, memory_order_relaxed);
 }
 
 static inline firn_live *firn_live_of(const firn_backend *backend, uint64_t position) {
@@ -227,6 +231,13 @@ int firn_lives_reserve(firn_backend *backend);
 /* Takes over what the stored index says of the segments. The session's transaction is begun. */
 int firn_lives_load(firn_backend *backend, firn_index_reader *reader);
 void firn_change_apply(firn_backend *backend, const firn_change *change);
+/* [writer] The changes of the log from `noted` to `to` are applied: for delta_file. */
+void firn_note_changes(firn_backend *backend, const firn_change *changes, size_t count,
+                       uint64_t to);
+/* [writer] They are in the stored index. */
+void firn_forget_changes(firn_backend *backend);
+/* Takes over what is noted of the changes since the checkpoint, as far as it is sound. */
+int firn_recall_changes(firn_backend *backend, firn_backend_recovery *recovery);
 /* What the stored index is to say of a segment. */
 firn_index_segment firn_lives_row(const firn_backend *backend, uint64_t number, uint32_t slot);
 /* Takes the frames from `known` to the log's end into the active delta. full: called when it has no
@@ -292,7 +303,7 @@ int firn_filter_save(firn_backend *backend);
 
 /* backend_log_checkpoint.c */
 int firn_checkpoint(firn_backend *backend);
-/* Makes an empty delta as large as suits a store of so many entries. */
-void firn_fit_delta(firn_backend *backend, firn_delta *empty, uint64_t entries);
+/* Before there are readers: makes the first delta as large as suits the store, in one piece. */
+int firn_begin_delta(firn_backend *backend);
 
 #endif

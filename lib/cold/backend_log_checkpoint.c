@@ -291,12 +291,23 @@ static int merge_frozen(firn_backend *backend, firn_delta *frozen) {
     return result;
 }
 
-void firn_fit_delta(firn_backend *backend, firn_delta *empty, uint64_t entries) {
+/* What suits a store of so many entries. */
+static size_t delta_max_of(const firn_backend *backend, uint64_t entries) {
     size_t max = FIRN_DELTA_MIN;
     while (max < backend->delta_max && max * 2 * ENTRIES_A_DELTA_ENTRY <= entries) {
         max *= 2;
     }
-    (void)firn_delta_resize(empty, backend->heap, max); /* without memory it is as it was */
+    return max;
+}
+
+int firn_begin_delta(firn_backend *backend) {
+    firn_delta *first = &backend->deltas[0];
+    firn_delta_fini(first, backend->heap);
+    int result =
+        firn_delta_init(first, backend->heap, delta_max_of(backend, backend->index_entries));
+    return result == FIRN_OK
+               ? FIRN_OK
+               : firn_detail_set(backend->detail, result, "no memory to open the store");
 }
 
 int firn_checkpoint(firn_backend *backend) {
@@ -307,7 +318,8 @@ int firn_checkpoint(firn_backend *backend) {
             return FIRN_OK;
         }
         firn_delta *empty = frozen;
-        firn_fit_delta(backend, empty, backend->index_entries + active->count);
+        size_t max = delta_max_of(backend, backend->index_entries + active->count);
+        (void)firn_delta_resize(empty, backend->heap, max); /* without memory it is as it was */
         frozen = active;
         atomic_store_explicit(&backend->frozen, frozen, memory_order_release);
         atomic_store_explicit(&backend->active, empty, memory_order_release);
@@ -318,6 +330,7 @@ int firn_checkpoint(firn_backend *backend) {
     }
     if (result == FIRN_OK) {
         firn_delta_clear(frozen);
+        firn_forget_changes(backend);
         note_usage(backend);
     }
     return result;

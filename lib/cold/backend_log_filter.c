@@ -71,7 +71,7 @@ void firn_filter_empty(firn_backend *backend) {
 }
 
 void firn_filter_note_before(firn_backend *backend, const firn_change *change) {
-    if (backend->filter != NULL && change->place != 0 && change->old == 0 && !change->dead_before) {
+    if (backend->filter != NULL && change->place != 0 && change->old == 0) {
         (void)firn_filter_add(backend->filter, change->hash);
     }
 }

@@ -4,7 +4,10 @@
 
 #include "cold/backend_log.h"
 
-enum { FOLLOW_ATTEMPTS = 16 };
+enum {
+    FOLLOW_ATTEMPTS = 16,
+    AHEAD = 8, /* changes whose memory is on its way */
+};
 
 /* Room for the account of as many segments as the log has slots. */
 int firn_lives_reserve(firn_backend *backend) {
@@ -68,38 +71,124 @@ firn_index_segment firn_lives_row(const firn_backend *backend, uint64_t number, 
     return (firn_index_segment){slot, live->count, live->bytes, live->expiry};
 }
 
-static void account(firn_backend *backend, uint64_t place, bool more) {
-    firn_live *live = firn_live_of(backend, firn_place_position(place));
+static void count_valid(firn_backend *backend, firn_live *live, uint64_t place) {
     uint64_t bytes = firn_place_size(place);
     live->dirty = true;
-    if (more) {
-        live->count++;
-        live->bytes += bytes;
-        atomic_fetch_add_explicit(&backend->entries, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&backend->live_bytes, bytes, memory_order_relaxed);
-    } else if (live->count > 0 && live->bytes >= bytes) { /* else the stored account was wrong */
+    live->count++;
+    live->bytes += bytes;
+    firn_add_valid(backend, 1, bytes);
+}
+
+static void count_void(firn_backend *backend, firn_live *live, uint64_t place) {
+    uint64_t bytes = firn_place_size(place);
+    live->dirty = true;
+    if (live->count > 0 && live->bytes >= bytes) { /* else the stored account was wrong */
         live->count--;
         live->bytes -= bytes;
-        atomic_fetch_sub_explicit(&backend->entries, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&backend->live_bytes, bytes, memory_order_relaxed);
+        firn_add_valid(backend, UINT64_MAX, 0 - bytes);
     }
 }
 
 void firn_change_apply(firn_backend *backend, const firn_change *change) {
-    if (change->old != 0) {
-        account(backend, change->old, false);
+    if (change->old > FIRN_PLACE_GONE) {
+        count_void(backend, firn_live_of(backend, firn_place_position(change->old)), change->old);
     }
     if (change->place != 0) {
-        account(backend, change->place, true);
-        firn_expiry *expiry = &firn_live_of(backend, firn_place_position(change->place))->expiry;
-        firn_expiry_add(expiry, firn_place_size(change->place), change->expires_ms);
-        uint64_t from_s = firn_expiry_first_s(expiry);
+        firn_live *live = firn_live_of(backend, firn_place_position(change->place));
+        count_valid(backend, live, change->place);
+        firn_expiry_add(&live->expiry, firn_place_size(change->place), change->expires_ms);
+        uint64_t from_s = firn_expiry_first_s(&live->expiry);
         backend->expiry_from_s = from_s < backend->expiry_from_s ? from_s : backend->expiry_from_s;
     }
     firn_filter_note_before(backend, change);
     firn_delta_set(atomic_load_explicit(&backend->active, memory_order_relaxed), change->hash,
                    change->place);
     firn_filter_note_after(backend, change);
+}
+
+/* ---- what is noted beside the log ---- */
+
+void firn_note_changes(firn_backend *backend, const firn_change *changes, size_t count,
+                       uint64_t to) {
+    firn_delta_span span = {backend->noted, to, backend->meta.version_next};
+    firn_delta_file_append(backend->delta_file, &span, changes, count);
+    backend->noted = count > 0 ? to : backend->noted;
+}
+
+void firn_forget_changes(firn_backend *backend) {
+    firn_delta_file_restart(backend->delta_file);
+    backend->noted = backend->known;
+}
+
+typedef struct recalling {
+    firn_backend *backend;
+    firn_backend_recovery *recovery;
+} recalling;
+
+/* tail: position of the oldest segment, as in the next. */
+static bool is_plausible(const firn_delta_span *span, uint64_t tail, const firn_change *change) {
+    uint64_t position = firn_place_position(change->place);
+    return change->hash != 0 && firn_place_position(change->old) < span->to &&
+           (change->place != 0 ? position >= span->from && position < span->to && position >= tail
+                               : change->old != 0);
+}
+
+static void take_change(firn_backend *backend, uint64_t tail, const firn_change *noted) {
+    firn_change change = *noted;
+    if (change.old != 0 && firn_place_position(change.old) < tail) {
+        change.old = FIRN_PLACE_GONE; /* since */
+    }
+    firn_change_apply(backend, &change);
+}
+
+static bool take_changes(void *context, const firn_delta_span *span, const firn_change *changes,
+                         size_t count) {
+    const recalling *self = context;
+    firn_backend *backend = self->backend;
+    const firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
+    uint64_t tail = firn_log_tail(backend->log) * backend->payload;
+    bool plausible = active->count + count <= active->max; /* else a replay makes room */
+    for (size_t i = 0; i < count && plausible; i++) {
+        plausible = is_plausible(span, tail, &changes[i]);
+    }
+    for (size_t i = 0; i < count && plausible; i++) {
+        if (i + AHEAD < count) {
+            firn_delta_prefetch(active, changes[i + AHEAD].hash);
+        }
+        take_change(backend, tail, &changes[i]);
+    }
+    if (!plausible) {
+        return false;
+    }
+    backend->known = backend->noted = span->to;
+    backend->meta_dirty = true;
+    backend->meta.version_next = span->version_next;
+    self->recovery->version_max = span->version_next - 1;
+    self->recovery->replayed += count;
+    return true;
+}
+
+int firn_recall_changes(firn_backend *backend, firn_backend_recovery *recovery) {
+    recalling self = {backend, recovery};
+    if (backend->delta_file == NULL ||
+        backend->known < firn_log_tail(backend->log) * backend->payload) {
+        return FIRN_OK;
+    }
+    return firn_delta_file_read(backend->delta_file, backend->noted, firn_log_end(backend->log),
+                                take_changes, &self);
+}
+
+/* What a replay came by, up to `known`. */
+static void note_replayed(firn_backend *backend) {
+    firn_note_changes(backend, backend->staging.changes, backend->staging.count, backend->known);
+    backend->staging.count = 0;
+}
+
+/* ---- what the log itself tells ---- */
+
+/* Not while the index is made anew: that ends with a checkpoint. */
+static bool notes_replayed(const firn_backend *backend) {
+    return backend->delta_file != NULL && !backend->rebuilding;
 }
 
 static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sound,
@@ -114,13 +203,15 @@ static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sou
     }
     int result = firn_locate(backend, backend->own->reader, change.hash, &change.old);
     if (result == FIRN_NOT_FOUND) {
-        change.dead_before = change.old != 0;
-        change.old = 0;
+        change.old = change.old != 0 ? FIRN_PLACE_GONE : 0;
         result = FIRN_OK;
     }
     /* A frame may be met again after a reload. */
     if (result == FIRN_OK && change.old != change.place) {
         firn_change_apply(backend, &change);
+        if (notes_replayed(backend)) {
+            backend->staging.changes[backend->staging.count++] = change;
+        }
     }
     recovery->replayed++;
     if (frame->identity.version > recovery->version_max) {
@@ -134,8 +225,8 @@ static int replay_frame(firn_backend *backend, const firn_frame *frame, bool sou
     return result;
 }
 
-int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend *backend),
-                firn_backend_recovery *recovery) {
+static int replay(firn_backend *backend, bool powerless, int (*full)(firn_backend *backend),
+                  firn_backend_recovery *recovery) {
     firn_scan *scan = &backend->own->scan;
     scan->length = 0; /* what it holds may be old */
     uint64_t tail = firn_log_tail(backend->log) * backend->payload;
@@ -154,6 +245,7 @@ int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend 
             if (result != FIRN_OK) {
                 return result;
             }
+            backend->staging.count = 0; /* the index knows them */
             continue;
         }
         firn_frame frame;
@@ -181,8 +273,18 @@ int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend 
             return result;
         }
         backend->known = frame.end;
+        if (backend->staging.count == FIRN_CHANGES_MAX) {
+            note_replayed(backend);
+        }
     }
     return FIRN_OK;
+}
+
+int firn_replay(firn_backend *backend, bool powerless, int (*full)(firn_backend *backend),
+                firn_backend_recovery *recovery) {
+    int result = replay(backend, powerless, full, recovery);
+    note_replayed(backend);
+    return result;
 }
 
 /* ---- beside a writer of another process ---- */
@@ -233,8 +335,7 @@ static void forget_gone(firn_backend *backend, uint64_t old_tail) {
     for (uint64_t n = old_tail;
          n < firn_log_tail(backend->log) && n < old_tail + backend->lives_mask + 1; n++) {
         firn_live *live = &backend->lives[n & backend->lives_mask];
-        atomic_fetch_sub_explicit(&backend->entries, live->count, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&backend->live_bytes, live->bytes, memory_order_relaxed);
+        firn_add_valid(backend, 0 - (uint64_t)live->count, 0 - live->bytes);
         *live = (firn_live){0};
     }
 }

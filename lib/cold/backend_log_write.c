@@ -143,9 +143,8 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
     }
     uint64_t old;
     int result = locate(backend, hash, &old);
-    bool dead_before = result == FIRN_NOT_FOUND && old != 0;
     if (result == FIRN_NOT_FOUND && !removal) {
-        old = 0;
+        old = old != 0 ? FIRN_PLACE_GONE : 0;
         result = FIRN_OK;
     }
     if (result == FIRN_OK) {
@@ -161,7 +160,6 @@ static int stage(firn_backend *backend, uint64_t hash, size_t size, bool removal
         .place = removal ? 0 : firn_place_make(position, size),
         .old = old,
         .expires_ms = expires_ms,
-        .dead_before = dead_before,
     };
     uint32_t *at = table_at(staging, hash);
     *at = (uint32_t)++staging->count;
@@ -227,7 +225,10 @@ int firn_write_commit(firn_backend *backend) {
     for (size_t i = 0; i < staging->count && result == FIRN_OK; i++) {
         firn_change_apply(backend, &staging->changes[i]);
     }
-    backend->known = result == FIRN_OK ? firn_log_end(backend->log) : backend->known;
+    if (result == FIRN_OK) {
+        backend->known = firn_log_end(backend->log);
+        firn_note_changes(backend, staging->changes, staging->count, backend->known);
+    }
     reset(staging, backend->heap);
     return result;
 }
@@ -328,8 +329,7 @@ int firn_write_drop(firn_backend *backend) {
         return published;
     }
     firn_live *live = &backend->lives[tail & backend->lives_mask];
-    atomic_fetch_sub_explicit(&backend->entries, live->count, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&backend->live_bytes, live->bytes, memory_order_relaxed);
+    firn_add_valid(backend, 0 - (uint64_t)live->count, 0 - live->bytes);
     backend->dead += live->count;
     *live = (firn_live){0};
     firn_log_drop(backend->log);
@@ -362,6 +362,7 @@ int firn_write_empty_index(firn_backend *backend) {
     }
     backend->checkpoint = backend->known = meta.checkpoint;
     backend->dead = backend->index_entries = backend->index_live_bytes = 0;
+    firn_forget_changes(backend);
     firn_filter_empty(backend);
     return FIRN_OK;
 }

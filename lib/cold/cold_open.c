@@ -252,26 +252,25 @@ static int take_over(firn_cold *cold, const past *last, bool rebuild) {
     return recover(cold, last);
 }
 
+static void add_void(void *context, const firn_journal_entry *entry) {
+    firn_voids_add(context, entry->hash, entry->version);
+}
+
 /* What a crash left in the journal is heeded from here on, and applied with the next batch. It is
  * on the device before the journal forgets it; unless neither the last writer nor this one promises
  * anything for the time after a power loss. */
 static int adopt_journal(firn_cold *cold, const past *last) {
     uint64_t begin;
-    firn_journal_adopt(cold->journal);
-    firn_journal_range(cold->journal, &begin, &cold->adopted_end);
-    if (last->scan.entries == 0) {
-        return FIRN_OK;
-    }
     firn_voids *voids = firn_voids_new(cold->heap, last->scan.entries);
     if (voids == NULL) {
         return firn_detail_set(cold->detail, FIRN_ENOMEM, "%s: no memory for its journal",
                                cold->path);
     }
-    for (uint64_t i = begin; i < cold->adopted_end; i++) {
-        firn_journal_entry entry = firn_journal_at(cold->journal, i);
-        if (entry.version != 0) { /* else it is damaged */
-            firn_voids_add(voids, entry.hash, entry.version);
-        }
+    firn_journal_adopt(cold->journal, add_void, voids);
+    firn_journal_range(cold->journal, &begin, &cold->adopted_end);
+    if (last->scan.entries == 0) {
+        firn_voids_free(voids);
+        return FIRN_OK;
     }
     cold->old_voids = voids;
     cold->adopted_is_synced =

@@ -16,14 +16,15 @@ static size_t chunk_slots(const firn_delta *delta, unsigned chunk) {
 int firn_delta_init(firn_delta *delta, firn_heap *heap, size_t max) {
     *delta = (firn_delta){.base = slots_of(max), .max = max};
     atomic_init(&delta->mask, slots_of(max) - 1);
-    delta->chunks[0] = firn_heap_zalloc(heap, slots_of(max) * sizeof(firn_delta_slot));
+    delta->chunks[0] = firn_heap_alloc_table(heap, slots_of(max) * sizeof(firn_delta_slot));
     return delta->chunks[0] != NULL ? FIRN_OK : FIRN_ENOMEM;
 }
 
 void firn_delta_fini(firn_delta *delta, firn_heap *heap) {
     for (unsigned i = 0; i < FIRN_DELTA_CHUNKS; i++) {
         if (delta->chunks[i] != NULL) {
-            firn_heap_free(heap, delta->chunks[i], chunk_slots(delta, i) * sizeof(firn_delta_slot));
+            firn_heap_free_table(heap, delta->chunks[i],
+                                 chunk_slots(delta, i) * sizeof(firn_delta_slot));
             delta->chunks[i] = NULL;
         }
     }
@@ -38,7 +39,7 @@ int firn_delta_resize(firn_delta *delta, firn_heap *heap, size_t max) {
         }
         if (delta->chunks[i] == NULL) {
             delta->chunks[i] =
-                firn_heap_zalloc(heap, chunk_slots(delta, i) * sizeof(firn_delta_slot));
+                firn_heap_alloc_table(heap, chunk_slots(delta, i) * sizeof(firn_delta_slot));
         }
         if (delta->chunks[i] == NULL) {
             return FIRN_ENOMEM;

@@ -490,7 +490,9 @@ static void fill_claimed(firn_journal *journal, uint64_t begin, uint64_t end) {
 }
 
 /* Where the ring began is not written down: it is behind the longest stretch of empty slots. */
-void firn_journal_adopt(firn_journal *journal) {
+void firn_journal_adopt(firn_journal *journal,
+                        void (*each)(void *context, const firn_journal_entry *entry),
+                        void *context) {
     uint64_t begin = 0;
     uint64_t longest = 0;
     uint64_t stretch = 0;
@@ -508,6 +510,13 @@ void firn_journal_adopt(firn_journal *journal) {
     begin %= FIRN_JOURNAL_SLOTS;
     uint64_t end = begin + (whole ? FIRN_JOURNAL_SLOTS - longest : 0);
     fill_claimed(journal, begin, end);
+    for (uint64_t i = begin; i < end; i++) {
+        firn_journal_entry entry;
+        bool damaged;
+        if (read_slot(journal, i, &entry, &damaged) && !damaged) {
+            each(context, &entry);
+        }
+    }
     atomic_store_explicit(&journal->tail, begin, memory_order_relaxed);
     atomic_store_explicit(&journal->head, end, memory_order_release);
 }

@@ -107,8 +107,10 @@ void firn_journal_set_fingerprint(firn_journal *journal, const firn_fingerprint 
 void firn_journal_set_dirty(firn_journal *journal, uint32_t durability);
 void firn_journal_set_clean(firn_journal *journal);
 /* [writer] Before any append: takes what the slots hold for entries that were appended and not
- * released. */
-void firn_journal_adopt(firn_journal *journal);
+ * released. each: called for those that are sound. */
+void firn_journal_adopt(firn_journal *journal,
+                        void (*each)(void *context, const firn_journal_entry *entry),
+                        void *context);
 
 /* Adds an entry. Lock-free, safe from any thread. FIRN_OK; FIRN_EBUSY: full; FIRN_EIO: the file was
  * cut and cannot be made whole. version must be below 2^48 and not 0. */

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "cold/blobs.h"
 #include "cold/clears_file.h"
+#include "cold/delta_file.h"
 #include "cold/journal.h"
 #include "cold/links_file.h"
 #include "cold/lock.h"
@@ -27,6 +28,7 @@ static const char *const own_files[] = {
     FIRN_DATA_FILE ".tmp",
     "lock.mdb",
     FIRN_LOG_FILE,
+    FIRN_DELTA_FILE,
     "firn.hot.tmp",
     "firn.hot",
     FIRN_PAGE_FILE,

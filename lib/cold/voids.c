@@ -14,14 +14,14 @@ struct firn_voids {
 
 firn_voids *firn_voids_new(firn_heap *heap, size_t most) {
     size_t size = 16;
-    while (size < most * 2) { /* half of them stay free, so that a search ends soon */
+    while (size / 4 * 3 < most) { /* a quarter stays free, so that a search ends soon */
         size *= 2;
     }
     firn_voids *voids = firn_heap_alloc(heap, sizeof *voids);
-    row *rows = firn_heap_zalloc(heap, size * sizeof *rows);
+    row *rows = firn_heap_alloc_table(heap, size * sizeof *rows);
     if (voids == NULL || rows == NULL) {
         firn_heap_free(heap, voids, sizeof *voids);
-        firn_heap_free(heap, rows, size * sizeof *rows);
+        firn_heap_free_table(heap, rows, size * sizeof *rows);
         return NULL;
     }
     *voids = (firn_voids){heap, rows, size - 1};
@@ -31,7 +31,7 @@ firn_voids *firn_voids_new(firn_heap *heap, size_t most) {
 void firn_voids_free(firn_voids *voids) {
     if (voids != NULL) {
         firn_heap *heap = voids->heap;
-        firn_heap_free(heap, voids->rows, (voids->mask + 1) * sizeof *voids->rows);
+        firn_heap_free_table(heap, voids->rows, (voids->mask + 1) * sizeof *voids->rows);
         firn_heap_free(heap, voids, sizeof *voids);
     }
 }

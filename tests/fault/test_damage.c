@@ -45,13 +45,6 @@ static void make_store(const char *path) {
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
 }
 
-static void copy_store(const char *from, const char *to) {
-    char command[800];
-    clear_tree(to);
-    snprintf(command, sizeof command, "cp -r '%s' '%s'", from, to);
-    ck_assert_int_eq(system(command), 0);
-}
-
 /* Uses the store in every way. Returns 0, or 9 for a wrong value. */
 static int use(const char *path, bool set_aside) {
     unsigned char value[10000];

@@ -1074,6 +1074,13 @@ START_TEST(after_a_power_loss_a_torn_index_is_made_anew) {
 }
 END_TEST
 
+/* Then the log itself has to be read after a crash. */
+static void forget_noted(void) {
+    char *path = join(at.path, "firn.delta");
+    ck_assert_int_eq(unlink(path), 0);
+    free(path);
+}
+
 START_TEST(after_a_power_loss_the_log_ends_where_it_is_torn) {
     open_budget(MIB);
     put("first", "1");
@@ -1082,6 +1089,7 @@ START_TEST(after_a_power_loss_the_log_ends_where_it_is_torn) {
     put("third", "3");
     crash_store();
     spoil("firn.log", (off_t)size + 6, "####", 4);
+    forget_noted();
     ck_assert_int_eq(try_open(MIB),
                      FIRN_OK); /* the same boot: then it is damage, and what it may */
     expect_none("first");      /* have voided is not believed */
@@ -1105,6 +1113,150 @@ START_TEST(after_a_power_loss_the_log_ends_where_it_is_torn) {
     open_budget(MIB);
     expect("first", "1");
     expect("second", "22");
+}
+END_TEST
+
+START_TEST(what_a_damaged_record_said_is_known_from_what_was_noted) {
+    open_budget(MIB);
+    put("first", "1");
+    uint64_t size = file_size(at.path, "firn.log");
+    put("second", "2");
+    put("third", "3");
+    crash_store();
+    spoil("firn.log", (off_t)size + 6, "####", 4);
+    open_budget(MIB);
+    expect("first", "1");
+    landing found;
+    ck_assert_int_eq(get("second", &found), FIRN_ECORRUPT);
+    ck_assert_uint_eq(stats().damaged, 1);
+    expect("third", "3");
+    put("second", "22");
+    expect("second", "22");
+    close_store();
+    ck_assert_uint_eq(file_size(at.path, "firn.delta"), 0); /* it is gone */
+}
+END_TEST
+
+/* All there is to know of a store, in numbers. */
+typedef struct account {
+    uint64_t entries;
+    uint64_t live_bytes;
+    uint64_t found;
+    uint64_t versions; /* of what is found, mixed with whose they are */
+} account;
+
+enum { ACCOUNT_KEYS = 400 };
+
+static account account_of_open(void) {
+    account sum = {.entries = stats().entries, .live_bytes = stats().live_bytes};
+    for (unsigned i = 0; i < ACCOUNT_KEYS; i++) {
+        char key[32];
+        firn_cold_meta meta;
+        snprintf(key, sizeof key, "key-%u", i);
+        if (firn_cold_read(at.cold, hash_of(key), key, strlen(key), NULL, NULL, &meta) == FIRN_OK) {
+            sum.found++;
+            sum.versions += mix(meta.version ^ meta.hash ^ meta.expires_ms);
+        }
+    }
+    ck_assert_uint_eq(stats().damaged, 0);
+    return sum;
+}
+
+static account account_of(const firn_cold_config *config) {
+    open_store(config);
+    account sum = account_of_open();
+    crash_store();
+    return sum;
+}
+
+static void expect_same(const account *left, const account *right) {
+    ck_assert_uint_eq(left->entries, right->entries);
+    ck_assert_uint_eq(left->live_bytes, right->live_bytes);
+    ck_assert_uint_eq(left->found, right->found);
+    ck_assert_uint_eq(left->versions, right->versions);
+}
+
+/* Puts, overwrites, removals and expiries, in batches of any size. */
+static void change_much(uint64_t seed) {
+    unsigned char value[3000];
+    firn_cold_item items[16];
+    char keys[16][32];
+    for (unsigned batch = 0; batch < 60; batch++) {
+        size_t count = 1 + mix(seed + batch) % 16;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t dice = mix(seed * 1000 + batch * 16 + i);
+            snprintf(keys[i], sizeof keys[i], "key-%u", (unsigned)(dice % ACCOUNT_KEYS));
+            size_t size = (size_t)(dice >> 32) % sizeof value;
+            fill_value(value, size, dice, true);
+            items[i] = item_of(keys[i], value, size);
+            items[i].remove = dice % 5 == 0;
+            items[i].expires_ms = dice % 7 == 0 ? at.now_ms + dice % 90000 : 0;
+        }
+        ck_assert_int_eq(firn_cold_write(at.cold, items, count, at.version), FIRN_OK);
+    }
+}
+
+START_TEST(what_was_noted_tells_the_same_as_the_log) {
+    for (unsigned seed = 0; seed < 24; seed++) {
+        char *own = at.path;
+        char *copy = scratch_path("cold-copy");
+        firn_cold_config config = config_of(seed % 2 == 0 ? MIB : 16 * MIB); /* reclaim, or none */
+        open_store(&config);
+        for (unsigned life = 0; life < 1 + seed % 4; life++) {
+            change_much(seed * 10 + life);
+            account before = account_of_open();
+            crash_store();
+            open_store(&config);
+            account after = account_of_open();
+            expect_same(&before, &after);
+        }
+        uint64_t version = at.version;
+        crash_store();
+        ck_assert_uint_gt(file_size(own, "firn.delta"), 0);
+        copy_store(own, copy);
+        account noted = account_of(&config);
+        ck_assert_uint_eq(at.version, version);
+        at.path = copy;
+        config.path = copy;
+        forget_noted();
+        account replayed = account_of(&config);
+        expect_same(&noted, &replayed);
+        at.path = own;
+        clear_tree(own);
+        remove_tree(copy);
+    }
+}
+END_TEST
+
+START_TEST(what_was_noted_is_believed_only_if_it_is_sound) {
+    firn_cold_config config = config_of(MIB);
+    char *own = at.path;
+    char *copy = scratch_path("cold-copy");
+    open_store(&config);
+    change_much(1);
+    account wanted = account_of_open();
+    crash_store();
+    uint64_t size = file_size(own, "firn.delta");
+    at.path = copy;
+    config.path = copy;
+    for (uint64_t i = 0; i < 40; i++) {
+        copy_store(own, copy);
+        char *path = join(copy, "firn.delta");
+        int fd = open(path, O_RDWR);
+        ck_assert_int_ge(fd, 0);
+        uint64_t where = i < 8 ? i * 12 : mix(i) % size;
+        if (i % 4 == 3) {
+            ck_assert_int_eq(ftruncate(fd, (off_t)where), 0);
+        } else {
+            change_byte(fd, (off_t)where, (unsigned char)(1u << i % 8));
+        }
+        close(fd);
+        free(path);
+        account found = account_of(&config);
+        expect_same(&wanted, &found);
+    }
+    at.path = own;
+    remove_tree(copy);
 }
 END_TEST
 
@@ -1532,6 +1684,9 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, after_a_power_loss_a_sound_store_is_kept);
     tcase_add_test(tcase, after_a_power_loss_a_torn_index_is_made_anew);
     tcase_add_test(tcase, after_a_power_loss_the_log_ends_where_it_is_torn);
+    tcase_add_test(tcase, what_a_damaged_record_said_is_known_from_what_was_noted);
+    tcase_add_test(tcase, what_was_noted_tells_the_same_as_the_log);
+    tcase_add_test(tcase, what_was_noted_is_believed_only_if_it_is_sound);
     tcase_add_test(tcase, a_torn_slot_of_the_journal_is_dropped_and_counted);
     tcase_add_test(tcase, a_damaged_journal_header_is_damage);
     tcase_add_test(tcase, another_format_is_refused_untouched);

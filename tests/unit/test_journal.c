@@ -99,12 +99,20 @@ static void append(uint64_t from, uint64_t to) {
     }
 }
 
+static void count_entry(void *context, const firn_journal_entry *entry) {
+    uint64_t *count = context;
+    ck_assert_uint_ne(entry->version, 0);
+    ++*count;
+}
+
 /* The entries after it are `from` up to `to`; of a full ring it cannot be told where it began. */
 static void expect_adopted(uint64_t from, uint64_t to) {
     uint64_t begin;
     uint64_t end;
+    uint64_t adopted = 0;
     reopen();
-    firn_journal_adopt(journal);
+    firn_journal_adopt(journal, count_entry, &adopted);
+    ck_assert_uint_eq(adopted, to - from);
     firn_journal_range(journal, &begin, &end);
     ck_assert_uint_eq(end - begin, to - from);
     ck_assert_uint_eq(firn_journal_room(journal), FIRN_JOURNAL_SLOTS - (to - from));
@@ -145,7 +153,9 @@ START_TEST(a_slot_that_was_claimed_and_not_filled_voids_nothing) {
     spoil(FIRN_JOURNAL_HEADER_SIZE + 16, nothing, sizeof nothing);
     spoil(FIRN_JOURNAL_HEADER_SIZE + 48, hash_only, sizeof hash_only);
     reopen();
-    firn_journal_adopt(journal);
+    uint64_t adopted = 0;
+    firn_journal_adopt(journal, count_entry, &adopted);
+    ck_assert_uint_eq(adopted, 5);
     uint64_t begin;
     uint64_t end;
     firn_journal_range(journal, &begin, &end);

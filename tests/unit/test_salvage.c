@@ -143,13 +143,6 @@ static void take_away(const char *path, const char *name) {
     free(file);
 }
 
-static void copy_store(const char *from, const char *to) {
-    char command[800];
-    clear_tree(to);
-    snprintf(command, sizeof command, "cp -r '%s' '%s'", from, to);
-    ck_assert_int_eq(system(command), 0);
-}
-
 START_TEST(arguments_that_make_no_sense_are_refused) {
     truth valid;
     char *path = make_store("salvage-arguments", &valid, 1);
