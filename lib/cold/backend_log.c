@@ -283,6 +283,26 @@ static void leave_lost_head(firn_backend *backend) {
     }
 }
 
+/* The index came to the device and the log's header did not: where the log begins and ends is taken
+ * from the checkpoint, in which each segment has a row. */
+static int take_range(firn_backend *backend) {
+    firn_index_reader *reader = backend->own->reader;
+    uint64_t tail = firn_log_number(backend->payload, backend->checkpoint);
+    uint64_t first;
+    firn_index_segment segment;
+    int result = firn_index_read_begin(reader);
+    if (result != FIRN_OK) {
+        return result;
+    }
+    result = firn_index_next_segment(reader, 0, &first, &segment);
+    firn_index_read_end(reader);
+    tail = result == FIRN_OK && first < tail ? first : tail;
+    tail = tail > firn_log_tail(backend->log) ? tail : firn_log_tail(backend->log);
+    return result == FIRN_OK || result == FIRN_NOT_FOUND
+               ? firn_log_set_range(backend->log, tail, backend->checkpoint)
+               : result;
+}
+
 static int find_segments(firn_backend *backend, firn_backend_recovery *recovery) {
     int result = FIRN_OK;
     /* After an unclean end a segment may have been moved since. */
@@ -290,8 +310,7 @@ static int find_segments(firn_backend *backend, firn_backend_recovery *recovery)
         result = place_segments(backend);
     }
     if (result == FIRN_OK && backend->checkpoint > firn_log_end(backend->log)) {
-        /* The index came to the device and the log's header did not. */
-        firn_log_set_end(backend->log, backend->checkpoint);
+        result = take_range(backend);
     }
     if (result == FIRN_OK && !firn_log_is_complete(backend->log)) {
         result = firn_log_scan(backend->log, false);

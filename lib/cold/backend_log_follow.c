@@ -11,11 +11,9 @@ enum {
 
 /* Room for the account of as many segments as the log has slots. */
 int firn_lives_reserve(firn_backend *backend) {
-    uint64_t slots = backend->read_only
-                         ? firn_log_slots(backend->log)
-                         : backend->limit_bytes / firn_log_segment_bytes(backend->log);
+    uint64_t most = firn_log_segments_max(backend->log);
     uint64_t size = 64;
-    while (size < slots + 2) {
+    while (size < most + 2) {
         size *= 2;
     }
     if (backend->lives != NULL && size <= backend->lives_mask + 1) {

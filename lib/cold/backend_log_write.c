@@ -250,7 +250,7 @@ uint64_t firn_write_room(firn_backend *backend, bool spare) {
     uint64_t rest = backend->limit_bytes > taken ? backend->limit_bytes - taken : 0;
     uint64_t slots = rest / firn_log_segment_bytes(backend->log);
     /* An error here is a segment that could not be moved: the file stays larger for now. */
-    (void)firn_log_set_slots(backend->log, (uint32_t)slots);
+    (void)firn_log_set_slots(backend->log, slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX);
     if (!spare &&
         atomic_load_explicit(&backend->entries, memory_order_relaxed) >= backend->entries_max) {
         return 0;

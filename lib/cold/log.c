@@ -25,6 +25,9 @@ enum {
     DOUBT_AT = 96,
     MAGIC = 0x47455346, /* "FSEG" */
     RING_MIN = 64,
+    /* Each takes memory, and a checkpoint looks at all of them. As many as a store of 16 TiB has,
+     * or one that was made for 1 MiB and is to hold 4 GiB. */
+    SLOTS_MAX = 1 << 18,
     COPY_BYTES = 256 << 10,
     MAP_READ_MAX = 32 << 10, /* larger reads are worth a system call, which tells of errors */
 };
@@ -125,16 +128,16 @@ uint64_t firn_log_told_end(const firn_log *log) {
     return log->told_end;
 }
 
+uint64_t firn_log_segments_max(const firn_log *log) {
+    return log->ring_mask - 1; /* see reserve_ring */
+}
+
 uint64_t firn_log_moves(const firn_log *log) {
     return log->moves;
 }
 
 uint64_t firn_log_changes(const firn_log *log) {
     return LOAD(log->changes);
-}
-
-uint32_t firn_log_slots(const firn_log *log) {
-    return log->slots;
 }
 
 uint32_t firn_log_slots_used(const firn_log *log) {
@@ -387,6 +390,11 @@ static int read_position(const firn_log *log, position_line *line) {
     return firn_detail_set(log->detail, FIRN_ECORRUPT, "%s: where it ends is damaged", log->path);
 }
 
+static uint64_t slots_within(const firn_log *log, uint64_t limit_bytes) {
+    uint64_t slots = limit_bytes / log->segment_bytes;
+    return slots < SLOTS_MAX ? slots : SLOTS_MAX;
+}
+
 static uint64_t slots_in_file(const firn_log *log) {
     uint64_t bytes = file_length(log);
     uint64_t rest = bytes > FIRN_LOG_HEADER_SIZE ? bytes - FIRN_LOG_HEADER_SIZE : 0;
@@ -435,8 +443,11 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     log->moves = line.moves;
     STORE(log->tail, line.tail);
     STORE(log->end, line.end);
+    /* Segments that are lost have no slot, so there may be more than slots. */
+    uint64_t most = config->read_only ? slots : slots_within(log, config->limit_bytes);
+    most = slots > most ? slots : most;
     if (line.tail == 0 || line.end < line.tail * log->payload ||
-        head_after(log) - line.tail > slots) {
+        head_after(log) - line.tail > most) {
         STORE(log->tail, 1); /* nothing is believed: a scan tells more */
         STORE(log->end, log->payload);
     }
@@ -445,8 +456,7 @@ static int set_up(firn_log *log, const firn_log_config *config) {
     map_file(log, config->read_only || bytes > config->limit_bytes ? bytes : config->limit_bytes);
     result = reserve_used(log, (uint32_t)slots);
     if (result == FIRN_OK) {
-        uint64_t most = config->read_only ? 0 : config->limit_bytes / log->segment_bytes;
-        result = reserve_ring(log, slots > most ? slots : most);
+        result = reserve_ring(log, most);
     }
     return result == FIRN_OK && config->create ? firn_log_publish(log) : result;
 }
@@ -652,6 +662,13 @@ int firn_log_follow(firn_log *log, bool *changed) {
     return FIRN_OK;
 }
 
+int firn_log_set_range(firn_log *log, uint64_t tail, uint64_t end) {
+    STORE(log->tail, tail);
+    STORE(log->end, end);
+    firn_doubt_lower(&log->doubt, end);
+    return reserve_ring(log, head_after(log) - tail);
+}
+
 void firn_log_set_end(firn_log *log, uint64_t end) {
     uint64_t before = head_after(log);
     STORE(log->end, end);
@@ -744,8 +761,12 @@ bool firn_log_is_whole(const firn_log *log) {
 uint64_t firn_log_room(const firn_log *log) {
     uint64_t begun = LOAD(log->end) % log->payload;
     uint64_t rest = begun > 0 ? log->payload - begun : 0;
-    uint32_t free = log->slots > log->used_count ? log->slots - log->used_count : 0;
-    return rest + free * log->payload;
+    uint64_t free = log->slots > log->used_count ? log->slots - log->used_count : 0;
+    /* Segments that are lost take no slot, but a place in the ring. */
+    uint64_t in_ring = head_after(log) - LOAD(log->tail);
+    uint64_t places =
+        firn_log_segments_max(log) > in_ring ? firn_log_segments_max(log) - in_ring : 0;
+    return rest + (free < places ? free : places) * log->payload;
 }
 
 /* Where in a new segment's payload the first frame begins, when `done` bytes of those to be
@@ -947,7 +968,8 @@ static int punch(firn_log *log) {
 }
 
 int firn_log_set_slots(firn_log *log, uint32_t slots) {
-    slots = slots < log->ring_mask ? slots : (uint32_t)log->ring_mask - 1;
+    uint64_t most = firn_log_segments_max(log);
+    slots = slots < most ? slots : (uint32_t)most;
     int result = reserve_used(log, slots);
     if (result != FIRN_OK) {
         return result;

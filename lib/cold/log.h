@@ -94,6 +94,9 @@ uint64_t firn_log_end(const firn_log *log);
 /* What the file's header said of the two at the open; 0: that is damaged. */
 uint64_t firn_log_told_tail(const firn_log *log);
 uint64_t firn_log_told_end(const firn_log *log);
+/* How many segments there can be between the two, with those that are lost. Of a writer's log it
+ * does not change after the open. */
+uint64_t firn_log_segments_max(const firn_log *log);
 /* Raised whenever a segment went or moved. Safe from any thread. */
 uint64_t firn_log_changes(const firn_log *log);
 /* [writer] How many segments were moved since the open. */
@@ -115,6 +118,9 @@ int firn_log_scan(firn_log *log, bool whole);
 int firn_log_follow(firn_log *log, bool *changed);
 /* Whether every segment between tail and end is placed. */
 bool firn_log_is_complete(const firn_log *log);
+/* [writer] While no segment is placed: takes these for the oldest segment's number and the end,
+ * which the header does not know yet. FIRN_OK, FIRN_ENOMEM. */
+int firn_log_set_range(firn_log *log, uint64_t tail, uint64_t end);
 /* [writer] Takes this for the end: after a look at what lies behind it, or to take back what was
  * appended since, if nothing was dropped. */
 void firn_log_set_end(firn_log *log, uint64_t end);
@@ -151,7 +157,6 @@ void firn_log_clear(firn_log *log);
 int firn_log_set_slots(firn_log *log, uint32_t slots);
 /* [writer] Cuts the file behind the last segment, when no other process has it open. */
 int firn_log_cut(firn_log *log);
-uint32_t firn_log_slots(const firn_log *log);
 uint32_t firn_log_slots_used(const firn_log *log);
 /* Whether the file is still as long as its segments need it. */
 bool firn_log_is_whole(const firn_log *log);

@@ -1494,6 +1494,188 @@ START_TEST(any_call_of_the_backend_may_fail_and_nothing_void_returns) {
 }
 END_TEST
 
+/* ---- segments that do not lie as they should ---- */
+
+enum { SEGMENT = 16 * KIB, FEW_SEGMENTS = 126, LONG_VALUE = 3000 };
+
+static firn_cold_config raw_config(uint64_t budget) {
+    firn_cold_config config = config_of(budget);
+    config.compression_level = FIRN_COMPRESSION_OFF;
+    return config;
+}
+
+static void put_long(unsigned number) {
+    static unsigned char value[LONG_VALUE];
+    char key[32];
+    snprintf(key, sizeof key, "key-%u", number);
+    fill_value(value, sizeof value, number, false);
+    ck_assert_int_eq(put_result(key, value, sizeof value), FIRN_OK);
+}
+
+static unsigned count_long(unsigned from, unsigned to) {
+    unsigned there = 0;
+    for (unsigned i = from; i < to; i++) {
+        char key[32];
+        landing found;
+        snprintf(key, sizeof key, "key-%u", i);
+        if (get(key, &found) == FIRN_OK) {
+            unsigned char wanted[LONG_VALUE];
+            fill_value(wanted, sizeof wanted, i, false);
+            ck_assert_uint_eq(found.size, sizeof wanted);
+            ck_assert_mem_eq(found.bytes, wanted, sizeof wanted);
+            free(found.bytes);
+            there++;
+        }
+    }
+    return there;
+}
+
+/* Puts, of which the newest must always be there. */
+static void put_and_find(unsigned from, unsigned to) {
+    enum { NEWEST = 50 };
+    for (unsigned i = from; i < to; i++) {
+        put_long(i);
+        if (i % 10 == 0 && i >= from + NEWEST) {
+            ck_assert_uint_eq(count_long(i - NEWEST, i + 1), NEWEST + 1);
+        }
+    }
+}
+
+static unsigned locate_all(unsigned to) {
+    unsigned there = 0;
+    for (unsigned i = 0; i < to; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%u", i);
+        there += firn_cold_locate(at.cold, hash_of(key)) == FIRN_OK;
+    }
+    return there;
+}
+
+START_TEST(a_log_whose_newest_segments_are_lost_goes_on) {
+    enum { LOST = 20 };
+    firn_cold_config config = raw_config(FEW_SEGMENTS * SEGMENT);
+    open_store(&config);
+    for (unsigned i = 0; i < 1500; i++) {
+        put_long(i);
+    }
+    char *path = join(at.path, "firn.log");
+    int fd = open(path, O_RDWR);
+    free(path);
+    uint64_t newest = 0;
+    for (unsigned round = 0; round < 2; round++) { /* learns the newest, then takes it and others */
+        uint64_t head[4];
+        for (off_t slot = 0; pread(fd, head, sizeof head, 4096 + slot * SEGMENT) == sizeof head;
+             slot++) {
+            newest = round == 0 && head[1] > newest ? head[1] : newest;
+            if (round == 1 && head[1] + LOST >= newest && head[1] < newest) {
+                memset(head, 0, sizeof head);
+                ck_assert_int_eq(pwrite(fd, head, sizeof head, 4096 + slot * SEGMENT), sizeof head);
+            }
+        }
+    }
+    close(fd);
+    crash_store();
+    open_store(&config);
+    ck_assert_uint_ge(stats().damaged, LOST);
+    put_and_find(2000, 3000);
+    close_store();
+    open_store(&config);
+    ck_assert_uint_gt(count_long(2950, 3000), 48);
+}
+END_TEST
+
+START_TEST(after_a_power_loss_the_index_may_be_far_ahead_of_the_log_s_header) {
+    firn_cold_config config = raw_config(FEW_SEGMENTS * SEGMENT);
+    open_store(&config);
+    for (unsigned i = 0; i < 700; i++) {
+        put_long(i);
+    }
+    unsigned char line[32];
+    char *path = join(at.path, "firn.log");
+    int fd = open(path, O_RDWR);
+    free(path);
+    ck_assert_int_eq(pread(fd, line, sizeof line, 64), sizeof line);
+    for (unsigned i = 700; i < 2300; i++) {
+        put_long(i);
+    }
+    ck_assert_int_eq(firn_cold_conclude(at.cold), FIRN_OK);
+    unsigned there = count_long(0, 2300);
+    crash_store();
+    ck_assert_int_eq(pwrite(fd, line, sizeof line, 64), sizeof line);
+    close(fd);
+    pretend_power_loss();
+    open_store(&config);
+    ck_assert_uint_eq(count_long(0, 2300), there);
+    put_and_find(3000, 3500);
+    ck_assert_uint_eq(stats().damaged, 0);
+}
+END_TEST
+
+START_TEST(a_smaller_budget_leaves_the_accounts_right) {
+    firn_cold_config config = raw_config(15900000);
+    firn_cold_config smaller = raw_config(5 * MIB);
+    open_store(&config);
+    unsigned n = 0;
+    for (; n < 100000; n++) {
+        if (n % 200 == 0) { /* in large batches it would take its time */
+            firn_cold_item items[200];
+            char keys[200][32];
+            unsigned char value[100] = {1};
+            for (unsigned i = 0; i < 200; i++) {
+                snprintf(keys[i], sizeof keys[i], "key-%u", n + i);
+                items[i] = item_of(keys[i], value, sizeof value);
+            }
+            ck_assert_int_eq(firn_cold_write(at.cold, items, 200, at.version), FIRN_OK);
+        }
+    }
+    close_store();
+    open_store(&smaller);
+    for (unsigned i = 0; i < 3000; i++) {
+        put_long(200000 + i);
+    }
+    unsigned there = locate_all(n);
+    for (unsigned i = 0; i < 3000; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%u", 200000 + i);
+        there += firn_cold_locate(at.cold, hash_of(key)) == FIRN_OK;
+    }
+    ck_assert_uint_eq(stats().entries, there);
+    ck_assert_uint_le(stats().live_bytes, 5 * MIB);
+}
+END_TEST
+
+static void *counting_alloc(void *context, size_t size) {
+    size_t *most = context;
+    *most = size > *most ? size : *most;
+    return malloc(size);
+}
+
+static void counting_free(void *context, void *memory, size_t size) {
+    (void)context;
+    (void)size;
+    free(memory);
+}
+
+START_TEST(a_small_store_does_not_take_much_memory_because_it_may_grow) {
+    size_t most = 0;
+    firn_allocator counting = {counting_alloc, counting_free, &most};
+    firn_heap *heap = firn_heap_new(&counting);
+    open_budget(MIB);
+    put("key", "value");
+    close_store();
+    firn_cold_config config = config_of((uint64_t)1 << 40);
+    config.heap = heap;
+    config.filter_bytes_max = 0;
+    most = 0;
+    open_store(&config);
+    expect("key", "value");
+    put("other", "value");
+    close_store();
+    ck_assert_uint_le(most, 64 * MIB);
+    firn_heap_unref(heap);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 static atomic_bool stop;
@@ -1693,6 +1875,10 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_damaged_record_is_a_counted_miss_and_can_be_replaced);
     tcase_add_test(tcase, reclaim_passes_over_damaged_records);
     tcase_add_loop_test(tcase, any_call_of_the_backend_may_fail_and_nothing_void_returns, 0, 4);
+    tcase_add_test(tcase, a_log_whose_newest_segments_are_lost_goes_on);
+    tcase_add_test(tcase, after_a_power_loss_the_index_may_be_far_ahead_of_the_log_s_header);
+    tcase_add_test(tcase, a_smaller_budget_leaves_the_accounts_right);
+    tcase_add_test(tcase, a_small_store_does_not_take_much_memory_because_it_may_grow);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
     tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
     tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
