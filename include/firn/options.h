@@ -88,8 +88,11 @@ typedef struct firn_options {
                                      keeps nothing in memory but a write queue of at least 1 MiB. */
     uint64_t cold_bytes;          /* bytes that the store's log and index may take together. Default
                                      1 GiB, at least FIRN_COLD_BYTES_MIN. Oldest entries are
-                                     reclaimed. The journal's MiB, dictionaries, and what a clean
-                                     close leaves for the next open come on top. */
+                                     reclaimed. The journal's MiB, dictionaries, and what is left
+                                     for the next open come on top. May be another one at each
+                                     open; but a store's log never has more than 262,144 segments
+                                     of the size that it was made with, so one that was made with
+                                     1 MiB stays within 4 GiB. */
     const char *hot_policy;       /* eviction policy by name; NULL: "lru". See firn_policy_name. */
     unsigned write_mode;          /* FIRN_WRITE_...; default on eviction */
     uint64_t write_behind_ms;     /* bound for FIRN_WRITE_BEHIND; default 1000 */

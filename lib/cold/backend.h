@@ -185,6 +185,10 @@ typedef struct firn_backend_ops {
     int (*drop)(firn_backend *backend);
     /* [writer] Gives everything up. */
     int (*clear)(firn_backend *backend);
+    /* [writer] Whether entries went since the last call of it, by another function than drop and
+     * clear. FIRN_BACKEND_FULL: all, as there was no room to go on; FIRN_ECORRUPT: some that an
+     * earlier sync could not push; else FIRN_OK. */
+    int (*loss)(firn_backend *backend);
     /* [writer] Takes the numbers, to be stored with the next checkpoint. */
     void (*set_meta)(firn_backend *backend, const firn_backend_meta *meta);
     /* [writer] Brings the stored index up to the log's end. */

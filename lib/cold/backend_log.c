@@ -542,6 +542,12 @@ static void log_set_meta(firn_backend *backend, const firn_backend_meta *meta) {
     }
 }
 
+static int log_loss(firn_backend *backend) {
+    int loss = backend->loss;
+    backend->loss = FIRN_OK;
+    return loss;
+}
+
 const firn_backend_ops firn_backend_log = {
     .name = "log",
     .check = log_check,
@@ -570,6 +576,7 @@ const firn_backend_ops firn_backend_log = {
     .expired = firn_write_expired,
     .drop = firn_write_drop,
     .clear = firn_write_clear,
+    .loss = log_loss,
     .set_meta = log_set_meta,
     .checkpoint = firn_checkpoint,
     .maintain = firn_filter_maintain,

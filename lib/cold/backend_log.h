@@ -138,6 +138,7 @@ struct firn_backend {
     firn_delta_entry *sorted;      /* of the delta; while a checkpoint is under way */
     firn_filter_file *filter_file; /* while the filter is being loaded */
     bool filter_too_small;         /* for all the entries there are */
+    int loss;                      /* see firn_backend_ops.loss */
 
     pthread_rwlock_t follow_lock; /* of read-only handles. read: a session reads */
 

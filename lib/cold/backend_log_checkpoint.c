@@ -326,6 +326,7 @@ int firn_checkpoint(firn_backend *backend) {
     }
     int result = merge_frozen(backend, frozen);
     if (result == FIRN_BACKEND_FULL) { /* an empty cache is still a right one */
+        backend->loss = FIRN_BACKEND_FULL;
         return firn_write_clear(backend);
     }
     if (result == FIRN_OK) {

@@ -67,7 +67,9 @@ int firn_write_begin(firn_backend *backend) {
     }
     if (backend->sync_commits && firn_log_doubt(backend->log) != 0) {
         int result = firn_sync_log(backend);
-        if (result != FIRN_OK) {
+        if (result == FIRN_ECORRUPT) { /* no reason not to go on with what is there */
+            backend->loss = result;
+        } else if (result != FIRN_OK) {
             return result;
         }
     }
@@ -318,8 +320,8 @@ int firn_write_drop(firn_backend *backend) {
     if ((tail + 1) * backend->payload > backend->checkpoint) {
         /* Removals in it would be forgotten before the stored index knows of them. */
         int result = firn_checkpoint(backend);
-        if (result != FIRN_OK) {
-            return result;
+        if (result != FIRN_OK || firn_log_tail(backend->log) != tail) {
+            return result; /* it may have given up everything */
         }
     }
     /* The file first: what is given up in memory has to be told to whoever counts on it, and that
@@ -334,6 +336,12 @@ int firn_write_drop(firn_backend *backend) {
     *live = (firn_live){0};
     firn_log_drop(backend->log);
     return FIRN_OK;
+}
+
+static void forget_lives(firn_backend *backend) {
+    memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
+    atomic_store_explicit(&backend->entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&backend->live_bytes, 0, memory_order_relaxed);
 }
 
 int firn_write_empty_index(firn_backend *backend) {
@@ -354,9 +362,7 @@ int firn_write_empty_index(firn_backend *backend) {
     if (result != FIRN_OK) {
         return result;
     }
-    memset(backend->lives, 0, (size_t)(backend->lives_mask + 1) * sizeof *backend->lives);
-    atomic_store_explicit(&backend->entries, 0, memory_order_relaxed);
-    atomic_store_explicit(&backend->live_bytes, 0, memory_order_relaxed);
+    forget_lives(backend);
     for (unsigned i = 0; i < 2; i++) {
         firn_delta_clear(&backend->deltas[i]);
     }
@@ -369,6 +375,7 @@ int firn_write_empty_index(firn_backend *backend) {
 
 int firn_write_clear(firn_backend *backend) {
     firn_log_clear(backend->log);
+    forget_lives(backend); /* also if the index goes on knowing what is gone */
     int result = firn_write_empty_index(backend);
     return result == FIRN_OK ? firn_log_publish(backend->log) : result;
 }

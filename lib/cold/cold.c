@@ -102,8 +102,7 @@ static uint64_t void_below(const firn_cold_reader *reader, uint64_t hash) {
     return reader->voids != NULL ? firn_voids_below(reader->voids, hash) : 0;
 }
 
-static bool is_wanted(firn_cold *cold, const firn_cold_reader *reader, const read_request *request,
-                      const firn_record *record) {
+static bool is_wanted(firn_cold *cold, const read_request *request, const firn_record *record) {
     if (request->key != NULL && (record->key_size != request->key_size ||
                                  memcmp(record->key, request->key, request->key_size) != 0)) {
         return false;
@@ -118,9 +117,6 @@ static bool is_wanted(firn_cold *cold, const firn_cold_reader *reader, const rea
         }
         /* The writer may have cleared something since. */
         (void)firn_clears_file_read(&cold->clears_file, cold->store_id);
-    }
-    if (record->version < void_below(reader, request->hash)) {
-        return false;
     }
     if (firn_record_cleared(record, cold->clears)) {
         firn_cold_count(&cold->counters.cleared, request->quiet ? 0 : 1);
@@ -180,10 +176,13 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     if (wrong != NULL) {
         return cold->ops->overtaken(reader->session) ? FIRN_AGAIN : damaged(cold, sequence, wrong);
     }
+    if (record.version < void_below(reader, request->hash)) {
+        return FIRN_NOT_FOUND;
+    }
     if ((record.part == FIRN_PART_PIECE) != request->piece) {
         return request->quiet ? FIRN_EXISTS : FIRN_NOT_FOUND;
     }
-    if (!is_wanted(cold, reader, request, &record)) {
+    if (!is_wanted(cold, request, &record)) {
         return FIRN_NOT_FOUND;
     }
     firn_cold_meta meta = {

@@ -40,9 +40,28 @@ typedef struct work {
 
 /* ---- one transaction ---- */
 
+/* Something is gone of which it cannot be told whose it was. */
+static void tell_loss(firn_cold *cold) {
+    if (cold->reclaimed != NULL) {
+        cold->reclaimed(cold->reclaimed_context, 0, 0);
+    }
+}
+
+/* After calls of the backend that may come upon it. */
+static void look_for_loss(firn_cold *cold) {
+    int loss = cold->ops->loss(cold->backend);
+    if (loss != FIRN_OK) {
+        firn_cold_count(&cold->counters.damaged, loss == FIRN_ECORRUPT ? 1 : 0);
+        firn_cold_note_usage(cold);
+        tell_loss(cold);
+    }
+}
+
 static int begin(firn_cold *cold) {
     cold->tally = (firn_cold_tally){0};
-    return cold->ops->begin(cold->backend);
+    int result = cold->ops->begin(cold->backend);
+    look_for_loss(cold);
+    return result;
 }
 
 /* Only a checkpoint changes it, which comes when the backend wants one. */
@@ -260,6 +279,7 @@ typedef struct reclaim {
     bool clean;  /* all that is valid is kept */
     size_t kept; /* records, in the current transaction */
     uint64_t expired;
+    uint64_t cleared;
     uint64_t copied;     /* bytes, in all */
     uint64_t copied_max; /* of records that were hit */
     bool damaged;        /* some are, so that it cannot be told whose they are */
@@ -298,7 +318,7 @@ static int reclaim_one(void *context, uint64_t sequence, const firn_bytes *bytes
     }
     if ((expired || cleared) && is_valid(cold, hash, sequence)) {
         self->expired += expired;
-        cold->tally.cleared += !expired;
+        self->cleared += !expired;
     }
     return note_loss(cold, hash, record.version);
 }
@@ -386,19 +406,21 @@ static int reclaim_oldest(firn_cold *cold) {
     self.damaged = self.damaged || cold->ops->oldest_damaged(cold->backend);
     uint64_t before = entries_now(cold);
     result = cold->ops->drop(cold->backend);
+    look_for_loss(cold);
     if (result != FIRN_OK) {
         return result;
     }
     uint64_t lost = before - entries_now(cold);
     cold->tally.expired = self.expired < lost ? self.expired : lost;
+    cold->tally.cleared = self.cleared;
     uint64_t gone = cold->tally.expired + cold->tally.cleared;
     cold->tally.reclaimed = lost > gone ? lost - gone : 0;
     publish(cold);
     for (size_t i = 0; cold->reclaimed != NULL && i < cold->losses_used; i++) {
         cold->reclaimed(cold->reclaimed_context, cold->losses[i].hash, cold->losses[i].version);
     }
-    if (cold->reclaimed != NULL && self.damaged && lost > 0) {
-        cold->reclaimed(cold->reclaimed_context, 0, 0);
+    if (self.damaged && lost > 0) {
+        tell_loss(cold);
     }
     return FIRN_OK;
 }
@@ -531,6 +553,10 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     work self = {.items = items, .encoded = encoded};
     firn_journal_range(cold->journal, &self.journal_at, &self.journal_end);
     uint64_t journal_begin = self.journal_at;
+    if (count == 0 && firn_cold_has_old_lines(cold) && self.journal_end < cold->adopted_end) {
+        return firn_detail_set(cold->detail, FIRN_EIO, "%s/%s: was cut off by somebody", cold->path,
+                               FIRN_JOURNAL_FILE);
+    }
     if (count > 0) {
         firn_cold_tend_dictionaries(cold);
     }
@@ -551,6 +577,7 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
         /* Under a steady load nothing else would come to it. What fails here is tried again, and
          * costs look-ups only. */
         (void)cold->ops->maintain(cold->backend);
+        look_for_loss(cold);
     }
     return result;
 }
@@ -576,6 +603,7 @@ int firn_cold_write(firn_cold *cold, firn_cold_item *items, size_t count, uint64
 int firn_cold_conclude(firn_cold *cold) {
     cold->ops->set_meta(cold->backend, &cold->meta);
     int result = cold->ops->conclude(cold->backend);
+    look_for_loss(cold);
     note_fingerprint(cold);
     return result;
 }
@@ -585,6 +613,7 @@ int firn_cold_tidy(firn_cold *cold) {
         return FIRN_OK;
     }
     int result = cold->ops->maintain(cold->backend);
+    look_for_loss(cold);
     note_fingerprint(cold);
     return result;
 }

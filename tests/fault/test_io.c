@@ -863,6 +863,33 @@ START_TEST(what_a_sync_dropped_and_cannot_be_read_is_told_once_and_missing) {
 }
 END_TEST
 
+START_TEST(a_loss_that_a_commit_comes_upon_is_told_and_got_over) {
+    bench self;
+    drop_at_sync(&self, "firn.log", true, false);
+    io_rule rule = {.folder = self.path, .calls = IO_SYNC, .error = EIO};
+    io_faults_on(&rule);
+    ck_assert_int_eq(firn_close(self.cache), FIRN_EIO);
+    ck_assert_int_gt(io_faults_off(), 0);
+    io_device_off();
+    firn_options options = small_store();
+    options.durability = FIRN_DURABILITY_COMMIT;
+    self.cache = open_with(self.path, &options);
+    uint64_t before = stats_of(self.cache).damaged;
+    put(&self.model, self.cache, 3);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    ck_assert_uint_eq(stats_of(self.cache).damaged, before + 1);
+    ck_assert_uint_eq(stats_of(self.cache).write_errors, 0);
+    assert_message_names(self.cache, "lost");
+    put(&self.model, self.cache, 5);
+    ck_assert_int_eq(flush(&self.model, self.cache), FIRN_OK);
+    ck_assert_uint_eq(stats_of(self.cache).damaged, before + 1);
+    get_all(&self.model, self.cache, false);
+    ck_assert_str_eq(self.model.wrong, "");
+    ck_assert_int_eq(firn_close(self.cache), FIRN_OK);
+    remove_tree(self.path);
+}
+END_TEST
+
 START_TEST(while_the_disk_is_full_memory_serves_and_its_bound_holds) {
     firn_options options = small_store();
     bench self;
@@ -1267,6 +1294,7 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_flush_after_a_sync_that_failed_means_what_that_one_dropped);
     tcase_add_test(tcase, an_index_that_a_sync_dropped_is_not_believed);
     tcase_add_test(tcase, the_doubt_after_a_sync_that_failed_outlives_the_process);
+    tcase_add_test(tcase, a_loss_that_a_commit_comes_upon_is_told_and_got_over);
     tcase_add_test(tcase, what_a_sync_dropped_and_cannot_be_read_is_told_once_and_missing);
     tcase_add_test(tcase, what_was_flushed_is_all_there_where_nothing_is_reclaimed);
     tcase_add_test(tcase, a_sync_that_fails_may_drop_what_was_written);
