@@ -128,6 +128,7 @@ struct firn_backend {
     uint64_t moves_stored;       /* of segments, as of the checkpoint */
     uint64_t known;              /* and up to which index and deltas know it */
     uint64_t noted;              /* and up to which delta_file tells of the deltas */
+    uint64_t changes;            /* since the checkpoint, of one hash too */
     firn_delta_file *delta_file; /* NULL: there is none */
     firn_staging staging;
     firn_backend_session *own;     /* for find, oldest and recover */

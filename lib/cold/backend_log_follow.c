@@ -111,11 +111,13 @@ void firn_note_changes(firn_backend *backend, const firn_change *changes, size_t
     firn_delta_span span = {backend->noted, to, backend->meta.version_next};
     firn_delta_file_append(backend->delta_file, &span, changes, count);
     backend->noted = count > 0 ? to : backend->noted;
+    backend->changes += count;
 }
 
 void firn_forget_changes(firn_backend *backend) {
     firn_delta_file_restart(backend->delta_file);
     backend->noted = backend->known;
+    backend->changes = 0;
 }
 
 typedef struct recalling {
@@ -163,6 +165,7 @@ static bool take_changes(void *context, const firn_delta_span *span, const firn_
     backend->meta.version_next = span->version_next;
     self->recovery->version_max = span->version_next - 1;
     self->recovery->replayed += count;
+    backend->changes += count;
     return true;
 }
 

@@ -58,8 +58,10 @@ static void reset(firn_staging *staging, firn_heap *heap) {
 int firn_write_begin(firn_backend *backend) {
     const firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
     const firn_delta *frozen = atomic_load_explicit(&backend->frozen, memory_order_relaxed);
-    /* While a checkpoint that failed is not made up for, nothing comes on top. */
-    if (active->count + FIRN_CHANGES_MAX > active->max || frozen->count > 0) {
+    /* While a checkpoint that failed is not made up for, nothing comes on top. What is overwritten
+     * again and again fills no delta, but would have to be read by an open after a crash. */
+    if (active->count + FIRN_CHANGES_MAX > active->max || frozen->count > 0 ||
+        backend->changes + FIRN_CHANGES_MAX > 2 * active->max) {
         int result = firn_checkpoint(backend);
         if (result != FIRN_OK) {
             return result;

@@ -1228,6 +1228,27 @@ START_TEST(what_was_noted_tells_the_same_as_the_log) {
 }
 END_TEST
 
+START_TEST(what_is_noted_of_a_few_keys_does_not_grow_for_ever) {
+    enum { KEYS = 16, TIMES = 4000 };
+    uint64_t largest = 0;
+    open_budget(16 * MIB);
+    for (unsigned n = 0; n < TIMES; n++) {
+        firn_cold_item items[KEYS];
+        char keys[KEYS][16];
+        for (unsigned i = 0; i < KEYS; i++) {
+            snprintf(keys[i], sizeof keys[i], "key-%u", i);
+            items[i] = item_of(keys[i], &n, sizeof n);
+        }
+        ck_assert_int_eq(firn_cold_write(at.cold, items, KEYS, at.version), FIRN_OK);
+        uint64_t size = file_size(at.path, "firn.delta");
+        largest = size > largest ? size : largest;
+    }
+    ck_assert_uint_gt(largest, 100 * KIB);
+    ck_assert_uint_le(largest, 640 * KIB);
+    ck_assert_uint_eq(stats().entries, KEYS);
+}
+END_TEST
+
 START_TEST(what_was_noted_is_believed_only_if_it_is_sound) {
     firn_cold_config config = config_of(MIB);
     char *own = at.path;
@@ -1868,6 +1889,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, after_a_power_loss_the_log_ends_where_it_is_torn);
     tcase_add_test(tcase, what_a_damaged_record_said_is_known_from_what_was_noted);
     tcase_add_test(tcase, what_was_noted_tells_the_same_as_the_log);
+    tcase_add_test(tcase, what_is_noted_of_a_few_keys_does_not_grow_for_ever);
     tcase_add_test(tcase, what_was_noted_is_believed_only_if_it_is_sound);
     tcase_add_test(tcase, a_torn_slot_of_the_journal_is_dropped_and_counted);
     tcase_add_test(tcase, a_damaged_journal_header_is_damage);
