@@ -125,9 +125,11 @@ static firn_cold *new_cold(const firn_cold_config *config) {
 typedef struct past {
     firn_journal_header header;
     firn_journal_scan scan;
+    bool checked; /* every page of the data file was, since */
 } past;
 
 static void look_back(const firn_cold *cold, past *last) {
+    last->checked = false;
     firn_journal_get_header(cold->journal, &last->header);
     firn_journal_scan_all(cold->journal, &last->scan, NULL, NULL);
 }
@@ -139,7 +141,7 @@ static bool lost_power(const firn_journal_header *header) {
 
 /* Checks as much as is needed. Anything wrong with the data file is damage: the journal said that
  * there is a store. */
-static int check_data(firn_cold *cold, const past *last) {
+static int check_data(firn_cold *cold, past *last) {
     const firn_journal_header *header = &last->header;
     uint32_t writer;
     bool live = cold->read_only && firn_lock_has_writer(&cold->lock, &writer);
@@ -150,6 +152,7 @@ static int check_data(firn_cold *cold, const past *last) {
         firn_cold_count(&cold->counters.damaged, last->scan.damaged);
     }
     int result = cold->ops->check(cold->path, thorough, cold->heap, cold->detail);
+    last->checked = thorough;
     return result == FIRN_NOT_FOUND || result == FIRN_ENOTSTORE ? FIRN_ECORRUPT : result;
 }
 
@@ -172,13 +175,13 @@ static int check_meta(firn_cold *cold, const firn_journal_header *header) {
 }
 
 /* A file that was put in place of ours at the same size and time shows by its transaction. */
-static int check_transaction(firn_cold *cold, const firn_journal_header *header) {
+static int check_transaction(firn_cold *cold, const past *last) {
     firn_fingerprint fingerprint;
-    if (cold->read_only && firn_lock_has_writer(&cold->lock, NULL)) {
+    if (last->checked || (cold->read_only && firn_lock_has_writer(&cold->lock, NULL))) {
         return FIRN_OK;
     }
     int result = cold->ops->fingerprint(cold->backend, &fingerprint);
-    if (result == FIRN_OK && fingerprint.transaction != header->fingerprint.transaction) {
+    if (result == FIRN_OK && fingerprint.transaction != last->header.fingerprint.transaction) {
         result = cold->ops->check(cold->path, true, cold->heap, cold->detail);
     }
     return result;
@@ -241,7 +244,7 @@ static int take_over(firn_cold *cold, const past *last, bool rebuild) {
         result = check_meta(cold, &last->header);
     }
     if (result == FIRN_OK && !rebuild) {
-        result = check_transaction(cold, &last->header);
+        result = check_transaction(cold, last);
     }
     if (result != FIRN_OK) {
         return result;

@@ -576,8 +576,7 @@ static int write_batch(firn_cold *cold, firn_cold_item *items, firn_cold_encoded
     if (result == FIRN_OK && count > 0) {
         /* Under a steady load nothing else would come to it. What fails here is tried again, and
          * costs look-ups only. */
-        (void)cold->ops->maintain(cold->backend);
-        look_for_loss(cold);
+        (void)firn_cold_tidy(cold);
     }
     return result;
 }

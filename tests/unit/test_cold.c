@@ -1176,6 +1176,14 @@ static void expect_same(const account *left, const account *right) {
     ck_assert_uint_eq(left->versions, right->versions);
 }
 
+static void put_number(unsigned number) {
+    char key[32];
+    unsigned char value[100];
+    snprintf(key, sizeof key, "key-%u", number);
+    fill_value(value, sizeof value, number, false);
+    ck_assert_int_eq(put_result(key, value, sizeof value), FIRN_OK);
+}
+
 /* Puts, overwrites, removals and expiries, in batches of any size. */
 static void change_much(uint64_t seed) {
     unsigned char value[3000];
@@ -1195,6 +1203,33 @@ static void change_much(uint64_t seed) {
         ck_assert_int_eq(firn_cold_write(at.cold, items, count, at.version), FIRN_OK);
     }
 }
+
+/* Else an open after a crash takes the index for one that somebody changed, and looks at all of its
+ * pages. */
+START_TEST(the_journal_knows_the_index_after_each_batch) {
+    open_budget(4 * MIB);
+    change_much(1);
+    ck_assert_int_eq(at.cold->ops->checkpoint(at.cold->backend), FIRN_OK);
+    crash_store(); /* so that the filter has to be made from the index */
+    open_budget(4 * MIB);
+    unsigned changed = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        struct stat status;
+        firn_journal_header header;
+        put_number(i);
+        firn_journal_get_header(at.cold->journal, &header);
+        char *path = join(at.path, "data.mdb");
+        ck_assert_int_eq(stat(path, &status), 0);
+        free(path);
+        uint64_t mtime_ns =
+            (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
+        ck_assert_uint_eq(header.fingerprint.file_bytes, (uint64_t)status.st_size);
+        ck_assert_uint_eq(header.fingerprint.mtime_ns, mtime_ns);
+        changed += at.cold->commits_noted != UINT64_MAX && at.cold->commits_noted > 0;
+    }
+    ck_assert_uint_gt(changed, 0);
+}
+END_TEST
 
 START_TEST(what_was_noted_tells_the_same_as_the_log) {
     for (unsigned seed = 0; seed < 24; seed++) {
@@ -1764,14 +1799,6 @@ START_TEST(readers_go_on_while_the_file_grows_and_is_reclaimed) {
 }
 END_TEST
 
-static void put_number(unsigned number) {
-    char key[32];
-    unsigned char value[100];
-    snprintf(key, sizeof key, "key-%u", number);
-    fill_value(value, sizeof value, number, false);
-    ck_assert_int_eq(put_result(key, value, sizeof value), FIRN_OK);
-}
-
 /* What the first write sets up must not be taken from under those who read before it. */
 START_TEST(readers_come_before_the_first_write_to_a_large_store) {
     enum { TIMES = 20 };
@@ -1887,6 +1914,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, after_a_power_loss_a_sound_store_is_kept);
     tcase_add_test(tcase, after_a_power_loss_a_torn_index_is_made_anew);
     tcase_add_test(tcase, after_a_power_loss_the_log_ends_where_it_is_torn);
+    tcase_add_test(tcase, the_journal_knows_the_index_after_each_batch);
     tcase_add_test(tcase, what_a_damaged_record_said_is_known_from_what_was_noted);
     tcase_add_test(tcase, what_was_noted_tells_the_same_as_the_log);
     tcase_add_test(tcase, what_is_noted_of_a_few_keys_does_not_grow_for_ever);
