@@ -27,6 +27,11 @@ static inline uint64_t firn_ns_of_ms(uint64_t ms) {
     return ms < UINT64_MAX / FIRN_NS_PER_MS ? ms * FIRN_NS_PER_MS : UINT64_MAX;
 }
 
+/* A time that much later, of any clock; what is beyond all time is its end. */
+static inline uint64_t firn_later(uint64_t time, uint64_t by) {
+    return by < UINT64_MAX - time ? time + by : UINT64_MAX;
+}
+
 /* From one time to another, of any one clock; 0: that one was before. */
 static inline uint64_t firn_span(uint64_t from, uint64_t to) {
     return to > from ? to - from : 0;

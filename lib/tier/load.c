@@ -50,10 +50,6 @@ typedef struct frame {
 /* Empty whenever no loader runs on the thread. */
 static _Thread_local const frame *innermost;
 
-static uint64_t plus(uint64_t a, uint64_t b) {
-    return b < UINT64_MAX - a ? a + b : UINT64_MAX;
-}
-
 /* What there is, also if it is stale or negative; not if it has expired. Counts nothing. FIRN_OK,
  * FIRN_NOT_FOUND or an error. */
 static int find(firn_cache *cache, request *self, firn_object **object) {
@@ -256,7 +252,7 @@ static void keep_absence(job *self, const request *wanted) {
     }
     if (self->loader->negative_ttl_ms != 0) {
         (void)firn_put_negative(cache, wanted->key, wanted->key_size,
-                                plus(firn_now_ms(cache), self->loader->negative_ttl_ms),
+                                firn_later(firn_now_ms(cache), self->loader->negative_ttl_ms),
                                 wanted->flight);
     } else if (wanted->object != NULL) {
         (void)firn_delete_loaded(cache, wanted->key, wanted->key_size, wanted->flight);
@@ -351,7 +347,7 @@ static void wait_for(job *self, request *wanted) {
     const firn_flight *flight = wanted->flight;
     if (self->until_ns == 0) {
         uint64_t wait_ns = firn_ns_of_ms(self->loader->wait_ms);
-        self->until_ns = wait_ns != 0 ? plus(firn_monotonic_ns(), wait_ns) : UINT64_MAX;
+        self->until_ns = wait_ns != 0 ? firn_later(firn_monotonic_ns(), wait_ns) : UINT64_MAX;
     }
     firn_count(cache->counters, FIRN_EVENT_LOAD_JOINED, 1);
     int result =

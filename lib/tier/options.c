@@ -194,10 +194,6 @@ int firn_check_hot_bytes(uint64_t hot_bytes, firn_detail *detail) {
     return FIRN_OK;
 }
 
-static uint64_t after(uint64_t now_ms, uint64_t ms) {
-    return ms > UINT64_MAX - now_ms ? UINT64_MAX : now_ms + ms;
-}
-
 /* The tags' hashes, each once. */
 static int read_tags(firn_cache *cache, const firn_put_options *options, firn_traits *traits,
                      uint64_t *tags) {
@@ -261,9 +257,9 @@ int firn_put_options_read(firn_cache *cache, const void *key, size_t key_size,
     bool ends = ttl_ms != 0 && ttl_ms != FIRN_TTL_NONE;
     if (ends || full->idle_ms != 0) {
         uint64_t now_ms = firn_now_ms(cache);
-        traits->expires_ms = ends ? after(now_ms, ttl_ms) : 0;
+        traits->expires_ms = ends ? firn_later(now_ms, ttl_ms) : 0;
         if (full->idle_ms != 0) {
-            uint64_t idle_until_ms = after(now_ms, full->idle_ms);
+            uint64_t idle_until_ms = firn_later(now_ms, full->idle_ms);
             traits->limit_ms = traits->expires_ms;
             traits->expires_ms =
                 ends && traits->limit_ms < idle_until_ms ? traits->limit_ms : idle_until_ms;
