@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "object/domain.h"
 #include "object/drops.h"
@@ -261,7 +262,7 @@ firn_traits firn_object_get_traits(const firn_object *object) {
 void firn_object_slide(const firn_object *object, uint64_t now_ms) {
     const firn_object_traits *traits = firn_object_traits_of(object);
     uint64_t idle_ms = traits->idle_ms;
-    uint64_t until_ms = idle_ms < UINT64_MAX - now_ms ? now_ms + idle_ms : UINT64_MAX;
+    uint64_t until_ms = firn_later(now_ms, idle_ms);
     if (traits->limit_ms != 0 && until_ms > traits->limit_ms) {
         until_ms = traits->limit_ms;
     }
