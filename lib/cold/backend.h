@@ -207,7 +207,8 @@ typedef struct firn_backend_ops {
     /* False: there is surely no valid record of the hash. Safe from any thread. */
     bool (*may_hold)(firn_backend *backend, uint64_t hash);
 
-    /* Readers. What a session gives out is lent until its next call or read_end. */
+    /* Readers. What a session gives out is lent until its next call or read_end; overtaken and
+     * locate leave it alone. */
     int (*session_new)(firn_backend *backend, firn_backend_session **session);
     void (*session_free)(firn_backend_session *session);
     int (*read_begin)(firn_backend_session *session);

@@ -271,7 +271,7 @@ int firn_session_lookup(firn_backend_session *session, uint64_t hash, uint64_t *
     return result;
 }
 
-int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence) {
+static int locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence) {
     int result = FIRN_NOT_FOUND;
     *sequence = 0;
     for (unsigned i = 0; i < ATTEMPTS; i++) {
@@ -285,6 +285,14 @@ int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *
             return result;
         }
     }
+    return result;
+}
+
+/* Whoever looked up many before compares the others of them with the changes at that time. */
+int firn_session_locate(firn_backend_session *session, uint64_t hash, uint64_t *sequence) {
+    uint64_t before = session->changes;
+    int result = locate(session, hash, sequence);
+    session->changes = before;
     return result;
 }
 

@@ -167,6 +167,16 @@ const char *firn_cold_codec_name(unsigned codec) {
     return found != NULL ? found->name : "unknown";
 }
 
+/* Of a read-only handle, after the journal was asked: the writer tells of a removal in the log
+ * before it takes the line from the journal. A line that was gone by then may have been there when
+ * the record was looked up, so the log is asked once more. */
+static bool is_still_there(firn_cold *cold, firn_cold_reader *reader, uint64_t hash,
+                           uint64_t sequence) {
+    uint64_t now;
+    return !cold->ops->overtaken(reader->session) ||
+           (cold->ops->locate(reader->session, hash, &now) == FIRN_OK && now == sequence);
+}
+
 /* FIRN_AGAIN: what was read was overtaken by a writer. */
 static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
                       uint64_t sequence, const firn_bytes *bytes) {
@@ -184,6 +194,9 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     }
     if (!is_wanted(cold, request, &record)) {
         return FIRN_NOT_FOUND;
+    }
+    if (cold->read_only && !is_still_there(cold, reader, request->hash, sequence)) {
+        return FIRN_AGAIN;
     }
     firn_cold_meta meta = {
         .part = record.part,

@@ -1871,6 +1871,124 @@ START_TEST(what_is_void_is_not_seen_while_the_lines_are_applied) {
 }
 END_TEST
 
+/* ---- a read-only handle beside a writer of another process ---- */
+
+/* The backend's calls, of which one lets the writer go on when it has been made. */
+static struct {
+    firn_backend_ops ops;
+    int go;   /* a byte: the writer is to commit */
+    int done; /* a byte: it did */
+} beside;
+
+static void let_it_commit(void) {
+    char byte = 'c';
+    if (beside.go >= 0) {
+        ck_assert_int_eq((int)write(beside.go, &byte, 1), 1);
+        ck_assert_int_eq((int)read(beside.done, &byte, 1), 1);
+        close(beside.go);
+        beside.go = -1;
+    }
+}
+
+static int look_up_slowly(firn_backend_session *session, uint64_t hash, uint64_t *sequence,
+                          firn_bytes *record) {
+    int result = firn_backend_log.lookup(session, hash, sequence, record);
+    let_it_commit();
+    return result;
+}
+
+static int look_up_many_slowly(firn_backend_session *session, size_t count, const uint64_t *hashes,
+                               uint64_t *places) {
+    int result = firn_backend_log.lookup_many(session, count, hashes, places);
+    let_it_commit();
+    return result;
+}
+
+static const char *const deleted_keys[] = {"one", "two", "three"};
+enum { DELETED_KEYS = sizeof deleted_keys / sizeof *deleted_keys };
+
+/* Deletes them, tells so, and commits that when it is asked to. */
+static void delete_beside(int go, int done) {
+    char byte = 'd';
+    open_budget(8 * MIB);
+    for (size_t i = 0; i < DELETED_KEYS; i++) {
+        ck_assert_int_eq(firn_cold_invalidate(at.cold, hash_of(deleted_keys[i]), at.version++),
+                         FIRN_OK);
+    }
+    ck_assert_int_eq((int)write(done, &byte, 1), 1);
+    ck_assert_int_eq((int)read(go, &byte, 1), 1);
+    put("another", "of the batch");
+    ck_assert_int_eq((int)write(done, &byte, 1), 1);
+    ck_assert_int_eq((int)read(go, &byte, 1), 0); /* the reader is done */
+    close_store();
+    _exit(0);
+}
+
+static pid_t open_beside_deleter(void) {
+    int go[2];
+    int done[2];
+    char byte;
+    open_budget(8 * MIB);
+    for (size_t i = 0; i < DELETED_KEYS; i++) {
+        put(deleted_keys[i], "value");
+    }
+    close_store();
+    ck_assert_int_eq(pipe(go), 0);
+    ck_assert_int_eq(pipe(done), 0);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        close(go[1]);
+        delete_beside(go[0], done[1]);
+    }
+    close(done[1]);
+    ck_assert_int_eq((int)read(done[0], &byte, 1), 1);
+    firn_cold_config config = config_of(8 * MIB);
+    config.read_only = true;
+    open_store(&config);
+    beside.ops = firn_backend_log;
+    beside.ops.lookup = look_up_slowly;
+    beside.ops.lookup_many = look_up_many_slowly;
+    beside.go = go[1];
+    beside.done = done[0];
+    at.cold->ops = &beside.ops;
+    return child;
+}
+
+static void end_beside(pid_t child) {
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(beside.done);
+    close_store();
+}
+
+START_TEST(what_was_deleted_is_not_found_while_the_writer_commits_it) {
+    pid_t child = open_beside_deleter();
+    expect_none(deleted_keys[0]);
+    end_beside(child);
+}
+END_TEST
+
+START_TEST(what_was_deleted_is_not_found_among_many_while_the_writer_commits_it) {
+    pid_t child = open_beside_deleter();
+    firn_cold_read_item items[DELETED_KEYS] = {0};
+    landing landings[DELETED_KEYS] = {0};
+    for (size_t i = 0; i < DELETED_KEYS; i++) {
+        items[i].hash = hash_of(deleted_keys[i]);
+        items[i].key = deleted_keys[i];
+        items[i].key_size = strlen(deleted_keys[i]);
+        items[i].place_context = &landings[i];
+    }
+    firn_cold_read_many(at.cold, items, DELETED_KEYS, land);
+    for (size_t i = 0; i < DELETED_KEYS; i++) {
+        ck_assert_int_eq(items[i].result, FIRN_NOT_FOUND);
+        free(landings[i].bytes);
+    }
+    end_beside(child);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, what_was_written_is_read_after_a_reopening);
@@ -1932,6 +2050,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
     tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
     tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
+    tcase_add_test(tcase, what_was_deleted_is_not_found_while_the_writer_commits_it);
+    tcase_add_test(tcase, what_was_deleted_is_not_found_among_many_while_the_writer_commits_it);
 }
 
 static void add_thread_tests(TCase *tcase) {
