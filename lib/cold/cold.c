@@ -102,27 +102,31 @@ static uint64_t void_below(const firn_cold_reader *reader, uint64_t hash) {
     return reader->voids != NULL ? firn_voids_below(reader->voids, hash) : 0;
 }
 
-static bool is_wanted(firn_cold *cold, const read_request *request, const firn_record *record) {
+/* FIRN_OK; FIRN_NOT_FOUND; else it cannot be told: FIRN_EIO, FIRN_ENOMEM. */
+static int check_wanted(firn_cold *cold, const read_request *request, const firn_record *record) {
     if (request->key != NULL && (record->key_size != request->key_size ||
                                  memcmp(record->key, request->key, request->key_size) != 0)) {
-        return false;
+        return FIRN_NOT_FOUND;
     }
     if (record->expires_ms != 0 && record->expires_ms <= firn_clock_now_ms(&cold->clock)) {
         firn_cold_count(&cold->counters.expired, request->quiet ? 0 : 1);
-        return false;
+        return FIRN_NOT_FOUND;
     }
     if (cold->read_only) {
         if (firn_journal_voids(cold->journal, request->hash, record->version)) {
-            return false;
+            return FIRN_NOT_FOUND;
         }
         /* The writer may have cleared something since. */
-        (void)firn_clears_file_read(&cold->clears_file, cold->store_id);
+        int result = firn_clears_file_read(&cold->clears_file, cold->store_id);
+        if (result != FIRN_OK) {
+            return result;
+        }
     }
     if (firn_record_cleared(record, cold->clears)) {
         firn_cold_count(&cold->counters.cleared, request->quiet ? 0 : 1);
-        return false;
+        return FIRN_NOT_FOUND;
     }
-    return true;
+    return FIRN_OK;
 }
 
 static int produce_value(firn_cold *cold, firn_cold_reader *reader, const read_request *request,
@@ -192,8 +196,9 @@ static int use_record(firn_cold *cold, firn_cold_reader *reader, const read_requ
     if ((record.part == FIRN_PART_PIECE) != request->piece) {
         return request->quiet ? FIRN_EXISTS : FIRN_NOT_FOUND;
     }
-    if (!is_wanted(cold, request, &record)) {
-        return FIRN_NOT_FOUND;
+    result = check_wanted(cold, request, &record);
+    if (result != FIRN_OK) {
+        return result;
     }
     if (cold->read_only && !is_still_there(cold, reader, request->hash, sequence)) {
         return FIRN_AGAIN;

@@ -1989,6 +1989,23 @@ START_TEST(what_was_deleted_is_not_found_among_many_while_the_writer_commits_it)
 }
 END_TEST
 
+START_TEST(what_cannot_be_known_to_be_cleared_is_an_error) {
+    open_budget(8 * MIB);
+    put("key", "value");
+    close_store();
+    firn_cold_config config = config_of(8 * MIB);
+    config.read_only = true;
+    open_store(&config);
+    expect("key", "value");
+    char *file = join(at.path, FIRN_CLEARS_FILE);
+    ck_assert_int_eq(symlink(FIRN_CLEARS_FILE, file), 0); /* it cannot be opened */
+    ck_assert_int_eq(head("key"), FIRN_EIO);
+    ck_assert_int_eq(unlink(file), 0);
+    free(file);
+    expect("key", "value");
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, what_was_written_is_read_after_a_reopening);
@@ -2052,6 +2069,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
     tcase_add_test(tcase, what_was_deleted_is_not_found_while_the_writer_commits_it);
     tcase_add_test(tcase, what_was_deleted_is_not_found_among_many_while_the_writer_commits_it);
+    tcase_add_test(tcase, what_cannot_be_known_to_be_cleared_is_an_error);
 }
 
 static void add_thread_tests(TCase *tcase) {
