@@ -1,5 +1,21 @@
 /* See clears.h: an open-addressed table of names and versions. It grows into a new table; old ones
- * stay, for a reader may be in them, and come to no more than the newest. */
+ * stay, for a reader may be in them, and come to no more than the newest.
+ *
+ * When tags are forgotten, what is kept of them goes into a second table of the same size, and the
+ * next time from there into the first one again: no more than two are ever needed. A reader may
+ * still be in the one that is emptied and filled again, where it misses what was cleared, or takes
+ * one name's version for another's. So before anything in it changes, `reuses` is counted up, and a
+ * reader believes what it found only if the count is what it was before the reader loaded the
+ * table's address:
+ *
+ * - All stores to a table are done with release and all loads with acquire. So a reader that saw
+ * one of the changes sees the count that went before it when it looks at the count again.
+ * - A reader that saw that count at its first look saw also that the table had been replaced, so it
+ *   got another one, or the same when it was filled and in place, with all that is in it.
+ *
+ * Either it saw no change, or the two counts differ and it looks again. That happens once in as
+ * many new tags as are forgotten at a time, so nobody looks for long. A search ends in a table that
+ * changes, too: there are never more names in it than half its slots, and it changes only once. */
 #include "base/clears.h"
 
 #include <stdlib.h>
@@ -46,6 +62,7 @@ static void free_tables(firn_clears *clears, firn_clears_table *table) {
 }
 
 void firn_clears_fini(firn_clears *clears) {
+    free_tables(clears, clears->spare);
     free_tables(clears, clears->old);
     free_tables(clears, atomic_load_explicit(&clears->table, memory_order_relaxed));
     pthread_mutex_destroy(&clears->lock);
@@ -82,15 +99,8 @@ static uint64_t version_of_name(const firn_clears_table *table, uint64_t name) {
                : 0;
 }
 
-bool firn_clears_look(const firn_clears *clears, uint64_t version, const void *key, size_t key_size,
-                      const firn_traits *traits) {
-    if (atomic_load_explicit(&clears->all, memory_order_acquire) > version) {
-        return true;
-    }
-    const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_acquire);
-    if (table == NULL || key == NULL) {
-        return false;
-    }
+static bool names_void(const firn_clears *clears, const firn_clears_table *table, uint64_t version,
+                       const void *key, size_t key_size, const firn_traits *traits) {
     uint64_t lengths = atomic_load_explicit(&clears->lengths, memory_order_acquire);
     while (lengths != 0) {
         size_t size = (size_t)__builtin_ctzll(lengths);
@@ -106,9 +116,28 @@ bool firn_clears_look(const firn_clears *clears, uint64_t version, const void *k
             return true;
         }
     }
+    return false;
+}
+
+bool firn_clears_look(const firn_clears *clears, uint64_t version, const void *key, size_t key_size,
+                      const firn_traits *traits) {
+    if (atomic_load_explicit(&clears->all, memory_order_acquire) > version) {
+        return true;
+    }
+    uint64_t reuses;
+    bool found;
+    do {
+        reuses = atomic_load_explicit(&clears->reuses, memory_order_acquire);
+        const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_acquire);
+        if (table == NULL || key == NULL) {
+            return false;
+        }
+        found = names_void(clears, table, version, key, key_size, traits);
+        /* Relaxed: no load goes before those of the slots. */
+    } while (atomic_load_explicit(&clears->reuses, memory_order_relaxed) != reuses);
     /* After the table: what is not in it any more is below a floor that was there before it. */
-    return traits->tag_count > 0 &&
-           atomic_load_explicit(&clears->floor, memory_order_acquire) > version;
+    return found || (traits->tag_count > 0 &&
+                     atomic_load_explicit(&clears->floor, memory_order_acquire) > version);
 }
 
 /* The lock is held for all that follows. */
@@ -132,10 +161,35 @@ static void put(firn_clears_table *table, const slot *one) {
     slot *to = find(table, name);
     to->is_tag = one->is_tag;
     to->size = one->size;
+    /* Release: a reader may be in the table since it was in use before. */
     atomic_store_explicit(&to->version, atomic_load_explicit(&one->version, memory_order_relaxed),
-                          memory_order_relaxed);
+                          memory_order_release);
     atomic_store_explicit(&to->name, name, memory_order_release);
     table->used++;
+}
+
+static void keep_old(firn_clears *clears, firn_clears_table *table) {
+    if (table != NULL) {
+        table->older = clears->old;
+        clears->old = table;
+    }
+}
+
+/* A table that is empty, of the size of the present one. NULL: no memory. */
+static firn_clears_table *take_spare(firn_clears *clears) {
+    const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_relaxed);
+    firn_clears_table *spare = clears->spare;
+    if (spare == NULL) {
+        return new_table(clears, table->mask + 1);
+    }
+    clears->spare = NULL;
+    uint64_t reuses = atomic_load_explicit(&clears->reuses, memory_order_relaxed);
+    atomic_store_explicit(&clears->reuses, reuses + 1, memory_order_release);
+    for (size_t i = 0; i <= spare->mask; i++) {
+        atomic_store_explicit(&spare->slots[i].name, 0, memory_order_release);
+    }
+    spare->used = 0;
+    return spare;
 }
 
 /* Takes the place of the present table, with what of it is at least that version, or is no tag. */
@@ -153,9 +207,12 @@ static void take_over(firn_clears *clears, firn_clears_table *table, uint64_t ta
         }
     }
     atomic_store_explicit(&clears->table, table, memory_order_release);
-    if (before != NULL) {
-        before->older = clears->old;
-        clears->old = before;
+    if (before != NULL && before->mask == table->mask) {
+        clears->spare = before;
+    } else {
+        keep_old(clears, before);
+        keep_old(clears, clears->spare);
+        clears->spare = NULL;
     }
 }
 
@@ -171,10 +228,9 @@ static int forget_tags(firn_clears *clears) {
     const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_relaxed);
     size_t size = clears->tags * sizeof(uint64_t);
     uint64_t *versions = firn_heap_alloc(clears->heap, size);
-    firn_clears_table *next = new_table(clears, table->mask + 1);
-    if (versions == NULL || next == NULL) {
+    firn_clears_table *next = versions != NULL ? take_spare(clears) : NULL;
+    if (next == NULL) {
         firn_heap_free(clears->heap, versions, size);
-        free_tables(clears, next);
         return FIRN_ENOMEM;
     }
     size_t count = 0;

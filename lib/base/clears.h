@@ -49,10 +49,14 @@ typedef struct firn_clears {
     _Atomic uint64_t floor;   /* what has a tag and is below it is void: tags were forgotten */
     _Atomic uint64_t lengths; /* bit n: there is a prefix of n bytes */
     _Atomic(firn_clears_table *) table; /* NULL: no prefix, no tag */
-    pthread_mutex_t lock;               /* guards the next three, and changes of the above */
+    /* How often a table that was replaced was taken into use again; see clears.c for what readers
+     * make of it. Release, before the first change to the table; acquire. */
+    _Atomic uint64_t reuses;
+    pthread_mutex_t lock; /* guards the next four, and changes of the above */
     size_t prefixes;
     size_t tags;
-    firn_clears_table *old; /* that readers may still look into; they go at the end */
+    firn_clears_table *spare; /* of the size of the present one, to be used again; or NULL */
+    firn_clears_table *old;   /* smaller ones, that readers may still look into, till the end */
 } firn_clears;
 
 /* 0 or an errno. */

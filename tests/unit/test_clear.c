@@ -2,7 +2,9 @@
  * restarts and kill -9, and nothing else goes. */
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -129,6 +131,101 @@ START_TEST(many_tags_are_kept_and_of_too_many_the_older_are_forgotten_safely) {
     ck_assert(!voids(&clears, 1, "k", 0)); /* what has no tag is not concerned */
     ck_assert(voids(&clears, 49, "prefixed", 0));
     firn_clears_fini(&clears);
+    firn_heap_unref(heap);
+}
+END_TEST
+
+static void *counted_alloc(void *context, size_t size) {
+    size_t *held = context;
+    void *memory = malloc(size);
+    *held += memory != NULL ? size : 0;
+    return memory;
+}
+
+static void counted_free(void *context, void *memory, size_t size) {
+    size_t *held = context;
+    *held -= memory != NULL ? size : 0;
+    free(memory);
+}
+
+START_TEST(ever_more_tags_take_no_more_memory) {
+    size_t held = 0;
+    firn_allocator allocator = {.alloc = counted_alloc, .free = counted_free, .context = &held};
+    firn_heap *heap = firn_heap_new(&allocator);
+    firn_clears clears;
+    ck_assert_int_eq(firn_clears_init(&clears, heap), 0);
+    firn_clear_line line = firn_clears_of_prefix("p", 1, 1);
+    ck_assert_int_eq(firn_clears_add(&clears, &line), FIRN_OK);
+    size_t settled = 0;
+    for (uint64_t i = 1; i <= 4 * FIRN_CLEARS_TAGS_MAX; i++) {
+        ck_assert_int_eq(add_tag(&clears, i, i), FIRN_OK);
+        if (i == FIRN_CLEARS_TAGS_MAX + 1) {
+            settled = held;
+        }
+        if (i % 61 == 0) {
+            ck_assert(voids(&clears, i - 1, "k", hash_of_tag(i)));
+            ck_assert(voids(&clears, i / 2 - 1, "k", hash_of_tag(i / 2)));
+            ck_assert(!voids(&clears, i, "k", hash_of_tag(i)));
+            ck_assert(voids(&clears, 0, "p", 0));
+        }
+    }
+    ck_assert_uint_le(held, settled);
+    firn_clears_fini(&clears);
+    firn_heap_unref(heap);
+    ck_assert_uint_eq(held, 0);
+}
+END_TEST
+
+enum { LOOKERS = 2, TAGS_OF_ONE = SANITIZED ? 1 << 14 : 1 << 17 };
+
+typedef struct looking {
+    firn_clears clears;
+    _Atomic uint64_t cleared; /* tag 1, so far, is below this version */
+    atomic_bool over;
+    _Atomic unsigned stale;
+} looking;
+
+/* One tag that is cleared again and again, and many before it that never are, so that a look takes
+ * as long as it takes to forget some. */
+static void *look_all_the_while(void *context) {
+    looking *self = context;
+    uint64_t *tags = malloc(TAGS_OF_ONE * sizeof *tags);
+    for (uint64_t i = 0; i < TAGS_OF_ONE; i++) {
+        tags[i] = hash_of_tag(~i);
+    }
+    tags[TAGS_OF_ONE - 1] = hash_of_tag(1);
+    firn_traits traits = {.tags = tags, .tag_count = TAGS_OF_ONE};
+    while (!atomic_load_explicit(&self->over, memory_order_relaxed)) {
+        uint64_t cleared = atomic_load_explicit(&self->cleared, memory_order_acquire);
+        if (cleared > 0 && !firn_clears_void(&self->clears, cleared - 1, "k", 1, &traits)) {
+            atomic_fetch_add(&self->stale, 1);
+        }
+    }
+    free(tags);
+    return NULL;
+}
+
+START_TEST(what_was_cleared_is_seen_while_tags_are_forgotten) {
+    static looking self;
+    firn_heap *heap = firn_heap_new(NULL);
+    pthread_t threads[LOOKERS];
+    ck_assert_int_eq(firn_clears_init(&self.clears, heap), 0);
+    for (unsigned i = 0; i < LOOKERS; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, look_all_the_while, &self), 0);
+    }
+    for (uint64_t i = 1; i <= 4 * FIRN_CLEARS_TAGS_MAX; i++) {
+        uint64_t tag = i % 64 == 0 ? 1 : i;
+        ck_assert_int_eq(add_tag(&self.clears, tag, i), FIRN_OK);
+        if (tag == 1) {
+            atomic_store_explicit(&self.cleared, i, memory_order_release);
+        }
+    }
+    atomic_store(&self.over, true);
+    for (unsigned i = 0; i < LOOKERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    }
+    ck_assert_uint_eq(atomic_load(&self.stale), 0);
+    firn_clears_fini(&self.clears);
     firn_heap_unref(heap);
 }
 END_TEST
@@ -583,6 +680,8 @@ END_TEST
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, the_table_tells_what_was_cleared_and_when);
     tcase_add_test(tcase, many_tags_are_kept_and_of_too_many_the_older_are_forgotten_safely);
+    tcase_add_test(tcase, ever_more_tags_take_no_more_memory);
+    tcase_add_test(tcase, what_was_cleared_is_seen_while_tags_are_forgotten);
     tcase_add_test(tcase, there_is_a_bound_on_prefixes);
     tcase_add_test(tcase, a_prefix_is_cleared_in_both_tiers_and_for_good);
     tcase_add_test(tcase, everything_is_cleared_and_the_memory_comes_back);
