@@ -124,20 +124,22 @@ bool firn_clears_look(const firn_clears *clears, uint64_t version, const void *k
     if (atomic_load_explicit(&clears->all, memory_order_acquire) > version) {
         return true;
     }
+    if (key == NULL) {
+        return false;
+    }
     uint64_t reuses;
     bool found;
     do {
         reuses = atomic_load_explicit(&clears->reuses, memory_order_acquire);
         const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_acquire);
-        if (table == NULL || key == NULL) {
-            return false;
-        }
-        found = names_void(clears, table, version, key, key_size, traits);
+        found = table != NULL && names_void(clears, table, version, key, key_size, traits);
         /* Relaxed: no load goes before those of the slots. */
     } while (atomic_load_explicit(&clears->reuses, memory_order_relaxed) != reuses);
-    /* After the table: what is not in it any more is below a floor that was there before it. */
-    return found || (traits->tag_count > 0 &&
-                     atomic_load_explicit(&clears->floor, memory_order_acquire) > version);
+    /* After the table: what is not in it any more is below a floor, or what everything was cleared
+     * with, that was there before it. */
+    return found || atomic_load_explicit(&clears->all, memory_order_acquire) > version ||
+           (traits->tag_count > 0 &&
+            atomic_load_explicit(&clears->floor, memory_order_acquire) > version);
 }
 
 /* The lock is held for all that follows. */
@@ -192,18 +194,22 @@ static firn_clears_table *take_spare(firn_clears *clears) {
     return spare;
 }
 
-/* Takes the place of the present table, with what of it is at least that version, or is no tag. */
-static void take_over(firn_clears *clears, firn_clears_table *table, uint64_t tags_from) {
+/* Takes the place of the present table, with the tags and prefixes of it that are at least of these
+ * versions. */
+static void take_over(firn_clears *clears, firn_clears_table *table, uint64_t tags_from,
+                      uint64_t prefixes_from) {
     firn_clears_table *before = atomic_load_explicit(&clears->table, memory_order_relaxed);
     clears->tags = 0;
+    clears->prefixes = 0;
     for (size_t i = 0; before != NULL && i <= before->mask; i++) {
         const slot *one = &before->slots[i];
         bool kept = atomic_load_explicit(&one->name, memory_order_relaxed) != 0 &&
-                    (!one->is_tag ||
-                     atomic_load_explicit(&one->version, memory_order_relaxed) >= tags_from);
+                    atomic_load_explicit(&one->version, memory_order_relaxed) >=
+                        (one->is_tag ? tags_from : prefixes_from);
         if (kept) {
             put(table, one);
             clears->tags += one->is_tag;
+            clears->prefixes += !one->is_tag;
         }
     }
     atomic_store_explicit(&clears->table, table, memory_order_release);
@@ -242,8 +248,30 @@ static int forget_tags(firn_clears *clears) {
     }
     qsort(versions, count, sizeof *versions, compare_versions);
     raise_to(&clears->floor, versions[count / 2]);
-    take_over(clears, next, versions[count / 2] + 1);
+    take_over(clears, next, versions[count / 2] + 1, 0);
     firn_heap_free(clears->heap, versions, size);
+    return FIRN_OK;
+}
+
+/* There are as many prefixes as may be: those that everything was cleared after say nothing more,
+ * and go. `all` was there before the table that needs it. */
+static int forget_void(firn_clears *clears) {
+    const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_relaxed);
+    uint64_t all = atomic_load_explicit(&clears->all, memory_order_relaxed);
+    bool some = false;
+    for (size_t i = 0; i <= table->mask && !some; i++) {
+        const slot *one = &table->slots[i];
+        some = atomic_load_explicit(&one->name, memory_order_relaxed) != 0 && !one->is_tag &&
+               atomic_load_explicit(&one->version, memory_order_relaxed) <= all;
+    }
+    if (!some) {
+        return FIRN_ENOSPC;
+    }
+    firn_clears_table *next = take_spare(clears);
+    if (next == NULL) {
+        return FIRN_ENOMEM;
+    }
+    take_over(clears, next, all + 1, all + 1);
     return FIRN_OK;
 }
 
@@ -264,25 +292,44 @@ static int make_room(firn_clears *clears) {
     if (grown == NULL) {
         return FIRN_ENOMEM;
     }
-    take_over(clears, grown, 0);
+    take_over(clears, grown, 0, 0);
     return FIRN_OK;
 }
 
-static int add_name(firn_clears *clears, const firn_clear_line *line) {
-    bool is_tag = line->kind == FIRN_CLEARS_TAG;
+/* The slot of a line's name. NULL: it has none yet. */
+static slot *slot_of(const firn_clears *clears, const firn_clear_line *line) {
     const firn_clears_table *table = atomic_load_explicit(&clears->table, memory_order_relaxed);
     slot *one = table != NULL ? find(table, name_of(line->name)) : NULL;
-    if (one != NULL && atomic_load_explicit(&one->name, memory_order_relaxed) != 0) {
+    return one != NULL && atomic_load_explicit(&one->name, memory_order_relaxed) != 0 ? one : NULL;
+}
+
+/* Sees to it that the line can be added. */
+static int prepare(firn_clears *clears, const firn_clear_line *line) {
+    if (line->kind == FIRN_CLEARS_ALL || line->kind == FIRN_CLEARS_FLOOR ||
+        slot_of(clears, line) != NULL) {
+        return FIRN_OK;
+    }
+    bool is_tag = line->kind == FIRN_CLEARS_TAG;
+    if (!is_tag && clears->prefixes >= FIRN_CLEARS_PREFIXES_MAX) {
+        int result = forget_void(clears);
+        if (result != FIRN_OK) {
+            return result;
+        }
+    }
+    return make_room(clears);
+}
+
+static int add_name(firn_clears *clears, const firn_clear_line *line) {
+    slot *one = slot_of(clears, line);
+    if (one != NULL) {
         raise_to(&one->version, line->version);
         return FIRN_OK;
     }
-    if (!is_tag && clears->prefixes >= FIRN_CLEARS_PREFIXES_MAX) {
-        return FIRN_ENOSPC;
-    }
-    int result = make_room(clears);
+    int result = prepare(clears, line);
     if (result != FIRN_OK) {
         return result;
     }
+    bool is_tag = line->kind == FIRN_CLEARS_TAG;
     slot made = {.is_tag = is_tag, .size = line->size};
     atomic_init(&made.name, name_of(line->name));
     atomic_init(&made.version, line->version);
@@ -290,6 +337,13 @@ static int add_name(firn_clears *clears, const firn_clear_line *line) {
     clears->tags += is_tag;
     clears->prefixes += !is_tag;
     return FIRN_OK;
+}
+
+int firn_clears_prepare(firn_clears *clears, const firn_clear_line *line) {
+    pthread_mutex_lock(&clears->lock);
+    int result = prepare(clears, line);
+    pthread_mutex_unlock(&clears->lock);
+    return result;
 }
 
 int firn_clears_add(firn_clears *clears, const firn_clear_line *line) {

@@ -19,7 +19,7 @@
 #include "base/traits.h"
 
 enum {
-    FIRN_CLEARS_PREFIXES_MAX = 4096, /* that can be told apart */
+    FIRN_CLEARS_PREFIXES_MAX = 4096, /* that can be told apart, since all was cleared */
     FIRN_CLEARS_TAGS_MAX = 1 << 18,  /* likewise; of more, the older half is forgotten, see floor */
 };
 
@@ -69,6 +69,8 @@ firn_clear_line firn_clears_of_prefix(const void *prefix, size_t size, uint64_t 
 /* FIRN_OK. FIRN_ENOSPC: there are too many prefixes. FIRN_ENOMEM. With an error nothing is cleared.
  */
 int firn_clears_add(firn_clears *clears, const firn_clear_line *line);
+/* Sees to it that the add of the line, if it is the next one, does not fail. The same errors. */
+int firn_clears_prepare(firn_clears *clears, const firn_clear_line *line);
 /* Calls each with every line that is needed to know the same, until it returns other than 0, which
  * is then the result. */
 int firn_clears_each(firn_clears *clears, int (*each)(void *context, const firn_clear_line *line),

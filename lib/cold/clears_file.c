@@ -262,8 +262,12 @@ static int sync_file(firn_clears_file *file) {
 int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *one, bool sync) {
     pthread_mutex_lock(&file->lock);
     bool there = file->fd >= 0 && file->size > 0;
-    /* What a crash tore is overwritten. */
-    int result = there && !is_worn(file) ? append(file, one) : make_anew(file, one);
+    /* First: what is in the file and not in memory would be void after a restart only. */
+    int result = firn_clears_prepare(file->clears, one);
+    if (result == FIRN_OK) {
+        /* What a crash tore is overwritten. */
+        result = there && !is_worn(file) ? append(file, one) : make_anew(file, one);
+    }
     if (result == FIRN_OK && sync) {
         result = sync_file(file);
     }

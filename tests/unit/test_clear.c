@@ -230,20 +230,52 @@ START_TEST(what_was_cleared_is_seen_while_tags_are_forgotten) {
 }
 END_TEST
 
-START_TEST(there_is_a_bound_on_prefixes) {
-    firn_options options = quiet();
-    firn_cache *cache = open_with(NULL, &options);
-    for (unsigned i = 0; i < FIRN_CLEARS_PREFIXES_MAX; i++) {
+START_TEST(a_floor_holds_where_there_are_no_tags) {
+    firn_heap *heap = firn_heap_new(NULL);
+    firn_clears clears;
+    ck_assert_int_eq(firn_clears_init(&clears, heap), 0);
+    firn_clear_line line = {.kind = FIRN_CLEARS_FLOOR, .version = 10};
+    ck_assert_int_eq(firn_clears_add(&clears, &line), FIRN_OK);
+    ck_assert(voids(&clears, 9, "k", hash_of_tag(1)));
+    ck_assert(!voids(&clears, 10, "k", hash_of_tag(1)));
+    ck_assert(!voids(&clears, 9, "k", 0));
+    firn_clears_fini(&clears);
+    firn_heap_unref(heap);
+}
+END_TEST
+
+static void clear_numbers(firn_cache *cache, unsigned from, unsigned to) {
+    for (unsigned i = from; i < to; i++) {
         ck_assert_int_eq(firn_clear(cache, &i, sizeof i), FIRN_OK);
     }
-    ck_assert_int_eq(firn_clear(cache, "one more", 8), FIRN_ENOSPC);
-    char message[200];
-    ck_assert_uint_gt(firn_last_message(cache, message, sizeof message), 0);
-    ck_assert_ptr_nonnull(strstr(message, "prefix"));
-    unsigned again = 7;
-    ck_assert_int_eq(firn_clear(cache, &again, sizeof again), FIRN_OK);
-    ck_assert_int_eq(firn_clear(cache, NULL, 0), FIRN_OK);
-    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+
+START_TEST(there_is_a_bound_on_prefixes) {
+    char *path = scratch_path("bound");
+    for (unsigned tiers = 0; tiers < 2; tiers++) {
+        firn_options options = quiet();
+        firn_cache *cache = open_with(tiers == 0 ? NULL : path, &options);
+        clear_numbers(cache, 0, FIRN_CLEARS_PREFIXES_MAX);
+        put_tagged(cache, "one more", NULL);
+        ck_assert_int_eq(firn_clear(cache, "one more", 8), FIRN_ENOSPC);
+        char message[200];
+        ck_assert_uint_gt(firn_last_message(cache, message, sizeof message), 0);
+        ck_assert_ptr_nonnull(strstr(message, "prefix"));
+        clear_numbers(cache, 7, 8); /* again */
+        if (tiers > 0) {
+            ck_assert_int_eq(firn_close(cache), FIRN_OK);
+            cache = open_with(path, &options);
+        }
+        ck_assert(has(cache, "one more"));
+        /* What is cleared with everything takes no place any more. */
+        ck_assert_int_eq(firn_clear(cache, NULL, 0), FIRN_OK);
+        clear_numbers(cache, FIRN_CLEARS_PREFIXES_MAX, 2 * FIRN_CLEARS_PREFIXES_MAX);
+        put_tagged(cache, "one more", NULL);
+        ck_assert_int_eq(firn_clear(cache, "one more", 8), FIRN_ENOSPC);
+        ck_assert(has(cache, "one more"));
+        ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    }
+    remove_tree(path);
 }
 END_TEST
 
@@ -682,6 +714,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, many_tags_are_kept_and_of_too_many_the_older_are_forgotten_safely);
     tcase_add_test(tcase, ever_more_tags_take_no_more_memory);
     tcase_add_test(tcase, what_was_cleared_is_seen_while_tags_are_forgotten);
+    tcase_add_test(tcase, a_floor_holds_where_there_are_no_tags);
     tcase_add_test(tcase, there_is_a_bound_on_prefixes);
     tcase_add_test(tcase, a_prefix_is_cleared_in_both_tiers_and_for_good);
     tcase_add_test(tcase, everything_is_cleared_and_the_memory_comes_back);
