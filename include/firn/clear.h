@@ -44,7 +44,8 @@ struct firn_cache;
  * FIRN_EREADONLY
  * FIRN_ENOSPC     the store has no room for it, or there are more than 4,096 prefixes since
  *                 everything was cleared last
- * FIRN_EIO, FIRN_ENOMEM: nothing was cleared, or, of entries with links, what depends on them may
+ * FIRN_EIO, FIRN_ENOMEM: nothing was cleared, nor is it by a restart, unless power is lost before
+ * the next clear or flush; or, of entries with links, what depends on them may
  * be there still */
 FIRN_API FIRN_NODISCARD int firn_clear(struct firn_cache *cache, const void *prefix,
                                        size_t prefix_size);

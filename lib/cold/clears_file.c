@@ -168,6 +168,7 @@ int firn_clears_file_read(firn_clears_file *file, uint64_t store_id) {
     }
     if (result == FIRN_OK && there && (uint64_t)status.st_size > file->size) {
         result = read_lines(file, (uint64_t)status.st_size);
+        file->unsynced = true; /* who wrote them may have been killed before that */
     }
     pthread_mutex_unlock(&file->lock);
     return result;
@@ -196,7 +197,27 @@ static int write_line(void *context, const firn_clear_line *one) {
     return 0;
 }
 
-/* Puts a file in place that has what is needed, and the line. */
+/* Goes on with the file that was made anew, of that size, if it is in place: also after an error,
+ * when only the sync of the directory failed. */
+static void adopt(firn_clears_file *file, uint64_t size, bool sound) {
+    bool there;
+    int before = file->fd;
+    uint64_t inode = file->inode;
+    if (open_file(file, &there) != FIRN_OK) {
+        file->damaged = true; /* nothing may be appended to the one that is open */
+        return;
+    }
+    /* The old one is open till then, so that the new one has another number. */
+    if (there && (before < 0 || file->inode != inode)) {
+        file->size = size;
+        file->lines = size / LINE_SIZE - 1;
+        file->unsynced = false;
+        file->damaged = !sound;
+    }
+}
+
+/* Puts a file in place that has what is needed, and the line, if there is one. It is on the device
+ * then. After an error it is the old one that is there, or a damaged one. */
 static int make_anew(firn_clears_file *file, const firn_clear_line *more) {
     rewriting *self = firn_heap_alloc(file->heap, sizeof *self);
     if (self == NULL) {
@@ -213,17 +234,12 @@ static int make_anew(firn_clears_file *file, const firn_clear_line *more) {
         head.check = check_of(file, &head);
         firn_replacement_write(&self->replacement, &head, sizeof head, 0);
         (void)firn_clears_each(file->clears, write_line, self);
-        (void)write_line(self, more);
+        if (more != NULL) {
+            (void)write_line(self, more);
+        }
         push_lines(self);
         result = firn_replacement_finish(&self->replacement);
-    }
-    bool there = false;
-    if (result == FIRN_OK) {
-        result = open_file(file, &there);
-    }
-    if (result == FIRN_OK && there) {
-        file->size = self->size;
-        file->lines = self->size / LINE_SIZE - 1;
+        adopt(file, self->size, result == FIRN_OK);
     }
     firn_heap_free(file->heap, self, sizeof *self);
     return result;
@@ -248,15 +264,39 @@ static int append(firn_clears_file *file, const firn_clear_line *one) {
     return FIRN_OK;
 }
 
-static int sync_file(firn_clears_file *file) {
-    if (!file->unsynced) {
+/* Puts a line that says nothing into the file, so that whoever reads it next makes it anew. */
+static void spoil(firn_clears_file *file, uint64_t at) {
+    static const line nothing;
+    file->damaged = true;
+    if (firn_write_at(file->fd, &nothing, sizeof nothing, at) == 0 && at == file->size) {
+        file->size += LINE_SIZE;
+        file->lines++;
+    }
+}
+
+/* more: a line that was appended and is not yet added; or NULL. After a sync that failed the system
+ * may have dropped what it could not write, and not say so at the next one. So nothing that is in
+ * that file is believed to be on the device any more: all is written to another one. */
+static int sync_file(firn_clears_file *file, const firn_clear_line *more) {
+    if (!file->damaged && (!file->unsynced || fdatasync(file->fd) == 0)) {
+        file->unsynced = false;
         return FIRN_OK;
     }
-    if (fdatasync(file->fd) != 0) {
-        return failed(file, "sync it", errno);
+    file->damaged = true;
+    return make_anew(file, more);
+}
+
+/* What could not be made sure of must not be void after a restart only. The line is the last one,
+ * if it is in the file. It is not cut off: a reader beside the writer may have read it, and would
+ * miss another one in its place. */
+static void take_back(firn_clears_file *file, const firn_clear_line *one) {
+    line last = to_line(file, one);
+    line there;
+    if (file->fd >= 0 && file->size > LINE_SIZE &&
+        firn_read_at(file->fd, &there, sizeof there, file->size - LINE_SIZE) == 0 &&
+        memcmp(&there, &last, sizeof last) == 0) {
+        spoil(file, file->size - LINE_SIZE);
     }
-    file->unsynced = false;
-    return FIRN_OK;
 }
 
 int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *one, bool sync) {
@@ -267,9 +307,12 @@ int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *one, boo
     if (result == FIRN_OK) {
         /* What a crash tore is overwritten. */
         result = there && !is_worn(file) ? append(file, one) : make_anew(file, one);
-    }
-    if (result == FIRN_OK && sync) {
-        result = sync_file(file);
+        if (result == FIRN_OK && sync) {
+            result = sync_file(file, one);
+        }
+        if (result != FIRN_OK) {
+            take_back(file, one);
+        }
     }
     if (result == FIRN_OK) {
         result = firn_clears_add(file->clears, one);
@@ -280,7 +323,11 @@ int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *one, boo
 
 int firn_clears_file_sync(firn_clears_file *file) {
     pthread_mutex_lock(&file->lock);
-    int result = sync_file(file);
+    bool damaged = file->damaged;
+    int result = file->writable ? sync_file(file, NULL) : FIRN_OK;
+    if (result != FIRN_OK && !damaged && file->fd >= 0) {
+        spoil(file, file->size); /* the doubt outlives the process */
+    }
     pthread_mutex_unlock(&file->lock);
     return result;
 }

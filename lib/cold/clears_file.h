@@ -34,7 +34,8 @@ typedef struct firn_clears_file {
     uint64_t inode;
     uint64_t size;  /* bytes that were read or written */
     uint64_t lines; /* in the file */
-    bool damaged;   /* some of them say nothing */
+    bool damaged;   /* some of them say nothing, or it may not be on the device though it was
+                       synced: it is to be made anew before it is believed */
     bool unsynced;  /* it was written to since it was synced */
 } firn_clears_file;
 
@@ -47,10 +48,12 @@ void firn_clears_file_fini(firn_clears_file *file);
  * file: FIRN_OK. FIRN_ENOMEM, FIRN_EIO. */
 int firn_clears_file_read(firn_clears_file *file, uint64_t store_id);
 /* Writes a line down, and then adds it. sync: on the device, too. The file is made anew when most
- * of it says nothing any more. FIRN_OK; else nothing is cleared: FIRN_EIO, FIRN_ENOSPC,
- * FIRN_ENOMEM. */
+ * of it says nothing any more. FIRN_OK; else nothing is cleared, and what of the line was written
+ * is taken back: FIRN_EIO, FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_clears_file_add(firn_clears_file *file, const firn_clear_line *line, bool sync);
-/* Pushes it to the device, if it was written to. FIRN_OK, FIRN_EIO, FIRN_ENOSPC. */
+/* Pushes it to the device, if it was written to. When that fails it is made anew: at once, or, if
+ * that fails too, by the next sync or add, of another process as well. FIRN_OK, FIRN_EIO,
+ * FIRN_ENOSPC, FIRN_ENOMEM. */
 int firn_clears_file_sync(firn_clears_file *file);
 
 #endif

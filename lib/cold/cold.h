@@ -223,8 +223,9 @@ int firn_cold_sync_journal(firn_cold *cold);
 int firn_cold_sync(firn_cold *cold, bool writer);
 
 /* Writes down that something is cleared, and clears it: what it says is void is neither found nor
- * kept from now on, also after kill -9. From any thread. FIRN_OK; else nothing is cleared:
- * FIRN_ENOSPC (also: too many prefixes), FIRN_EIO, FIRN_ENOMEM. */
+ * kept from now on, also after kill -9. From any thread. FIRN_OK; else nothing is cleared,
+ * nor is it by a restart: FIRN_ENOSPC (also: too many prefixes), FIRN_EIO, FIRN_ENOMEM. Only a
+ * power loss may leave what was taken back. */
 int firn_cold_clear(firn_cold *cold, const firn_clear_line *line);
 
 void firn_cold_get_stats(firn_cold *cold, firn_cold_stats *stats);

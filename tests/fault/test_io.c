@@ -1118,6 +1118,104 @@ START_TEST(a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back) {
 }
 END_TEST
 
+static bool has(firn_cache *cache, const char *key) {
+    return firn_contains(cache, key, strlen(key)) == FIRN_OK;
+}
+
+/* Two entries of which one is cleared, so that there is a file for the next clear. */
+static void begin_clears(bench *self, const firn_options *options) {
+    begin(self, "io-clears", options);
+    ck_assert_int_eq(firn_put(self->cache, "a", 1, "v", 1, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_put(self->cache, "b", 1, "v", 1, NULL), FIRN_OK);
+    ck_assert_int_eq(firn_flush(self->cache), FIRN_OK);
+    ck_assert_int_eq(firn_clear(self->cache, "a", 1), FIRN_OK);
+}
+
+/* A sync of the file fails once, and what it was to push is dropped by the system. blocked: nor can
+ * the file be made anew at once. reopened: by the time that it can be, it is another handle's. */
+static void drop_a_clear(bool blocked, bool reopened) {
+    firn_options options = small_store();
+    bench self;
+    begin_clears(&self, &options);
+    io_device_on(self.path);
+    ck_assert_int_eq(firn_clear(self.cache, "b", 1), FIRN_OK);
+    char *temporary = join(self.path, "firn.clears.tmp");
+    ck_assert(!blocked || mkdir(temporary, 0700) == 0);
+    io_rule rule = {.folder = self.path,
+                    .name = "firn.clears",
+                    .calls = IO_SYNC,
+                    .count = 1,
+                    .error = EIO,
+                    .drops = true};
+    io_faults_on(&rule);
+    ck_assert_int_eq(firn_flush(self.cache), blocked ? FIRN_EIO : FIRN_OK);
+    ck_assert_int_eq(io_faults_off(), 1);
+    ck_assert(!blocked || firn_flush(self.cache) == FIRN_EIO); /* that sync would not fail */
+    if (reopened) {
+        (void)firn_close(self.cache);
+    }
+    ck_assert(!blocked || rmdir(temporary) == 0);
+    free(temporary);
+    if (reopened) {
+        self.cache = open_with(self.path, &options);
+    }
+    ck_assert_int_eq(firn_flush(self.cache), FIRN_OK);
+    char *beside = lost_power_path(self.path);
+    io_device_copy(beside);
+    io_device_off();
+    firn_cache *after = open_with(beside, &options);
+    ck_assert(!has(after, "a"));
+    ck_assert(!has(after, "b"));
+    ck_assert_int_eq(firn_close(after), FIRN_OK);
+    remove_tree(beside);
+    end(&self);
+}
+
+START_TEST(a_clear_that_a_sync_dropped_is_written_again) {
+    drop_a_clear(false, false);
+    drop_a_clear(true, false);
+    drop_a_clear(true, true);
+}
+END_TEST
+
+START_TEST(a_clear_that_cannot_be_synced_clears_nothing_then_or_later) {
+    for (unsigned round = 0; round < 2; round++) { /* the file, the folder alone */
+        firn_options options = small_store();
+        options.durability = FIRN_DURABILITY_COMMIT;
+        bench self;
+        begin_clears(&self, &options);
+        if (round == 1) { /* it is to be made anew */
+            char *file = join(self.path, "firn.clears");
+            ck_assert_int_eq(firn_close(self.cache), FIRN_OK);
+            ck_assert_int_eq(unlink(file), 0);
+            free(file);
+            self.cache = open_with(self.path, &options);
+        }
+        char *above = strdup(self.path);
+        *strrchr(above, '/') = '\0';
+        io_rule rule = {.folder = self.path, .calls = IO_SYNC, .error = EIO};
+        if (round == 1) {
+            rule.folder = above;
+            rule.name = strrchr(self.path, '/');
+        }
+        io_faults_on(&rule);
+        ck_assert_int_eq(firn_clear(self.cache, "b", 1), FIRN_EIO);
+        ck_assert_int_gt(io_faults_off(), 0);
+        free(above);
+        ck_assert(has(self.cache, "b"));
+        reopen(&self, &options);
+        ck_assert(has(self.cache, "b"));
+        for (unsigned i = 0; i < 2; i++) {
+            ck_assert_int_eq(firn_clear(self.cache, "b", 1), FIRN_OK);
+            ck_assert(!has(self.cache, "b"));
+            reopen(&self, &options);
+            ck_assert(!has(self.cache, "b"));
+        }
+        end(&self);
+    }
+}
+END_TEST
+
 static uint64_t told_ms(void *context) {
     return *(const uint64_t *)context;
 }
@@ -1308,6 +1406,8 @@ static void add(TCase *tcase) {
     tcase_add_test(tcase, a_journal_that_is_cut_is_made_anew);
     tcase_add_test(tcase, a_store_that_is_deleted_beneath_goes_on_and_does_not_come_back);
     tcase_add_test(tcase, an_index_is_opened_anew_beneath_its_readers);
+    tcase_add_test(tcase, a_clear_that_a_sync_dropped_is_written_again);
+    tcase_add_test(tcase, a_clear_that_cannot_be_synced_clears_nothing_then_or_later);
     tcase_add_test(tcase, a_clock_that_goes_back_makes_entries_live_longer_and_harms_nothing);
     tcase_add_test(tcase, any_write_may_find_the_disk_full);
     tcase_add_test(tcase, any_write_may_fail);
