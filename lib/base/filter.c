@@ -48,8 +48,9 @@
  * grow by a half or more each, all that are retired are no more than about twice the last.) A late
  * reader finds zeros in it, or another table that was made there later, and must not believe it:
  * before the pages go, and after the new address was given, the departures of every kind are
- * counted up. By the argument above it notices. What it computes from the number of buckets stays
- * within the table's memory whatever number it reads, since no number is larger than its room.
+ * counted up. By the argument above it notices, whatever of the table it sees that is newer: a
+ * word, or the number of buckets. What it computes from the number of buckets stays within the
+ * table's memory whatever number it reads, since no number is larger than its room.
  *
  * ## Building beside the changes
  *
@@ -84,7 +85,10 @@ _Static_assert(FIRN_FILTER_CAPACITY_MAX / FULL_PARTS * ALL_PARTS / SLOTS < UINT6
                "a bucket's number has 31 bits");
 
 typedef struct filter_table {
-    /* Changes only while the table is no reader's but those that are late; relaxed, see above. */
+    /* Changes only when the table is taken into use again, while no reader is in it but those that
+     * are late. Release and acquire: who sees the new number sees the departures that were counted
+     * when the table retired. With the user's memory nothing else tells a reader, who may still
+     * read the words of before at the places of now. */
     _Atomic uint64_t buckets;
     /* Immutable. */
     _Atomic uint64_t *words;   /* the buckets; the writer stores with release */
@@ -159,6 +163,7 @@ static unsigned places_taken_in(uint64_t word) {
     return taken;
 }
 
+/* As the writer sees it, or where any number of then or of now will do. */
 static uint64_t buckets_of(const filter_table *table) {
     return atomic_load_explicit(&table->buckets, memory_order_relaxed);
 }
@@ -192,7 +197,7 @@ static inline answer ask(const firn_filter *filter, uint64_t hash) {
         return ANSWER_MAYBE;
     }
     const _Atomic uint64_t *words = table->words;
-    uint64_t buckets = buckets_of(table);
+    uint64_t buckets = atomic_load_explicit(&table->buckets, memory_order_acquire);
     uint64_t first = first_bucket(buckets, hash);
     uint64_t other = other_bucket(buckets, first, fingerprint);
     uint64_t one = atomic_load_explicit(&words[first], memory_order_acquire);
@@ -360,7 +365,7 @@ static filter_table *take_table(firn_filter *filter, uint64_t buckets) {
         found = new_table(filter, buckets);
     }
     if (found != NULL) {
-        atomic_store_explicit(&found->buckets, buckets, memory_order_relaxed);
+        atomic_store_explicit(&found->buckets, buckets, memory_order_release);
     }
     return found;
 }
