@@ -107,6 +107,8 @@ void firn_delta_clear(firn_delta *delta) {
         /* Release: who misses an entry here sees what made it needless. */
         atomic_store_explicit(&firn_delta_at(delta, i)->hash, 0, memory_order_release);
     }
+    uint64_t lives = atomic_load_explicit(&delta->lives, memory_order_relaxed);
+    atomic_store_explicit(&delta->lives, lives + 1, memory_order_release);
     delta->count = 0;
 }
 

@@ -29,8 +29,11 @@ typedef struct firn_delta {
     firn_delta_slot *chunks[FIRN_DELTA_CHUNKS];
     size_t base;         /* immutable */
     _Atomic size_t mask; /* slots in use, less 1. Release and acquire: see chunks */
-    size_t max;          /* the writer's; entries it takes */
-    size_t count;        /* the writer's */
+    /* How often it was emptied. Release, after the last slot is free and before one is used again;
+     * acquire: see firn_delta_find. */
+    _Atomic uint64_t lives;
+    size_t max;   /* the writer's; entries it takes */
+    size_t count; /* the writer's */
 } firn_delta;
 
 typedef struct firn_delta_entry {
@@ -70,8 +73,15 @@ static inline void firn_delta_prefetch(const firn_delta *delta, uint64_t hash) {
     __builtin_prefetch(firn_delta_at(delta, (size_t)(hash >> 20) & mask));
 }
 
-/* Safe from any thread. */
+/* Safe from any thread.
+ *
+ * A slot may be emptied and used again, for another hash or, in a third life, for the same one,
+ * between the looks at its hash and at its place, so that the place is another's. But whoever sees
+ * a place sees all that was stored before it: how often the table had been emptied by then. If that
+ * is what it was before the look at the hash, both are of one life: of no earlier one, since who
+ * sees the count sees the slots that were free before it was raised. */
 static inline bool firn_delta_find(const firn_delta *delta, uint64_t hash, uint64_t *place) {
+    uint64_t life = atomic_load_explicit(&delta->lives, memory_order_acquire);
     size_t i = (size_t)(hash >> 20);
     for (;;) {
         /* Each time: the table may have become another one, in which a search by the old size need
@@ -87,11 +97,11 @@ static inline bool firn_delta_find(const firn_delta *delta, uint64_t hash, uint6
             continue;
         }
         *place = atomic_load_explicit(&slot->place, memory_order_acquire);
-        /* The same hash still: else the slot was emptied and used again between the two looks, and
-         * the place may be another's. */
-        if (atomic_load_explicit(&slot->hash, memory_order_relaxed) == hash) {
+        uint64_t now = atomic_load_explicit(&delta->lives, memory_order_acquire);
+        if (now == life) {
             return true;
         }
+        life = now;
         i = (size_t)(hash >> 20);
     }
 }

@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "cold/delta.h"
 #include "unit/suite.h"
+#include "unit/support.h"
 
 enum { SMALL = 64, LARGE = 1024, TURNS = 300, READERS = 2 };
 
@@ -116,11 +117,49 @@ START_TEST(readers_stay_beside_a_change_of_size) {
 }
 END_TEST
 
+enum { LIVES = SANITIZED ? 3000000 : 20000000 };
+
+static void *find_one_all_the_while(void *context) {
+    size_t *wrong = context;
+    uint64_t hash = hash_of(0);
+    while (!atomic_load_explicit(&over, memory_order_relaxed)) {
+        uint64_t place;
+        *wrong += firn_delta_find(&delta, hash, &place) && place != place_of(hash);
+    }
+    return NULL;
+}
+
+/* One slot is one hash's, another's, and the first one's again, so often that a reader meets all
+ * three within a look-up. */
+START_TEST(a_slot_that_is_used_again_twice_gives_no_other_hashes_place) {
+    firn_delta_fini(&delta, heap);
+    ck_assert_int_eq(firn_delta_init(&delta, heap, 1), FIRN_OK);
+    pthread_t threads[READERS];
+    size_t wrong[READERS] = {0};
+    uint64_t other = hash_of(0) ^ 1; /* of the same slot */
+    atomic_store(&over, false);
+    for (unsigned i = 0; i < READERS; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, find_one_all_the_while, &wrong[i]), 0);
+    }
+    for (unsigned life = 0; life < LIVES; life++) {
+        uint64_t hash = life % 2 == 0 ? hash_of(0) : other;
+        firn_delta_set(&delta, hash, place_of(hash));
+        firn_delta_clear(&delta);
+    }
+    atomic_store(&over, true);
+    for (unsigned i = 0; i < READERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        ck_assert_uint_eq(wrong[i], 0);
+    }
+}
+END_TEST
+
 static void add(TCase *tcase) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, an_empty_one_takes_any_size);
     tcase_add_test(tcase, a_full_one_becomes_twice_as_large);
     tcase_add_test(tcase, readers_stay_beside_a_change_of_size);
+    tcase_add_test(tcase, a_slot_that_is_used_again_twice_gives_no_other_hashes_place);
 }
 
 int main(void) {
