@@ -35,7 +35,8 @@ typedef struct firn_cache firn_cache;
  * What was hot when the store was last closed comes back in the background; no call waits for it.
  *
  * FIRN_EINVAL     an option makes no sense (error_buffer says which)
- * FIRN_EBUSY      another handle, here or in another process, has the store open for writing
+ * FIRN_EBUSY      another handle, here or in another process, has the store open for writing; or this
+ *                 process has it open at all, or one that has the same pid in another container
  * FIRN_ENOTSTORE  the path is a file, or a directory that holds other things; nothing is touched
  * FIRN_EVERSION   the store's format or byte order is not this library's
  * FIRN_ECORRUPT   the store's log or journal is damaged (see set_aside_damaged); nothing is

@@ -70,8 +70,9 @@ static int lock_process(int fd, bool can_write, const char *path, firn_detail *d
     }
     if (held || held_by_other(fd, byte)) {
         return firn_detail_set(detail, FIRN_EBUSY,
-                               "%s: this process has the store open already; use that handle",
-                               path);
+                               "%s: this process has the store open already; use that handle (or "
+                               "another container's process with this pid, %ld, has)",
+                               path, (long)getpid());
     }
     return FIRN_OK;
 }

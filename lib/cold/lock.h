@@ -3,7 +3,15 @@
  * firn.lock is locked with open-file-description locks, which belong to the handle rather than to
  * the process and vanish with it, also by kill -9. Byte 0 is the writer's; the file's text is its
  * pid. Byte 4096 + pid is taken by every handle of a process, because LMDB breaks if one process
- * opens a store twice. Knows one file, nothing of stores. */
+ * opens a store twice.
+ *
+ * So two processes that have the same pid, in two containers that share the directory, keep each
+ * other out. That is as it must be: LMDB knows processes by their pids too. It locks a byte of its
+ * own by it for as long as it reads, which the other would be refused; and when an environment is
+ * closed it frees the places of all readers of its pid, those of the other as well, whose pages the
+ * writer would then overwrite. A lock that told the two apart would only let them come to harm.
+ *
+ * Knows one file, nothing of stores. */
 #ifndef FIRN_COLD_LOCK_H
 #define FIRN_COLD_LOCK_H
 
@@ -27,7 +35,8 @@ typedef struct firn_store_lock {
  * writer  also byte 0, making the file if there is none; else the file must be there
  *
  * FIRN_OK
- * FIRN_EBUSY      another writer, or this process has the store open already
+ * FIRN_EBUSY      another writer, or this process, or one of the same pid in another container, has
+ *                 the store open already
  * FIRN_NOT_FOUND  not writer, and there is no lock file
  * FIRN_EREADONLY  writer, and the file cannot be written to
  * FIRN_ENOSPC, FIRN_EIO, FIRN_ENOMEM */
