@@ -121,6 +121,7 @@ struct firn_backend {
     /* The writer's; of a read-only handle: of who holds follow_lock for writing. */
     firn_live *lives; /* of segment N at N & lives_mask */
     uint64_t lives_mask;
+    uint64_t transaction;   /* of the index, at the last look for a checkpoint of another's */
     uint64_t expiry_from_s; /* nothing that is there expires before; 0: not known */
     firn_backend_meta meta;
     bool meta_dirty;

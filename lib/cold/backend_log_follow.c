@@ -341,6 +341,29 @@ static void forget_gone(firn_backend *backend, uint64_t old_tail) {
     }
 }
 
+/* The writer has made one since: then the index is ahead of what is known here, and what comes to
+ * the delta would be taken for known and not be counted. */
+static int look_for_checkpoint(firn_backend *backend, bool *found) {
+    firn_index_reader *reader = backend->own->reader;
+    firn_index_meta meta;
+    uint64_t transaction = firn_index_transaction(backend->index);
+    *found = false;
+    if (transaction == backend->transaction) {
+        return FIRN_OK;
+    }
+    int result = firn_index_read_begin(reader);
+    if (result == FIRN_OK) {
+        result = firn_index_read_meta(reader, &meta);
+        firn_index_read_end(reader);
+    }
+    if (result == FIRN_OK &&
+        meta.merging == 0) { /* else it is under way, and is looked for again */
+        *found = meta.checkpoint != backend->checkpoint;
+        backend->transaction = transaction;
+    }
+    return result;
+}
+
 static int follow_once(firn_backend *backend, bool *again) {
     bool changed;
     uint64_t old_tail = firn_log_tail(backend->log);
@@ -349,16 +372,22 @@ static int follow_once(firn_backend *backend, bool *again) {
     if (result != FIRN_OK || (!changed && backend->known == firn_log_end(backend->log))) {
         return result;
     }
+    if (backend->lives != NULL) { /* before there is another array, without their rows */
+        forget_gone(backend, old_tail);
+    }
     if (!firn_log_is_complete(backend->log)) {
         result = firn_log_scan(backend->log, false);
     }
     if (result == FIRN_OK) {
         result = firn_lives_reserve(backend);
     }
+    bool fresh = false;
     if (result == FIRN_OK) {
-        forget_gone(backend, old_tail);
+        result = look_for_checkpoint(backend, &fresh);
+    }
+    if (result == FIRN_OK) {
         firn_delta *active = atomic_load_explicit(&backend->active, memory_order_relaxed);
-        if (backend->known == 0 || active->count > backend->delta_max / 2 ||
+        if (backend->known == 0 || fresh || active->count > backend->delta_max / 2 ||
             backend->known < firn_log_tail(backend->log) * backend->payload) {
             result = reload(backend);
         }
@@ -386,6 +415,9 @@ int firn_follow_locked(firn_backend *backend) {
     int result = FIRN_OK;
     for (unsigned i = 0; i < FOLLOW_ATTEMPTS && again; i++) {
         result = follow_once(backend, &again);
+    }
+    if (result != FIRN_OK) {
+        backend->known = 0; /* what was done by halves is done anew */
     }
     return result;
 }

@@ -245,8 +245,11 @@ bool firn_session_overtaken(firn_backend_session *session) {
     firn_backend *backend = session->backend;
     if (session->locked) { /* it may have been in another process */
         pthread_rwlock_unlock(&backend->follow_lock);
-        (void)catch_up(backend);
+        int result = catch_up(backend);
         pthread_rwlock_rdlock(&backend->follow_lock);
+        if (result != FIRN_OK) {
+            return true; /* it cannot be told, and nothing is known any more */
+        }
     }
     return firn_log_changes(session->backend->log) != session->changes;
 }

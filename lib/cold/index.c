@@ -230,6 +230,16 @@ uint64_t firn_index_commits(const firn_index *index) {
     return atomic_load_explicit(&index->commits, memory_order_relaxed);
 }
 
+uint64_t firn_index_transaction(firn_index *index) {
+    MDB_envinfo info = {0};
+    pthread_rwlock_rdlock(&index->map_lock); /* it is read from the map */
+    if (!index->unmapped) {
+        mdb_env_info(index->env, &info);
+    }
+    pthread_rwlock_unlock(&index->map_lock);
+    return info.me_last_txnid;
+}
+
 static void note_length(firn_index *index) {
     atomic_store_explicit(&index->file_bytes, firn_index_file_bytes(index), memory_order_relaxed);
 }

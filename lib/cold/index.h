@@ -63,6 +63,8 @@ bool firn_index_is_whole(firn_index *index);
 uint64_t firn_index_file_bytes(const firn_index *index);
 /* How many transactions were to be committed since the open. */
 uint64_t firn_index_commits(const firn_index *index);
+/* The number of the last transaction, of a writer in any process. Of a read-only handle. */
+uint64_t firn_index_transaction(firn_index *index);
 
 /* [writer] One transaction at a time; after an error but FIRN_NOT_FOUND it can only be aborted. A
  * failed commit ends it too. FIRN_BACKEND_FULL: the limit is reached. */

@@ -402,6 +402,9 @@ static uint64_t slots_in_file(const firn_log *log) {
 }
 
 static int set_up(firn_log *log, const firn_log_config *config) {
+    if (config->create) { /* who reads an old one keeps that, and its map */
+        (void)unlink(log->path);
+    }
     int flags = config->read_only ? O_RDONLY : config->create ? O_RDWR | O_CREAT | O_TRUNC : O_RDWR;
     log->fd = open(log->path, flags | O_CLOEXEC, 0666);
     log->doubt.fd = log->fd;
@@ -630,8 +633,20 @@ int firn_log_scan(firn_log *log, bool whole) {
     return result;
 }
 
+/* A writer with another budget may have begun a new file, with segments of another size. */
+static bool is_replaced(const firn_log *log) {
+    struct stat status;
+    return fstat(log->fd, &status) == 0 && status.st_nlink == 0;
+}
+
 int firn_log_follow(firn_log *log, bool *changed) {
     position_line line;
+    if (is_replaced(log)) {
+        return firn_detail_set(log->detail, FIRN_EIO,
+                               "%s: was removed, or made anew by a writer with another cold_bytes; "
+                               "close the store and open it again",
+                               log->path);
+    }
     int result = read_position(log, &line);
     if (result != FIRN_OK) {
         return result;
@@ -646,18 +661,19 @@ int firn_log_follow(firn_log *log, bool *changed) {
         return firn_detail_set(log->detail, FIRN_ECORRUPT, "%s: where it ends is damaged",
                                log->path);
     }
-    uint64_t old_tail = LOAD(log->tail);
+    /* The tail first: what went while nobody looked needs no place in the ring. */
     uint64_t old_after = head_after(log);
-    result = reserve_ring(log, (line.end + log->payload - 1) / log->payload - old_tail);
+    STORE(log->tail, line.tail);
+    result = reserve_ring(log, (line.end + log->payload - 1) / log->payload - line.tail);
     if (result != FIRN_OK) {
         return result;
     }
     STORE(log->end, line.end);
     log->moves = line.moves;
-    for (uint64_t n = moved ? old_tail : old_after; n < head_after(log); n++) {
+    for (uint64_t n = moved || old_after < line.tail ? line.tail : old_after; n < head_after(log);
+         n++) {
         ring_set(log, n, FIRN_LOG_NO_SLOT);
     }
-    STORE(log->tail, line.tail);
     atomic_fetch_add_explicit(&log->changes, 1, memory_order_release);
     return FIRN_OK;
 }

@@ -66,7 +66,7 @@ typedef struct firn_log_config {
     uint64_t from;              /* create: positions begin above that */
     uint64_t limit_bytes;       /* the file is not going to be larger; ignored for read_only */
     bool read_only;
-    bool create; /* any old file is emptied; else it must be there */
+    bool create; /* any old file is removed; else it must be there */
 } firn_log_config;
 
 /* *log is NULL after an error. Which segments lie where is not known yet: firn_log_place or

@@ -18,6 +18,7 @@
 enum {
     FULL_CHECK_MAX = 4096, /* heads of larger records are shown without reading the value */
     COUNT_PIECES = 1 << 8, /* a flag beside those of firn_store_next */
+    COPY_ATTEMPTS = 100,   /* at a record that a writer moves or gives up meanwhile */
 };
 
 typedef firn_store_buffer bytes_buffer;
@@ -615,11 +616,13 @@ static int copy_record(firn_store *store, uint64_t hash, bytes_buffer *to, held 
     if (result != FIRN_OK) {
         return result;
     }
-    do {
+    bool again = true;
+    for (unsigned i = 0; i < COPY_ATTEMPTS && again; i++) {
         result = store->ops->lookup(store->session, hash, &one->sequence, &bytes);
-    } while (result == FIRN_OK &&
-             firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
-             store->ops->overtaken(store->session));
+        again = result == FIRN_OK &&
+                firn_record_check(bytes.data, bytes.size, one->sequence) != NULL &&
+                store->ops->overtaken(store->session);
+    }
     if (result == FIRN_OK) {
         result = firn_store_grow(store, to, bytes.size, 0);
     }

@@ -1732,6 +1732,121 @@ START_TEST(a_small_store_does_not_take_much_memory_because_it_may_grow) {
 }
 END_TEST
 
+/* ---- a reader that sleeps while the writer goes on ---- */
+
+typedef struct sleeper {
+    pid_t pid;
+    int wake; /* the end of a pipe */
+} sleeper;
+
+/* In a process of its own: opens the store read-only, sleeps, and ends with what `look` gives. */
+static sleeper sleep_beside(int (*look)(void)) {
+    int wake[2];
+    int ready[2];
+    ck_assert_int_eq(pipe(wake), 0);
+    ck_assert_int_eq(pipe(ready), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        char byte;
+        firn_cold_config config = config_of(0);
+        config.read_only = true;
+        at.cold = NULL;
+        if (firn_cold_open(&at.cold, &config) != FIRN_OK || write(ready[1], "r", 1) != 1 ||
+            read(wake[0], &byte, 1) != 1) {
+            _exit(99);
+        }
+        int result = look();
+        firn_cold_close(at.cold, false);
+        _exit(result);
+    }
+    char byte;
+    close(wake[0]);
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return (sleeper){pid, wake[1]};
+}
+
+static int wake(const sleeper *self) {
+    int status;
+    ck_assert_int_eq(write(self->wake, "w", 1), 1);
+    close(self->wake);
+    ck_assert_int_eq(waitpid(self->pid, &status, 0), self->pid);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+enum { SLEPT_FROM = 5000, SLEPT_TO = 6500 };
+
+/* 0: what is counted is what is there. */
+static int look_at_counts(void) {
+    unsigned there = 0;
+    for (unsigned i = 0; i < SLEPT_TO; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%u", i);
+        there += head(key) == FIRN_OK;
+    }
+    return there == 0 ? 1 : stats().entries != there ? 2 : stats().read_errors != 0 ? 3 : 0;
+}
+
+START_TEST(a_reader_that_slept_counts_what_is_there) {
+    enum { FIRST = 300 }; /* some 55 segments */
+    firn_cold_config config = raw_config(4 * MIB);
+    open_store(&config);
+    for (unsigned i = 0; i < FIRST; i++) {
+        put_long(i);
+    }
+    sleeper short_one = sleep_beside(look_at_counts);
+    for (unsigned i = FIRST; stats().reclaimed < FIRST / 10; i++) {
+        ck_assert_uint_lt(i, SLEPT_TO);
+        put_long(i);
+    }
+    ck_assert_int_eq(wake(&short_one), 0);
+    sleeper reader = sleep_beside(look_at_counts);
+    for (unsigned i = SLEPT_FROM; i < SLEPT_TO; i++) {
+        put_long(i);
+    }
+    sleeper second = sleep_beside(look_at_counts);
+    for (unsigned i = SLEPT_FROM; i < SLEPT_TO; i++) { /* once more round */
+        put_long(i);
+    }
+    ck_assert_int_eq(wake(&reader), 0);
+    ck_assert_int_eq(wake(&second), 0);
+}
+END_TEST
+
+/* 0: it is told to open the store again; no other answer but a miss until then. */
+static int look_at_another_log(void) {
+    char text[800];
+    for (unsigned i = 0; i < 200; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%u", i);
+        if (head(key) != FIRN_EIO) {
+            return 1;
+        }
+    }
+    firn_detail_get(&at.detail, text, sizeof text);
+    return strstr(text, "open it again") == NULL ? 2 : 0;
+}
+
+START_TEST(a_reader_is_told_when_the_log_was_made_anew) {
+    open_budget(64 * MIB);
+    for (unsigned i = 0; i < 200; i++) {
+        put_number(i);
+    }
+    close_store();
+    at.cold = NULL;
+    sleeper reader = sleep_beside(look_at_another_log);
+    open_budget(4 * MIB); /* whose segments are smaller */
+    for (unsigned i = 0; i < 200; i += 2) {
+        put_number(i);
+    }
+    ck_assert_int_eq(wake(&reader), 0);
+    expect_none("key-1");
+}
+END_TEST
+
 /* ---- threads ---- */
 
 static atomic_bool stop;
@@ -2064,6 +2179,8 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, after_a_power_loss_the_index_may_be_far_ahead_of_the_log_s_header);
     tcase_add_test(tcase, a_smaller_budget_leaves_the_accounts_right);
     tcase_add_test(tcase, a_small_store_does_not_take_much_memory_because_it_may_grow);
+    tcase_add_test(tcase, a_reader_that_slept_counts_what_is_there);
+    tcase_add_test(tcase, a_reader_is_told_when_the_log_was_made_anew);
     tcase_add_test(tcase, readers_go_on_while_the_file_grows_and_is_reclaimed);
     tcase_add_test(tcase, readers_come_before_the_first_write_to_a_large_store);
     tcase_add_test(tcase, what_is_void_is_not_seen_while_the_lines_are_applied);
