@@ -177,11 +177,12 @@ static int check_meta(firn_cold *cold, const firn_journal_header *header) {
 /* A file that was put in place of ours at the same size and time shows by its transaction. */
 static int check_transaction(firn_cold *cold, const past *last) {
     firn_fingerprint fingerprint;
-    if (last->checked || (cold->read_only && firn_lock_has_writer(&cold->lock, NULL))) {
+    if (cold->read_only && firn_lock_has_writer(&cold->lock, NULL)) {
         return FIRN_OK;
     }
     int result = cold->ops->fingerprint(cold->backend, &fingerprint);
-    if (result == FIRN_OK && fingerprint.transaction != last->header.fingerprint.transaction) {
+    if (result == FIRN_OK && !last->checked &&
+        fingerprint.transaction != last->header.fingerprint.transaction) {
         result = cold->ops->check(cold->path, true, cold->heap, cold->detail);
     }
     return result;

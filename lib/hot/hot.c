@@ -666,7 +666,9 @@ void firn_hot_insert_locked(firn_hot_shard *shard, uint64_t hash, firn_object *o
         admit_locked(shard, object);
         count_arrival_locked(shard, object);
     }
+    shard->newcomer = object;
     sweep_locked(shard, firn_object_charge(object));
+    shard->newcomer = NULL;
 }
 
 void firn_hot_restore_locked(firn_hot_shard *shard, uint64_t hash, firn_object *object,
@@ -811,7 +813,8 @@ static void move_if_asked(void *context, firn_object *object) {
     firn_hot_shard *shard = context;
     /* What waits to be written leaves by itself, and the queue knows it by its address. */
     unsigned state = firn_object_state(object);
-    if (!firn_object_should_move(object) || !is_managed(object) || (state & FIRN_QUEUED) != 0) {
+    if (!firn_object_should_move(object) || !is_managed(object) || (state & FIRN_QUEUED) != 0 ||
+        object == shard->newcomer) {
         return;
     }
     firn_object *copy = firn_object_copy(shard->hot->pool, object);

@@ -207,7 +207,8 @@ struct firn_hot_shard {
     uint64_t turnover;    /* charges that came since the generation changed */
     firn_object *pinned;  /* the first; they are chained by their links, and their bits count */
     size_t sweep_position;
-    unsigned sweep_round;   /* that the position is of */
+    unsigned sweep_round;        /* that the position is of */
+    const firn_object *newcomer; /* not to be moved: who inserts it goes on with it */
     firn_wheel *wheel;      /* of what is indexed and expires; NULL: nothing did, or no memory */
     uint64_t plan_turnover; /* charges that came since it was asked whether slabs are sparse */
     /* Gauges, written under the lock and read by anybody, relaxed. */

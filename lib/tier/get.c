@@ -63,7 +63,9 @@ static bool wants_promotion(firn_cache *cache, uint64_t hash, const firn_object 
 void firn_promote(firn_cache *cache, uint64_t hash, firn_object **object, uint32_t removals) {
     firn_object *found = *object;
     uint64_t charge = firn_object_charge(found);
-    bool fits = !cache->options.read_only && charge <= firn_resident_max(cache);
+    /* While it is closed, what is in memory only becomes less. */
+    bool closing = atomic_load_explicit(&cache->closing, memory_order_relaxed);
+    bool fits = !cache->options.read_only && !closing && charge <= firn_resident_max(cache);
     bool admitted = fits && wants_promotion(cache, hash, found);
     unsigned why_not = fits ? firn_why_not_promoted(cache) : FIRN_REASON_NO_ROOM;
     if (admitted) {

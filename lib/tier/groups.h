@@ -18,7 +18,7 @@ typedef struct firn_group {
 } firn_group;
 
 typedef struct firn_groups {
-    pthread_mutex_t lock;           /* over a definition */
+    pthread_mutex_t lock;           /* over a definition, and over a change of the budget */
     firn_group of[FIRN_GROUPS_MAX]; /* by number; that of 0 stays empty */
 } firn_groups;
 

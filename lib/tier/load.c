@@ -233,12 +233,13 @@ static void keep(firn_cache *cache, request *wanted, uint64_t cost_ns) {
                      ? FIRN_EREADONLY
                      : firn_put_loaded(cache, object, wanted->load.options.intern, wanted->flight);
     if (result != FIRN_OK && firn_object_version(object) == 0) {
-        if (firn_object_is_rich(object)) {
-            firn_object_enliven(object);
-        }
         /* So that nobody changes or puts it any more. */
         uint64_t version = atomic_fetch_add_explicit(&cache->version, 1, memory_order_relaxed);
         firn_object_set_version(object, version);
+        if (firn_object_is_rich(object)) {
+            firn_object_enliven(object);
+            firn_domain_add_holder(object);
+        }
     }
     replace(&wanted->object, object);
 }

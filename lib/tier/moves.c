@@ -141,8 +141,8 @@ static uint64_t expected_size(const firn_object *object) {
 }
 
 /* The shard is locked. again: the key is seen once more, which nobody counted yet. */
-static firn_candidate candidate_of(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
-                                   const firn_object *object, unsigned wants, bool again) {
+static firn_candidate candidate_of(firn_hot_shard *shard, uint64_t hash, const firn_object *object,
+                                   unsigned wants, bool again) {
     size_t key_size;
     firn_object_key(object, &key_size);
     firn_candidate candidate = {
@@ -151,7 +151,6 @@ static firn_candidate candidate_of(firn_cache *cache, firn_hot_shard *shard, uin
         .value_size = firn_object_value_size(object),
         .charge = firn_object_charge(object),
         .cost_us = firn_object_get_traits(object).cost_us,
-        .now_ms = firn_clock_coarse_ms(&cache->options.clock),
         .group = firn_object_group(object),
     };
     if ((wants & FIRN_WANTS_FREQUENCY) != 0) {
@@ -164,9 +163,17 @@ static firn_candidate candidate_of(firn_cache *cache, firn_hot_shard *shard, uin
     return candidate;
 }
 
+/* With the policies' lock: so what they are told of the time does not go back, whichever thread
+ * comes first. */
+static uint64_t now_locked(const firn_cache *cache) {
+    return firn_clock_coarse_ms(&cache->options.clock);
+}
+
 /* The answer. */
-static bool ask(firn_moving *self, unsigned question, firn_candidate *candidate) {
+static bool ask(firn_cache *cache, unsigned question, firn_candidate *candidate) {
+    firn_moving *self = &cache->moving;
     pthread_mutex_lock(&self->lock);
+    candidate->now_ms = now_locked(cache);
     if (candidate->stored_size > 0 && self->sizes.expected > 0) {
         double size = (double)candidate->stored_size * self->sizes.stored / self->sizes.expected;
         candidate->stored_size = size < 1 ? 1 : (uint64_t)size;
@@ -179,8 +186,8 @@ static bool ask(firn_moving *self, unsigned question, firn_candidate *candidate)
 bool firn_admits_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                         const firn_object *object) {
     unsigned wants = cache->moving.policies[FIRN_ADMISSION].wants;
-    firn_candidate candidate = candidate_of(cache, shard, hash, object, wants, true);
-    bool yes = ask(&cache->moving, FIRN_ADMISSION, &candidate);
+    firn_candidate candidate = candidate_of(shard, hash, object, wants, true);
+    bool yes = ask(cache, FIRN_ADMISSION, &candidate);
     if (!yes && cache->moving.keeps_frequencies) {
         firn_hot_frequency_locked(shard, candidate.group, hash, true);
     }
@@ -190,15 +197,15 @@ bool firn_admits_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
 bool firn_demotes_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t hash,
                          const firn_object *victim) {
     unsigned wants = cache->moving.policies[FIRN_DEMOTION].wants;
-    firn_candidate candidate = candidate_of(cache, shard, hash, victim, wants, false);
-    return ask(&cache->moving, FIRN_DEMOTION, &candidate);
+    firn_candidate candidate = candidate_of(shard, hash, victim, wants, false);
+    return ask(cache, FIRN_DEMOTION, &candidate);
 }
 
 bool firn_promotes(firn_cache *cache, uint64_t hash, const firn_object *found) {
     unsigned wants = cache->moving.policies[FIRN_PROMOTION].wants;
     firn_hot_shard *shard = firn_hot_lock(cache->hot, hash);
-    firn_candidate candidate = candidate_of(cache, shard, hash, found, wants, true);
-    bool yes = ask(&cache->moving, FIRN_PROMOTION, &candidate);
+    firn_candidate candidate = candidate_of(shard, hash, found, wants, true);
+    bool yes = ask(cache, FIRN_PROMOTION, &candidate);
     if (!yes && cache->moving.keeps_frequencies) {
         firn_hot_frequency_locked(shard, candidate.group, hash, true);
     }
@@ -218,8 +225,9 @@ void firn_note_evicted_locked(firn_cache *cache, firn_hot_shard *shard, uint64_t
     for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
         wants |= self->policies[i].evicted != NULL ? self->policies[i].wants : 0;
     }
-    firn_candidate candidate = candidate_of(cache, shard, hash, victim, wants, false);
+    firn_candidate candidate = candidate_of(shard, hash, victim, wants, false);
     pthread_mutex_lock(&self->lock);
+    candidate.now_ms = now_locked(cache);
     for (unsigned i = 0; i < FIRN_QUESTIONS; i++) {
         if (self->policies[i].evicted != NULL) {
             self->policies[i].evicted(self->states[i], &candidate);
@@ -237,8 +245,8 @@ void firn_note_written(firn_cache *cache, const firn_object *object, uint64_t st
         return;
     }
     double expected = learns ? (double)expected_size(object) : 0;
-    uint64_t now_ms = firn_clock_coarse_ms(&cache->options.clock);
     pthread_mutex_lock(&self->lock);
+    uint64_t now_ms = now_locked(cache);
     if (learns) {
         self->sizes.expected += expected;
         self->sizes.stored += (double)stored_size;

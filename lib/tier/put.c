@@ -198,6 +198,9 @@ static void settle_unadmitted_locked(firn_cache *cache, firn_hot_shard *shard, c
         firn_decide_of(cache, put->hash, object, FIRN_DECISION_DROP, FIRN_REASON_POLICY,
                        put->value_size);
         firn_links_lose_locked(cache, put->hash, put->version);
+        if (firn_object_is_rich(object)) {
+            firn_domain_add_holder(object); /* it may be part of a circle all the same */
+        }
     } else if (here->asked) {
         firn_hot_change_locked(shard, object, 0, FIRN_ASKED);
     }

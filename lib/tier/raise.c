@@ -111,6 +111,7 @@ static int decode(firn_raise *self) {
     if (result == FIRN_OK) {
         firn_object_set_version(self->object, self->version);
         give_links(self);
+        firn_domain_add_holder(self->object); /* others know it from here on */
     } else if (result == FIRN_ETYPE) {
         firn_count(cache->counters, FIRN_EVENT_DECODE_FAILURE, 1);
         firn_decide(cache, firn_hash64(cache->seed, key, self->key_size), self->version,

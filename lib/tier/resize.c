@@ -17,8 +17,11 @@ int firn_set_hot_bytes(firn_cache *cache, uint64_t hot_bytes) {
     }
     int result = firn_check_hot_bytes(hot_bytes, &cache->detail);
     if (result == FIRN_OK) {
+        /* A definition of a group divides the capacity, and another call may set it. */
+        pthread_mutex_lock(&cache->groups.lock);
         firn_set_budgets(cache, hot_bytes, cache->cold != NULL);
         firn_hot_set_capacity(cache->hot, firn_resident_max(cache));
+        pthread_mutex_unlock(&cache->groups.lock);
         firn_make_resident_room(cache, 0);
         firn_hot_tidy(cache->hot);
     }

@@ -409,14 +409,18 @@ typedef struct opening {
     bool in_pieces;
     bool typed;    /* its value is not bytes */
     bool interned; /* its value is elsewhere */
+    bool absent;   /* or what is there says so, or is stale */
     firn_stream_head head;
 } opening;
 
 static void *place_opened(void *context, const firn_cold_meta *meta) {
     opening *self = context;
-    self->typed = meta->attributes.type != 0;
-    self->interned = meta->attributes.interned;
-    if (self->typed || self->interned) {
+    const firn_traits *traits = &meta->attributes.traits;
+    self->absent =
+        firn_traits_limited(traits) && firn_traits_unserved(traits, firn_now_ms(self->cache));
+    self->typed = !self->absent && meta->attributes.type != 0;
+    self->interned = !self->absent && meta->attributes.interned;
+    if (self->absent || self->typed || self->interned) {
         return NULL;
     }
     self->in_pieces = meta->part == FIRN_PART_HEAD;
@@ -458,6 +462,9 @@ static int open_entry(firn_cache *cache, const void *key, size_t key_size, openi
     int result = FIRN_NOT_FOUND;
     if (cache->cold != NULL) {
         result = firn_cold_read(cache->cold, hash, key, key_size, place_opened, self, NULL);
+    }
+    if (self->absent) {
+        result = FIRN_NOT_FOUND;
     }
     if (self->interned) {
         result = firn_read_below(cache, hash, key, key_size, &self->object);

@@ -224,7 +224,6 @@ int firn_types_decode(firn_pool *pool, const firn_type *type, uint32_t version, 
         return result == FIRN_ENOMEM ? FIRN_ENOMEM : FIRN_ETYPE;
     }
     firn_object_enliven(made);
-    firn_domain_add_holder(made);
     *object = made;
     return FIRN_OK;
 }

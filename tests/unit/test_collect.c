@@ -170,6 +170,36 @@ START_TEST(circles_of_any_size_go) {
 }
 END_TEST
 
+static int admit_none(void *state, const firn_candidate *candidate) {
+    (void)state;
+    (void)candidate;
+    return 0;
+}
+
+START_TEST(circles_that_were_not_admitted_go) {
+    static const firn_tier_policy never = {
+        .size = sizeof never, .name = "never", .admits = admit_none};
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.threads = 0;
+    options.admission_ops = &never;
+    firn_cache *cache = open_with(NULL, &options);
+    ck_assert_int_eq(firn_register_type(cache, &node_type), FIRN_OK);
+    memset(dropped, 0, sizeof dropped);
+    firn_object *objects[5];
+    make_circle(cache, 0, objects, 5);
+    for (unsigned i = 0; i < 5; i++) {
+        ck_assert_int_eq(firn_put_object(cache, objects[i]), FIRN_OK);
+    }
+    ck_assert_uint_eq(stats_of(cache).hot_entries, 0);
+    collect(cache);
+    expect_dropped(0, 5, 0);
+    let_go(objects, 5);
+    collect(cache);
+    expect_dropped(0, 5, 1);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+}
+END_TEST
+
 START_TEST(a_handle_anywhere_keeps_what_it_reaches) {
     firn_cache *cache = open_nodes(0, 1 << 20);
     firn_object *objects[12];
@@ -885,6 +915,7 @@ END_TEST
 
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, circles_of_any_size_go);
+    tcase_add_test(tcase, circles_that_were_not_admitted_go);
     tcase_add_test(tcase, a_handle_anywhere_keeps_what_it_reaches);
     tcase_add_test(tcase, an_indexed_entry_keeps_what_it_reaches);
     tcase_add_test(tcase, a_diamond_and_a_value_held_twice);

@@ -73,6 +73,67 @@ START_TEST(a_pinned_entry_is_never_evicted) {
 }
 END_TEST
 
+static uint64_t next_random(uint64_t *seed) {
+    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *seed >> 33;
+}
+
+/* Slabs that are sparse are given up while entries come and go, and what lies in them moves: but
+ * not from beneath who has just put it there. */
+START_TEST(a_pin_holds_where_entries_move_out_of_slabs) {
+    enum { BELOW = 3000, ROUNDS = 400, PUTS = 400, PINS = 12 };
+    char *path = scratch_path("pins-move");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 512 << 10;
+    options.shards = 1;
+    options.threads = 0;
+    options.compression_level = FIRN_COMPRESSION_OFF;
+    options.warm_save_ms = FIRN_WARM_SAVE_OFF;
+    options.promotion = "kth-hit";
+    options.promotion_hits = 255;
+    firn_cache *cache = open_with(path, &options);
+    static const char value[950] = "x";
+    char key[32];
+    for (unsigned i = 0; i < BELOW; i++) {
+        int size = snprintf(key, sizeof key, "below %u", i);
+        ck_assert_int_eq(firn_put(cache, key, (size_t)size, value, sizeof value, NULL), FIRN_OK);
+    }
+    unsigned pinned = 0;
+    uint64_t seed = 7;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < PUTS; i++) {
+            int size = snprintf(key, sizeof key, "%u %u", round, i);
+            ck_assert_int_eq(firn_put(cache, key, (size_t)size, value, sizeof value, NULL),
+                             FIRN_OK);
+        }
+        work_off(cache);
+        for (unsigned i = 0; i < PUTS; i += 1 + next_random(&seed) % 4) {
+            int size = snprintf(key, sizeof key, "%u %u", round, i);
+            ck_assert_int_ge(firn_delete(cache, key, (size_t)size), 0);
+        }
+        work_off(cache);
+        for (unsigned i = 0; i < PINS; i++) {
+            firn_object *object;
+            int size =
+                snprintf(key, sizeof key, "below %u", (unsigned)(next_random(&seed) % BELOW));
+            int result = firn_pin(cache, key, (size_t)size, &object);
+            ck_assert(result == FIRN_OK || result == FIRN_NOT_FOUND);
+            if (result == FIRN_OK) {
+                firn_explanation told = {.size = sizeof told};
+                ck_assert_int_eq(firn_explain(cache, key, (size_t)size, &told), FIRN_OK);
+                ck_assert(told.pinned);
+                firn_object_unref(object);
+                ck_assert_int_eq(firn_unpin(cache, key, (size_t)size), FIRN_OK);
+                pinned++;
+            }
+        }
+    }
+    ck_assert_uint_gt(pinned, 0);
+    ck_assert_int_eq(firn_close(cache), FIRN_OK);
+    remove_tree(path);
+}
+END_TEST
+
 START_TEST(a_pin_goes_over_to_the_new_value_and_ends_with_the_entry) {
     firn_cache *cache = open_small(NULL, "lru", 1);
     put_text(cache, "k", "one");
@@ -480,6 +541,7 @@ END_TEST
 
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_pinned_entry_is_never_evicted);
+    tcase_add_test(tcase, a_pin_holds_where_entries_move_out_of_slabs);
     tcase_add_test(tcase, a_pin_goes_over_to_the_new_value_and_ends_with_the_entry);
     tcase_add_test(tcase, pins_leave_room_for_others);
     tcase_add_test(tcase, a_pin_brings_an_entry_up_and_flushing_writes_it);

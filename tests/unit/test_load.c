@@ -1948,6 +1948,8 @@ START_TEST(what_was_learnt_outlives_the_process) {
     ck_assert_int_eq(get(cache, "none", &loader, NULL), FIRN_NOT_FOUND);
     ck_assert_int_eq(firn_close(cache), FIRN_OK);
     cache = open_with(path, &options);
+    firn_reader *reader;
+    ck_assert_int_eq(firn_reader_open(cache, "none", 4, &reader), FIRN_NOT_FOUND);
     ck_assert_int_eq(firn_get(cache, "k", 1, &object), FIRN_OK);
     ck_assert_uint_eq(firn_object_get_traits(object).cost_us, cost_us);
     firn_object_unref(object);

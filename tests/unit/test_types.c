@@ -592,6 +592,62 @@ START_TEST(a_drop_may_call_the_cache) {
 }
 END_TEST
 
+/* Of a cache that is closed by now, or is being. */
+static void get_another(void *context, void *value, size_t value_size) {
+    (void)context;
+    (void)value;
+    (void)value_size;
+    char key[32];
+    firn_object *object;
+    snprintf(key, sizeof key, "getting %d", (int)((unsigned)calls++ * 7919u % 3000));
+    if (firn_get(called, key, strlen(key), &object) == FIRN_OK) {
+        firn_object_unref(object);
+    }
+}
+
+static int encode_all(void *context, const void *value, size_t value_size, firn_encoder *encoder) {
+    (void)context;
+    return firn_encode_bytes(encoder, value, value_size);
+}
+
+static int decode_all(void *context, uint32_t version, const void *bytes, size_t size, void *value,
+                      size_t value_size) {
+    (void)context;
+    (void)version;
+    memcpy(value, bytes, size < value_size ? size : value_size);
+    return FIRN_OK;
+}
+
+START_TEST(a_drop_at_the_close_may_get_what_is_below) {
+    static const firn_type getting_type = {.size = sizeof(firn_type),
+                                           .name = "getting",
+                                           .value_size = 300,
+                                           .drop = get_another,
+                                           .encode = encode_all,
+                                           .decode = decode_all};
+    char *path = scratch_path("drops-get");
+    firn_options options = FIRN_OPTIONS_INIT;
+    options.hot_bytes = 512 << 10;
+    options.shards = 4;
+    called = open_with(path, &options);
+    calls = 0;
+    ck_assert_int_eq(firn_register_type(called, &getting_type), FIRN_OK);
+    firn_put_options put = FIRN_PUT_OPTIONS_INIT;
+    put.type = &getting_type;
+    for (int i = 0; i < 3000; i++) {
+        char key[32];
+        char value[300] = {1};
+        snprintf(key, sizeof key, "getting %d", i);
+        ck_assert_int_eq(firn_put(called, key, strlen(key), value, sizeof value, &put), FIRN_OK);
+    }
+    ck_assert_int_eq(firn_flush(called), FIRN_OK);
+    int before = calls;
+    ck_assert_int_eq(firn_close(called), FIRN_OK);
+    ck_assert_int_gt(calls, before + 100);
+    remove_tree(path);
+}
+END_TEST
+
 static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, a_value_is_used_in_place_and_dropped_once);
     tcase_add_test(tcase, a_copied_value_belongs_to_the_cache_once_it_is_put);
@@ -609,6 +665,7 @@ static void add_tests(TCase *tcase) {
     tcase_add_test(tcase, registering_says_what_is_wrong);
     tcase_add_test(tcase, a_long_chain_of_values_needs_no_deep_stack);
     tcase_add_test(tcase, a_drop_may_call_the_cache);
+    tcase_add_test(tcase, a_drop_at_the_close_may_get_what_is_below);
 }
 
 int main(void) {
