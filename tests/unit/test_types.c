@@ -592,13 +592,17 @@ START_TEST(a_drop_may_call_the_cache) {
 }
 END_TEST
 
-/* Of a cache that is closed by now, or is being. */
+enum { GETS_MOST = 9000 }; /* for each object that is got is dropped as well */
+
 static void get_another(void *context, void *value, size_t value_size) {
     (void)context;
     (void)value;
     (void)value_size;
     char key[32];
     firn_object *object;
+    if (calls >= GETS_MOST) {
+        return;
+    }
     snprintf(key, sizeof key, "getting %d", (int)((unsigned)calls++ * 7919u % 3000));
     if (firn_get(called, key, strlen(key), &object) == FIRN_OK) {
         firn_object_unref(object);
@@ -642,8 +646,10 @@ START_TEST(a_drop_at_the_close_may_get_what_is_below) {
     }
     ck_assert_int_eq(firn_flush(called), FIRN_OK);
     int before = calls;
+    calls = 0;
     ck_assert_int_eq(firn_close(called), FIRN_OK);
-    ck_assert_int_gt(calls, before + 100);
+    ck_assert_int_gt(before, 0);
+    ck_assert_int_gt(calls, 100);
     remove_tree(path);
 }
 END_TEST
