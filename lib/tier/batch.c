@@ -178,6 +178,9 @@ static firn_object *settle_locked(firn_cache *cache, firn_hot_shard *shard, firn
         return NULL;
     }
     firn_hot_remove_locked(shard, item->hash, object, false);
+    if (unwritten) {
+        firn_removals_bump(cache, item->hash); /* once more, last: see drop_locked */
+    }
     return object;
 }
 

@@ -99,6 +99,7 @@ static void release_objects(firn_cache *cache) {
     if (atomic_load_explicit(&cache->types.count, memory_order_relaxed) == 0) {
         return;
     }
+    firn_tell(cache); /* what a notice is about would be taken for held by the program */
     for (unsigned i = 0; i < firn_hot_shard_count(cache->hot); i++) {
         release_shard(cache, i);
     }

@@ -158,8 +158,9 @@ static void attend(firn_cache *cache, uint64_t hash, firn_object *object, bool e
     unsigned state = firn_object_state(object);
     if ((state & FIRN_INDEXED) == 0) {
         /* It was overwritten, deleted or evicted meanwhile. */
-    } else if (expired) {
-        gone = firn_expire_locked(cache, shard, hash, object);
+    } else if (expired) { /* or it was touched meanwhile */
+        gone =
+            firn_is_expired(cache, object) ? firn_expire_locked(cache, shard, hash, object) : NULL;
     } else if ((state & FIRN_RESIDENT) != 0 ||
                firn_object_charge(object) <= firn_resident_max(cache)) {
         readmitted = (state & FIRN_RESIDENT) == 0;

@@ -107,7 +107,7 @@ START_TEST(a_pin_holds_where_entries_move_out_of_slabs) {
                              FIRN_OK);
         }
         work_off(cache);
-        for (unsigned i = 0; i < PUTS; i += 1 + next_random(&seed) % 4) {
+        for (unsigned i = 0; i < PUTS; i += 1 + (unsigned)(next_random(&seed) % 4)) {
             int size = snprintf(key, sizeof key, "%u %u", round, i);
             ck_assert_int_ge(firn_delete(cache, key, (size_t)size), 0);
         }
