@@ -372,6 +372,7 @@ static int fit_segments(firn_backend *backend) {
     if (result != FIRN_OK) {
         return result;
     }
+    (void)firn_sync_directory(backend->directory); /* some file systems cannot */
     backend->log = log;
     backend->payload = firn_log_payload(log);
     result = firn_lives_reserve(backend);

@@ -113,6 +113,9 @@ int firn_cold_pack(firn_cold *cold, int (*progress)(void *context, uint64_t done
     if (result == FIRN_OK && cold->session == NULL) {
         result = cold->ops->session_new(cold->backend, &cold->session);
     }
+    if (result == FIRN_OK && firn_cold_has_old_lines(cold)) { /* what is void is not to be copied */
+        result = firn_cold_write(cold, NULL, 0, cold->meta.version_next);
+    }
     if (result != FIRN_OK) {
         return result;
     }
